@@ -5,17 +5,25 @@
 use std::convert::Infallible;
 
 use crate::acquire;
+#[cfg(feature = "root")]
+use crate::acquire::Binding;
 use crate::config::{Config, Stage};
 use crate::console::Console;
 use crate::error::Error;
+#[cfg(feature = "root")]
+use crate::error::SWITCH_ROOT;
 use crate::fetch::{self, Fetcher};
 use crate::gate::{Exit, Gate};
 use crate::link;
 use crate::measure;
 use crate::planning;
+#[cfg(feature = "root")]
+use crate::root;
 use crate::sys::signal::Signals;
 use crate::timeline::Moment;
 use crate::trust::Trust;
+#[cfg(feature = "root")]
+use wireboot_proto::{dhcp::lease::Lease, text::url::Url};
 
 /// Boots the machine from the network; returns only after the step of `--stop-after`, or with why a
 /// step failed: the network is then as it was before.
@@ -37,6 +45,10 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     let follow = || -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
         binding.renew(signals, gate.clone())?;
+        #[cfg(feature = "root")]
+        if let Some(url) = root::wanted(&config.root) {
+            return mount_root(url, config, gate, &mut binding, &lease, &trust);
+        }
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
         gate.timeline.done("boot server");
@@ -58,7 +70,11 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         measure::extend(&measurements);
         gate.timeline.done("measure");
         gate.pass(Stage::Load)?;
-        gate.close(&kernel, &image.command_line);
+        let command_line = &image.command_line;
+        gate.close(
+            &format!("starting {kernel} with \"{command_line}\""),
+            "kexec",
+        );
         // No RELEASE: the next kernel asks for the same address and would find it given away.
         binding.settle();
         binding.link().quiesce();
@@ -68,4 +84,37 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     // A step behind the lease was only looked at, and nobody renews the lease from here on.
     binding.restore();
     Err(exit)
+}
+
+/// Mounts the image at `url` as the root, and ends this process, behind which process 1 switches to it.
+#[cfg(feature = "root")]
+fn mount_root(
+    url: &Url,
+    config: &Config,
+    gate: &Gate,
+    binding: &mut Binding,
+    lease: &Lease,
+    trust: &Trust,
+) -> Result<Infallible, Exit> {
+    let fetcher = Fetcher::new(config, &binding.link().name, lease, trust, &gate.timeline)?;
+    gate.pass(Stage::Plan)?;
+    let image = root::fetch(url, &fetcher, &config.trust.sandbox)?;
+    // Its workers end.
+    drop(fetcher);
+    gate.pass(Stage::Image)?;
+    let mounted = root::mount(&image, &config.root)?;
+    gate.timeline.done("mount");
+    let measurements = image.measure()?;
+    (gate.timeline).extend(measurements.iter().copied().map(Moment::from));
+    measure::extend(&measurements);
+    gate.timeline.done("measure");
+    gate.pass(Stage::Load)?;
+    gate.close(
+        &format!("mounted {url}, and switching to it"),
+        "root is mounted",
+    );
+    // The next system asks for the same address; until it does, the kernel keeps it.
+    binding.settle();
+    mounted.keep();
+    std::process::exit(SWITCH_ROOT.into())
 }

@@ -22,6 +22,9 @@ pub const LOCAL_BOOT: u8 = 10;
 pub const REBOOT: u8 = 11;
 /// See [`LOCAL_BOOT`].
 pub const POWER_OFF: u8 = 12;
+/// Exit code of a boot that has mounted a root, to which process 1 switches.
+#[cfg(feature = "root")]
+pub const SWITCH_ROOT: u8 = 14;
 /// Exit code of a fetch whose output cannot be written, as 23 of curl.
 const NOT_WRITTEN: u8 = 13;
 
@@ -112,6 +115,18 @@ pub enum Error {
         /// The call that failed, or the unreadable file.
         source: Option<Cause>,
     },
+    /// The kernel does not mount the fetched root, or what it needs.
+    #[cfg(feature = "root")]
+    #[error(
+        "cannot mount {what}; does this kernel have what that takes (initramfs/build --root packs \
+             its modules)?"
+    )]
+    Root {
+        /// What was to be mounted.
+        what: String,
+        /// The call that failed.
+        source: SyscallError,
+    },
     /// A system call failed that every machine should allow.
     #[error("{doing}")]
     System {
@@ -144,6 +159,8 @@ impl Error {
             Self::Fetch { .. } => 7,
             Self::Verification { .. } => 8,
             Self::Kexec { .. } => 9,
+            #[cfg(feature = "root")]
+            Self::Root { .. } => 9,
             Self::Output { .. } => NOT_WRITTEN,
             Self::Instead { outcome, .. } => match outcome {
                 Outcome::LocalBoot => LOCAL_BOOT,

@@ -9,7 +9,6 @@ use crate::config::{Config, Stage};
 use crate::error::Error;
 use crate::recorder::Recorder;
 use crate::timeline::Timeline;
-use wireboot_proto::text::url::Url;
 
 /// The records of a boot, which are passed from stage to stage and saved at its end; clones are of the
 /// same records.
@@ -90,10 +89,10 @@ impl Gate {
         Ok(())
     }
 
-    /// Logs the start of the kernel, and saves the records before it.
-    pub fn close(&self, kernel: &Url, command_line: &str) {
-        log::info!("starting {kernel} with \"{command_line}\"");
-        self.timeline.note("kexec");
+    /// Logs what is begun at the end of a boot, and saves the records before it, with the event `moment`.
+    pub fn close(&self, what: &str, moment: &str) {
+        log::info!("{what}");
+        self.timeline.note(moment);
         self.timeline.save();
         // The result is the one that is passed.
         let _ = (self.recorder).save_after(self.record.as_deref(), Ok::<(), Infallible>(()));

@@ -84,6 +84,20 @@ pub fn paths(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
     paths
 }
 
+/// Returns the lines of [`write()`] in `/etc/resolv.conf`.
+#[cfg(feature = "root")]
+pub fn resolvers() -> Option<String> {
+    resolv_conf::own_lines(Path::new("/"))
+}
+
+/// Writes them to that of another root, unless that is a link, which another program looks after.
+#[cfg(feature = "root")]
+pub fn set_resolvers(own: Option<&str>) {
+    if let Err(error) = resolv_conf::replace_own_lines(Path::new("/"), own) {
+        log::info!("/{RESOLV_CONF} of the new root: not written: {error}");
+    }
+}
+
 fn is_machine_namespace() -> bool {
     // Found out once: a process without privileges may not look any more.
     static IS_IT: OnceLock<bool> = OnceLock::new();

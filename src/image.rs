@@ -138,7 +138,7 @@ impl Image {
         ];
         let files = files.into_iter();
         let files = files.filter_map(|(part, file)| Some((part, file?.as_ref())));
-        measure::parts(files, &self.command_line, is_wanted)
+        measure::parts(files, Some(&self.command_line), is_wanted)
     }
 
     /// Hands the image to kexec, which keeps it: the files, which the kernel verifies as its policy

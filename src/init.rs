@@ -15,6 +15,7 @@ mod supervisor;
 pub use modules::fuzz as fuzz_modules;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process;
 use std::thread::sleep;
@@ -23,6 +24,8 @@ use std::time::Duration;
 use crate::config::{Config, OnFailure, OnLocalBoot};
 use crate::error;
 use crate::link;
+#[cfg(feature = "root")]
+use crate::root;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::exec::Program;
@@ -65,7 +68,13 @@ pub fn run() -> ! {
     }
     #[cfg(feature = "firmware")]
     std::thread::spawn(kernel_log::follow);
-    modules::load_and_follow(&timeline);
+    modules::load_and_follow(
+        &timeline,
+        #[cfg(feature = "root")]
+        root::modules(&config.root),
+        #[cfg(not(feature = "root"))]
+        &[],
+    );
     let mut random = Random::new(sys::seed());
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
@@ -104,8 +113,15 @@ fn attempt(
             Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
             None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
         },
+        #[cfg(feature = "root")]
+        Some(error::SWITCH_ROOT) => {
+            let Err(error) = root::switch(&config.root);
+            log::error!("{}", error.chain());
+        }
         Some(1..) | None => log::error!("boot failed: {why}"),
     }
+    #[cfg(feature = "root")]
+    root::clean_up();
     match then {
         OnFailure::Retry => {}
         OnFailure::Shell => shell(supervisor)?,
@@ -130,12 +146,22 @@ fn mount_all() -> Vec<String> {
     let mut errors = Vec::new();
     for (kind, target, options) in MOUNTS {
         let made = fs::create_dir_all(target);
+        if is_mount_point(target) {
+            continue;
+        }
         if let Err(error) = machine::mount(kind, target, options) {
             let made = made.map_or_else(|error| format!(" ({error})"), |()| String::new());
             errors.push(format!("cannot mount {target}{made}: {}", error.source));
         }
     }
     errors
+}
+
+/// Returns whether something is mounted there: a container may have it all, and newer kernels than 6.1
+/// mount it once more in place of EBUSY.
+fn is_mount_point(target: &str) -> bool {
+    let device = |path| fs::metadata(path).map(|found: fs::Metadata| found.dev());
+    matches!((device(target), device("/")), (Ok(here), Ok(root)) if here != root)
 }
 
 /// Returns the program that boots, in a process of its own.

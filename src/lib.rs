@@ -13,7 +13,7 @@
 //! | commands | [`cli`] | what a person starts |
 //! | first process | `init` | what the kernel starts |
 //! | the path | `agent` | the whole boot, step by step |
-//! | plan | `planning` | follows the boot file to a plan, and the plan to an image |
+//! | plan | `planning`, `root` | follows the boot file to a plan, and the plan to an image; mounts one as the root |
 //! | drivers | `acquire`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
 //! | reports | `report` | tell others of a change of the lease |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack`, `worker` | what the drivers read from and write to |
@@ -92,6 +92,9 @@ pub mod manual {
     #[doc = include_str!("manual/reference.md")]
     pub mod reference {}
 
+    #[doc = include_str!("manual/root.md")]
+    pub mod root {}
+
     #[doc = include_str!("manual/security.md")]
     pub mod security {}
 
@@ -105,6 +108,8 @@ mod measure;
 mod planning;
 pub mod recorder;
 mod report;
+#[cfg(feature = "root")]
+mod root;
 mod script;
 pub mod settings {
     //! The settings: each is one row of [`defs::SETTINGS`], and its flag, its word on the
@@ -128,6 +133,8 @@ pub mod settings {
     pub mod manual;
     pub mod options;
     pub mod parse;
+    #[cfg(feature = "root")]
+    pub mod root;
 }
 pub mod sys;
 mod timeline;

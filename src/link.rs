@@ -13,6 +13,8 @@ mod lease_settings;
 mod made;
 mod requested;
 mod select;
+#[cfg(feature = "root")]
+mod standing;
 mod state;
 mod watch;
 
@@ -33,6 +35,8 @@ use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
 pub use interface::{EarlierLease, Link, Presence};
+#[cfg(feature = "root")]
+pub use standing::Standing;
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 

@@ -54,14 +54,14 @@ pub fn is_wanted(config: &Config, must_be_signed: bool) -> bool {
     is_asked_for || machine::processors() > 1 || Tpm::exists()
 }
 
-/// Measures all that is handed to kexec: `files` with what each is, and the command line. Files whose
-/// hash is not known yet are left out unless `is_wanted`.
+/// Measures all that is started: `files` with what each is, and the command line, if one is made. Files
+/// whose hash is not known yet are left out unless `is_wanted`.
 ///
 /// # Errors
 /// [`Error::System`] if a part cannot be read.
 pub fn parts<'a>(
     files: impl Iterator<Item = (&'static str, &'a SealedFile)>,
-    command_line: &str,
+    command_line: Option<&str>,
     is_wanted: bool,
 ) -> Result<Vec<Measurement>, Error> {
     let measured = |part, pcr, hashed: Hashed| Measurement {
@@ -80,11 +80,13 @@ pub fn parts<'a>(
             parts.push(measured(part, FILES_PCR, hashed));
         }
     }
-    let hashed = Hashed {
-        sha256: Sha256(Hasher::digest(command_line).into()),
-        at: sys::up_time(),
-    };
-    parts.push(measured("command line", COMMAND_LINE_PCR, hashed));
+    if let Some(command_line) = command_line {
+        let hashed = Hashed {
+            sha256: Sha256(Hasher::digest(command_line).into()),
+            at: sys::up_time(),
+        };
+        parts.push(measured("command line", COMMAND_LINE_PCR, hashed));
+    }
     for Measurement { part, sha256, .. } in &parts {
         log::info!("{part}: SHA-256 {sha256}");
     }

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{self, Config, PlanOutput};
+use crate::config::{self, BootConfig, Config, Loader, PlanOutput, Stage};
 use crate::console::Console;
 use crate::error::Error;
 use crate::fetch::Fetcher;
@@ -25,6 +25,7 @@ use wireboot_proto::boot::{
 };
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::Url;
+use wireboot_proto::worker::Room;
 
 /// Fetched files by their URLs.
 #[derive(Debug, Default)]
@@ -106,6 +107,31 @@ struct Planned {
     notes: Vec<Note>,
     /// The files fetched while planning; parts of the plan may be among them.
     files: Files,
+    copies: Copies,
+}
+
+/// How often the parts of a plan are in memory besides their files, at the most.
+#[derive(Debug, Clone, Copy)]
+struct Copies(u8);
+
+impl Copies {
+    fn of(config: &BootConfig) -> Self {
+        Self(match (config.stop_after, config.loader) {
+            (Some(Stage::Link | Stage::Lease | Stage::Plan | Stage::Image), _) => 0,
+            // Pages that the kernel has copied from this process.
+            (Some(Stage::Load) | None, Loader::Segments) => 1,
+            // It reads a file into a buffer, and copies that (kernel/kexec_file.c).
+            (Some(Stage::Load) | None, Loader::File) => 2,
+        })
+    }
+
+    /// Returns what memory must have room for besides a part, when other parts have `len` bytes.
+    fn room_beside(self, len: u64) -> Room {
+        Room {
+            copies: self.0,
+            beside: len.saturating_mul(self.0.into()),
+        }
+    }
 }
 
 impl Planned {
@@ -116,7 +142,7 @@ impl Planned {
     /// [`Error::NothingBootable`] if the kernel is none, before anything else is fetched, that of the
     /// first part that cannot be fetched, and those of [`Image::assemble`].
     fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
-        self.fetch_parts(|url, max_len| fetcher.need(url, max_len))?;
+        self.fetch_parts(|url, max_len, room| fetcher.with_room(room).need(url, max_len))?;
         // No file stays in memory beside the parts that are made from it.
         let files = std::mem::take(&mut self.files);
         Image::assemble(&self.plan, move |url| files.get(url), fetcher.hashes)
@@ -124,16 +150,19 @@ impl Planned {
 
     fn fetch_parts(
         &mut self,
-        fetch: impl Fn(&Url, u64) -> Result<SealedFile, Error>,
+        fetch: impl Fn(&Url, u64, Room) -> Result<SealedFile, Error>,
     ) -> Result<(), Error> {
+        let mut len = 0;
         for (part, purpose) in self.plan.parts() {
             let file = match self.files.get(&part.url) {
                 Some(file) => file,
                 None => {
-                    let file = fetch(&part.url, purpose.max_len())?;
+                    let room = self.copies.room_beside(len);
+                    let file = fetch(&part.url, purpose.max_len(), room)?;
                     self.files.add(&part.url, file)
                 }
             };
+            len += file.size().map_err(unreadable)?;
             // The kernel comes first: what goes with it may be gigabytes.
             if purpose == Purpose::Kernel
                 && let Some(what) = kernel_refusal(&part.url, &head_of(&file)?)
@@ -167,18 +196,33 @@ pub fn follow(
     }
     facts.must_be_signed = trust.policy.must_be_signed;
     let boot_file = facts.boot_file.clone();
+    let copies = Copies::of(&config.boot);
     let plan = |fetcher: &Fetcher| {
+        // The bytes of the parts that a script fetches itself.
+        let mut len = 0;
+        let mut get = |url: &Url, purpose: Purpose, fetcher: &Fetcher| {
+            if !matches!(purpose, Purpose::Kernel | Purpose::Initrd) {
+                return fetcher.get(url, purpose.max_len());
+            }
+            let fetcher = fetcher.with_room(copies.room_beside(len));
+            let file = fetcher.get(url, purpose.max_len())?;
+            if let Some(file) = &file {
+                len += file.size().map_err(unreadable)?;
+            }
+            Ok(file)
+        };
         let planned = drive(
             facts,
             Console::new(config.boot.unattended),
             |url, purpose, limit| match limit {
-                Some(limit) => fetcher.within(limit).get(url, purpose.max_len()),
-                None => fetcher.get(url, purpose.max_len()),
+                Some(limit) => get(url, purpose, &fetcher.within(limit)),
+                None => get(url, purpose, fetcher),
             },
             |url, file, signature| fetcher.verify(url, file, signature, &trust.keys),
             |query| fetcher.answer(query),
         )
         .map_err(|error| beside_server_name(error, lease))?;
+        let planned = Planned { copies, ..planned };
         report(config, &planned.plan, &planned.notes);
         Ok((planned.plan.kernel.url.clone(), planned))
     };
@@ -294,6 +338,7 @@ fn drive(
                     plan: *plan,
                     notes: planner.notes().to_vec(),
                     files,
+                    copies: Copies(0),
                 });
             }
             Step::Failed(error) => {
@@ -413,7 +458,7 @@ mod tests {
         facts.boot_file = "http://192.0.2.1/boot".parse().unwrap();
         let mut planned = drive(facts, Console::Unattended, script, unsigned, unanswered).unwrap();
         let fetched = std::cell::RefCell::new(Vec::new());
-        let fetch = |url: &Url, _| {
+        let fetch = |url: &Url, _, _| {
             fetched.borrow_mut().push(url.file_name().to_owned());
             Ok(sealed(&bz_image_of(0x203, 0, "MEMDISK 6.04")))
         };
@@ -421,6 +466,31 @@ mod tests {
         assert_eq!(*fetched.borrow(), ["disk"]);
         assert_eq!(error.exit_code(), 6);
         assert!(error.chain().contains("MEMDISK 6.04"), "{}", error.chain());
+    }
+
+    #[test]
+    fn memory_is_asked_for_each_part_with_all_copies_of_those_before_it() {
+        let script: &[u8] = b"default a\nlabel a\nkernel k\nappend initrd=one,two\n";
+        let script = |_: &Url, _: Purpose, _| Ok(Some(sealed(script)));
+        let mut facts = test_facts();
+        facts.boot_file = "http://192.0.2.1/boot".parse().unwrap();
+        let mut planned = drive(facts, Console::Unattended, script, unsigned, unanswered).unwrap();
+        let mut boot = BootConfig {
+            loader: Loader::File,
+            ..BootConfig::default()
+        };
+        planned.copies = Copies::of(&boot);
+        let rooms = std::cell::RefCell::new(Vec::new());
+        let kernel = bz_image();
+        let fetch = |_: &Url, _, room: Room| {
+            rooms.borrow_mut().push((room.copies, room.beside));
+            Ok(sealed(&kernel))
+        };
+        planned.fetch_parts(fetch).unwrap();
+        let len = kernel.len() as u64;
+        assert_eq!(*rooms.borrow(), [(2, 0), (2, 2 * len), (2, 4 * len)]);
+        boot.stop_after = Some(Stage::Image);
+        assert_eq!(Copies::of(&boot).0, 0);
     }
 
     #[test]

@@ -27,6 +27,12 @@ pub const FILE: &str = "/run/wireboot/account.txt";
 /// to the boot.
 pub const BEFORE: &str = "WIREBOOT_MOMENTS";
 
+/// Returns whether process 1 has started this process as the boot.
+#[cfg(feature = "root")]
+pub fn is_of_first_process() -> bool {
+    std::env::var_os(BEFORE).is_some()
+}
+
 /// An event and when it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {

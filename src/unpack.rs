@@ -13,13 +13,13 @@ pub use wireboot_proto::format::uki::Packing;
 /// Damaged data; [`io::ErrorKind::FileTooLarge`] beyond `max_len` bytes, some of which may have
 /// been written; [`io::ErrorKind::Unsupported`] without the feature.
 pub fn unpack(
-    packed: impl Read,
+    mut packed: impl Read,
     packing: Packing,
     max_len: u64,
     to: &mut impl Write,
 ) -> io::Result<u64> {
-    // One byte more shows whether it is too long.
-    let len = copy(packed, packing, max_len.saturating_add(1), to)?;
+    // One byte more shows whether it is too long. One copy of the code is for all types.
+    let len = copy(&mut packed, packing, max_len.saturating_add(1), to)?;
     if len > max_len {
         Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
@@ -31,7 +31,7 @@ pub fn unpack(
 }
 
 #[cfg(feature = "unpack")]
-fn copy(packed: impl Read, packing: Packing, most: u64, to: &mut impl Write) -> io::Result<u64> {
+fn copy(packed: &mut dyn Read, packing: Packing, most: u64, to: &mut dyn Write) -> io::Result<u64> {
     match packing {
         Packing::Gzip => gzip::copy(packed, most, to),
         Packing::Zstd => {
@@ -43,7 +43,7 @@ fn copy(packed: impl Read, packing: Packing, most: u64, to: &mut impl Write) -> 
 }
 
 #[cfg(not(feature = "unpack"))]
-fn copy(_: impl Read, _: Packing, _: u64, _: &mut impl Write) -> io::Result<u64> {
+fn copy(_: &mut dyn Read, _: Packing, _: u64, _: &mut dyn Write) -> io::Result<u64> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "this wireboot was built without the feature \"unpack\"",
@@ -66,7 +66,7 @@ mod gzip {
 
     /// Writes at most `most` bytes of what the first member of `packed` has, and checks its length
     /// and checksum when that is all of it.
-    pub(super) fn copy(packed: impl Read, most: u64, to: &mut impl Write) -> io::Result<u64> {
+    pub(super) fn copy(packed: &mut dyn Read, most: u64, to: &mut dyn Write) -> io::Result<u64> {
         let mut packed = BufReader::new(packed);
         skip_header(&mut packed)?;
         let mut summed = Summed {

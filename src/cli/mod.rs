@@ -16,8 +16,12 @@ use std::fmt::Write as _;
 use log::LevelFilter;
 
 use crate::agent;
+#[cfg(feature = "root")]
+use crate::config::Config;
 use crate::error::Error;
 use crate::init;
+#[cfg(feature = "root")]
+use crate::link::Standing;
 use crate::script;
 use crate::settings::commands::{COMMANDS, Command};
 use crate::settings::help as texts;
@@ -97,9 +101,33 @@ const LARGE_FILE: u64 = 4 << 30;
 
 /// `wireboot boot`: the whole boot, from the interface to the jump into the fetched kernel.
 fn boot(settings: &Settings) -> Result<(), Error> {
+    #[cfg(feature = "root")]
+    let kept = keep_network(&settings.config)?;
+    #[cfg(feature = "root")]
+    let step = agent::run(&kept)?;
+    #[cfg(not(feature = "root"))]
     let step = agent::run(&settings.config)?;
     log::info!("stopped after {step} (--stop-after)");
     Ok(())
+}
+
+/// Returns the configuration with the network as it stands, if that is to be kept.
+#[cfg(feature = "root")]
+fn keep_network(config: &Config) -> Result<Config, Error> {
+    let mut config = config.clone();
+    if config.link.as_it_stands {
+        let interface = config.link.interfaces.first();
+        let standing = Standing::read(interface.map(String::as_str))?;
+        let words = standing.words();
+        log::info!("the next kernel gets \"{words}\"");
+        let append = config.boot.append.take();
+        config.boot.append =
+            Some(append.map_or_else(|| words.clone(), |text| format!("{text} {words}")));
+        config.link.interfaces = vec![standing.interface];
+        config.link.vlan = None;
+        config.dhcp.given = standing.given;
+    }
+    Ok(config)
 }
 
 /// `wireboot account`: where the time of the last lease or boot went.
@@ -184,6 +212,7 @@ fn version() -> String {
         ("grub", cfg!(feature = "grub")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
+        ("root", cfg!(feature = "root")),
         ("sandbox", cfg!(feature = "sandbox")),
         ("service", cfg!(feature = "service")),
         ("tls", cfg!(feature = "tls")),

@@ -52,7 +52,7 @@ impl<'a> Delivery<'a> {
         progress: &'a mut Progress,
         hashes: Hashes,
     ) -> io::Result<Self> {
-        let mut sink = Sink::new(store, progress);
+        let mut sink = Sink::new(store, progress).with_room(job.room);
         match hashes {
             Hashes::All => sink.hash()?,
             Hashes::Long => sink.hash_if_long(),

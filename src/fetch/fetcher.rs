@@ -18,6 +18,7 @@ use wireboot_proto::time::{Seconds, SpeedLimit};
 use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::trust::signature::Keys;
 use wireboot_proto::trust::sums::Sums;
+use wireboot_proto::worker::Room;
 
 /// Fetches files from servers and their mirrors.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Fetcher {
     pub speed: SpeedLimit,
     /// Rounds of attempts without progress before giving up.
     pub rounds: u32,
+    /// What memory must have room for besides a file.
+    pub room: Room,
     /// Where progress is shown.
     pub board: Board,
     /// Who transfers files.
@@ -67,6 +70,7 @@ impl Default for Fetcher {
             stall_timeout: STALL_TIMEOUT,
             speed: SpeedLimit::default(),
             rounds: ROUNDS,
+            room: Room::default(),
             board: Board::new(Style::Silent),
             transport: Transport::Own,
             idle: IdleConnections::default(),
@@ -100,6 +104,14 @@ impl Fetcher {
         Self {
             stall_timeout: self.stall_timeout.min(limit),
             rounds: 1,
+            ..self.clone()
+        }
+    }
+
+    /// Returns a fetcher of files for which memory must have this room too.
+    pub fn with_room(&self, room: Room) -> Self {
+        Self {
+            room,
             ..self.clone()
         }
     }

@@ -45,6 +45,7 @@ impl Fetcher {
             may_mix: false,
             stall_timeout: self.stall_timeout,
             rounds: self.rounds,
+            room: self.room,
             folder: String::new(),
         }
     }

@@ -13,6 +13,7 @@ use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::Memfd;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Instant;
+use wireboot_proto::worker::Room;
 
 /// Bytes collected for one write(2): some ninety full packets of an Ethernet.
 const BUFFER_LEN: usize = 128 << 10;
@@ -33,13 +34,14 @@ pub(super) trait Store: Sync {
         None
     }
 
-    /// Checks that there is space for `len` bytes in all, where that is known.
-    fn reserve(&self, len: u64) -> io::Result<()> {
+    /// Checks that there is space for `len` bytes in all, where that is known, and in memory for what is
+    /// made of them.
+    fn reserve(&self, len: u64, room: Room) -> io::Result<()> {
         if let Some(folder) = self.folder() {
             check_space(self.file(), folder, len)?;
         }
         self.guard()
-            .map_or(Ok(()), |guard| guard.reserve(self.file(), len))
+            .map_or(Ok(()), |guard| guard.reserve(self.file(), len, room))
     }
 }
 
@@ -80,6 +82,7 @@ pub(super) struct Sink<'a> {
     hashing: Option<Hashing>,
     /// Whether a long file is hashed although it need not have a certain hash.
     hashes: bool,
+    room: Room,
 }
 
 impl<'a> Sink<'a> {
@@ -93,7 +96,14 @@ impl<'a> Sink<'a> {
             in_order: 0,
             hashing: None,
             hashes: false,
+            room: Room::default(),
         }
+    }
+
+    /// Says what else memory must have room for.
+    pub(super) const fn with_room(mut self, room: Room) -> Self {
+        self.room = room;
+        self
     }
 
     /// Hashes the file beside the transfer, for whoever asks later, if it is long.
@@ -168,7 +178,7 @@ impl<'a> Sink<'a> {
     /// There is not enough memory or disk space.
     pub(super) fn expect(&mut self, len: Option<u64>) -> io::Result<()> {
         self.progress.expect(len);
-        len.map_or(Ok(()), |len| self.store.reserve(len))
+        len.map_or(Ok(()), |len| self.store.reserve(len, self.room))
     }
 
     /// Writes the rest of the buffer; returns the hash of the file under way, where one is computed.
@@ -269,9 +279,12 @@ mod tests {
     #[test]
     fn a_file_larger_than_the_memory_is_refused_beforehand() {
         let store = Memfd::create("test").unwrap();
-        let error = store.reserve(u64::MAX).unwrap_err().to_string();
+        let error = store
+            .reserve(u64::MAX, Room::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("MiB of memory; "), "{error}");
-        store.reserve(1).unwrap();
+        store.reserve(1, Room::default()).unwrap();
     }
 
     #[test]

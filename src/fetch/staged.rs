@@ -21,6 +21,8 @@ use crate::sys::file::OWNER;
 use crate::sys::machine::{self, MemoryGuard};
 #[cfg(feature = "iso")]
 use crate::sys::memfd::SealedFile;
+#[cfg(feature = "iso")]
+use wireboot_proto::worker::Room;
 
 #[derive(Debug)]
 pub(super) struct Staged {
@@ -116,7 +118,7 @@ impl Staged {
         let len = content.size().map_err(io::Error::other)?;
         check_space(&self.file, &self.directory, len)?;
         if let Some(guard) = &self.guard {
-            guard.reserve(&self.file, len)?;
+            guard.reserve(&self.file, len, Room::default())?;
         }
         let mut content = content.reader(0..u64::MAX).map_err(io::Error::other)?;
         sys::file::copy(&mut content, &mut &self.file).map(drop)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::below::below_names;
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
-use super::resolv_conf::{self, RESOLV_CONF};
+use super::resolv_conf::{self, RESOLV_CONF, ResolvConf};
 use crate::config::MadeOf;
 use crate::sys::file::{EVERYBODY, OWNER};
 use crate::sys::files;
@@ -26,8 +26,8 @@ pub(super) fn paths(root: &Path, interface: &str, of: &MadeOf) -> Vec<PathBuf> {
 /// Files about an interface, as they were before this process wrote its own.
 #[derive(Debug)]
 pub struct EarlierFiles {
-    /// The lines between the marks in `/etc/resolv.conf`.
-    resolvers: Option<String>,
+    /// `/etc/resolv.conf`; none for a link, which is not written to.
+    resolvers: Option<ResolvConf>,
     /// All others, by name.
     files: Vec<EarlierFile>,
 }
@@ -71,7 +71,7 @@ impl EarlierFiles {
     /// Reads the files below `root`.
     pub(super) fn read(root: &Path, interface: &str, of: &MadeOf) -> Self {
         let mut earlier = Self::none(interface, of);
-        earlier.resolvers = resolv_conf::own_lines(root);
+        earlier.resolvers = ResolvConf::read(root);
         for file in &mut earlier.files {
             // Anybody may have put a link or FIFO in /tmp.
             let content = files::read(&root.join(&file.name)).ok();
@@ -90,7 +90,10 @@ impl EarlierFiles {
 
     /// Puts these files below `root` in place of those that are there.
     pub(super) fn restore(&self, root: &Path) {
-        let resolvers = resolv_conf::replace_own_lines(root, self.resolvers.as_deref());
+        let resolvers = match &self.resolvers {
+            Some(earlier) => earlier.restore(root),
+            None => resolv_conf::replace_own_lines(root, None),
+        };
         warn_of_error(RESOLV_CONF, resolvers);
         for EarlierFile {
             name,

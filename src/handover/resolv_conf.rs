@@ -1,6 +1,8 @@
 //! Resolvers in `/etc/resolv.conf`, between two marks; the lines of others stay.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -20,11 +22,62 @@ pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
 }
 
 /// Returns the lines between the marks in the file below `root`; none without marks.
+#[cfg(feature = "root")]
 pub(super) fn own_lines(root: &Path) -> Option<String> {
     let text = files::read(&root.join(RESOLV_CONF)).ok()?;
-    let text = String::from_utf8(text).ok()?;
+    own_lines_of(&String::from_utf8(text).ok()?)
+}
+
+fn own_lines_of(text: &str) -> Option<String> {
     let (_, behind) = text.split_once(&format!("{BEGIN}\n"))?;
     behind.split_once(END).map(|(own, _)| own.to_owned())
+}
+
+/// The file as it was.
+#[derive(Debug)]
+pub(super) struct ResolvConf {
+    /// Its content and permissions; none if there was no file.
+    file: Option<(String, u32)>,
+}
+
+impl ResolvConf {
+    /// Reads the file below `root`; returns none for what is not written to either.
+    pub(super) fn read(root: &Path) -> Option<Self> {
+        let path = root.join(RESOLV_CONF);
+        let file = match files::read(&path) {
+            Ok(text) => {
+                let mode = fs::metadata(path).map_or(EVERYBODY, |found| found.permissions().mode());
+                Some((String::from_utf8(text).ok()?, mode & 0o777))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => return None,
+        };
+        Some(Self { file })
+    }
+
+    /// Restores the file below `root`; of one that others have changed since only our lines.
+    pub(super) fn restore(&self, root: &Path) -> io::Result<()> {
+        let path = root.join(RESOLV_CONF);
+        let (earlier, mode) = match &self.file {
+            Some((text, mode)) => (text.as_str(), *mode),
+            None => ("", EVERYBODY),
+        };
+        let now = match files::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            now => now?,
+        };
+        if self.file.is_some() && now == earlier.as_bytes() {
+            return Ok(());
+        }
+        if resolv_conf(&String::from_utf8_lossy(&now), None) != resolv_conf(earlier, None) {
+            let own = own_lines_of(earlier);
+            return replace_own_lines(root, own.as_deref());
+        }
+        if self.file.is_none() {
+            return files::remove(&path);
+        }
+        files::replace(&path, earlier.as_bytes(), mode)
+    }
 }
 
 /// Replaces the lines between the marks in the file below `root`, or removes them with the marks.

@@ -139,6 +139,37 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
 }
 
 #[test]
+fn resolvers_are_put_back_to_the_last_byte_unless_others_have_changed_them() {
+    let root = Directory::new("bytes");
+    let path = root.0.join(RESOLV_CONF);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let boots = || {
+        let earlier = EarlierFiles::read(&root.0, "eth0", &CARD);
+        write_files(&root.0, &HOLDER, &lease(), HandOver::default());
+        assert!(fs::read_to_string(&path).unwrap().contains("192.0.2.53"));
+        earlier
+    };
+    boots().restore(&root.0);
+    assert!(!path.exists());
+    // Without an end of the last line, and with one of another system.
+    let text = "nameserver 192.0.2.9\r\noptions edns0";
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    boots().restore(&root.0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o640);
+    let earlier = boots();
+    let changed = fs::read_to_string(&path)
+        .unwrap()
+        .replace("192.0.2.9", "192.0.2.8");
+    fs::write(&path, changed).unwrap();
+    earlier.restore(&root.0);
+    let left = fs::read_to_string(&path).unwrap();
+    assert_eq!(left, "nameserver 192.0.2.8\noptions edns0\n");
+}
+
+#[test]
 fn what_another_client_wrote_is_put_back_as_it_was() {
     let root = Directory::new("earlier");
     let write = |name: &str, text: &str| {

@@ -28,8 +28,8 @@ const MODPROBE_ARGUMENTS: [&str; 2] = ["-q", "--"];
 
 /// Loads the modules of all devices, and in the background those of each new device: a card on a slow
 /// bus, or one that is plugged in, appears while the boot waits for it. `timeline` gets the moment when
-/// each was loaded.
-pub(super) fn load_and_follow(timeline: &Timeline) {
+/// each was loaded. `more` are modules that no device asks for.
+pub(super) fn load_and_follow(timeline: &Timeline, more: &[&str]) {
     // Subscribed first, so that no device is missed between enumeration and the first event.
     let uevents = UeventSocket::open();
     let Some(index) = Index::read(timeline) else {
@@ -46,7 +46,9 @@ pub(super) fn load_and_follow(timeline: &Timeline) {
         );
     }
     // Every boot needs it; here it costs no further process.
-    index.load("af_packet", &mut Vec::new());
+    for name in ["af_packet"].iter().chain(more) {
+        index.load(name, &mut Vec::new());
+    }
     index.load_for_devices();
     let followed =
         uevents.map(|uevents| thread::Builder::new().spawn(move || index.follow(&uevents)));

@@ -256,7 +256,12 @@ pub(super) fn set_address(
     let before = addresses(socket, address.index)?;
     let before = before.into_iter().find(|there| there.is_same(address));
     let read_at = sys::now();
-    socket.change(&NetlinkRequest::SetAddress(*address))?;
+    // Else the kernel takes their absence for a change too (inet_rtm_newaddr).
+    let details = before.map_or(address.details, |before| before.details);
+    socket.change(&NetlinkRequest::SetAddress(Address {
+        details,
+        ..*address
+    }))?;
     Ok(Some(match before {
         Some(value) => Undo::Lifetimes(Snapshot { value, read_at }),
         // It has just expired.

@@ -21,7 +21,7 @@ use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::netlink::request::NetlinkRequest;
-use wireboot_proto::netlink::route::{Address, FOREVER, LinkInfo};
+use wireboot_proto::netlink::route::{Address, AddressDetails, FOREVER, LinkInfo};
 use wireboot_proto::packet::ethernet::MacAddress;
 
 /// Timeout for the carrier after an MTU change, for which some drivers reset the card.
@@ -274,6 +274,7 @@ impl Link {
             broadcast: None,
             preferred_seconds: FOREVER,
             valid_seconds: FOREVER,
+            details: AddressDetails::default(),
         });
         self.apply(None, &[address])
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::changes::LinkSetting;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::netlink::route::{Address, FOREVER, KernelRoute};
+use wireboot_proto::netlink::route::{Address, AddressDetails, FOREVER, KernelRoute};
 use wireboot_proto::packet::ipv4::{netmask, same_network};
 
 /// Every host must accept a datagram of this size (RFC 791 §3.1): a server that sets a smaller MTU is
@@ -28,6 +28,7 @@ pub(super) fn lease_settings(index: u32, lease: &Lease, age: Duration) -> Vec<Li
         preferred_seconds: left(lease.times.map(|times| times.rebinding)),
         // The kernel removes the address then (check_lifetime), even without this process.
         valid_seconds: left(lease.times.map(|times| times.lease)),
+        details: AddressDetails::default(),
     }));
     for route in routes(index, lease) {
         let route = LinkSetting::Route(route);

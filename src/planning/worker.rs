@@ -221,6 +221,8 @@ fn fault(error: &Error) -> Fault {
         | Error::Output { .. }
         | Error::Kexec { .. }
         | Error::System { .. } => (FaultKind::System, error.to_string()),
+        #[cfg(feature = "root")]
+        Error::Root { .. } => (FaultKind::System, error.to_string()),
     };
     let why = if let Error::Verification { why, .. } = error {
         why.clone()

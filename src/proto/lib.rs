@@ -19,6 +19,10 @@ pub mod format {
 
     pub mod cpio;
     pub mod fdt;
+    #[cfg(feature = "root")]
+    pub mod filesystem;
+    #[cfg(feature = "root")]
+    pub mod gpt;
     #[cfg(feature = "iso")]
     pub mod iso9660;
     pub mod kernel_image;

@@ -78,8 +78,27 @@ pub struct Job {
     pub stall_timeout: Duration,
     /// Rounds of attempts without progress before giving up.
     pub rounds: u32,
+    /// What memory must have room for besides the file.
+    pub room: Room,
     /// The folder that it is stored in, where that is on a disk; for messages.
     pub folder: String,
+}
+
+/// Memory that is taken later, by what is made of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Room {
+    /// Copies of the file.
+    pub copies: u8,
+    /// Bytes of anything else, such as copies of the files before it.
+    pub beside: u64,
+}
+
+impl Room {
+    /// Returns the bytes that a file of this length and what is made of it take.
+    pub fn with(self, len: u64) -> u64 {
+        let files = len.saturating_mul(u64::from(self.copies) + 1);
+        files.saturating_add(self.beside)
+    }
 }
 
 /// The kind of a fetched file.
@@ -300,6 +319,8 @@ impl Job {
         out.push(self.may_mix.into());
         put_duration(self.stall_timeout, out);
         out.extend(self.rounds.to_le_bytes());
+        out.push(self.room.copies);
+        out.extend(self.room.beside.to_le_bytes());
         put_text(&self.folder, out);
     }
 
@@ -319,6 +340,10 @@ impl Job {
             may_mix: fields.flag()?,
             stall_timeout: fields.duration()?,
             rounds: fields.u32()?,
+            room: Room {
+                copies: fields.u8()?,
+                beside: fields.u64()?,
+            },
             folder: fields.text()?,
         })
     }
@@ -356,6 +381,10 @@ mod tests {
             may_mix: false,
             stall_timeout: Duration::from_millis(1500),
             rounds: 4,
+            room: Room {
+                copies: 2,
+                beside: 1 << 40,
+            },
             folder: "/srv".to_owned(),
         };
         let [first, ..] = &addresses[..] else {

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use super::config::{self, Config};
 use super::parse;
+#[cfg(feature = "root")]
+use super::root;
 use crate::error::Error;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::known::parse_hex;
@@ -175,9 +177,23 @@ impl CommandLine {
             )),
             "rd.route" => self.route(value),
             "nameserver" => self.name_server(value),
+            #[cfg(feature = "root")]
+            key => return self.root(key, value),
+            #[cfg(not(feature = "root"))]
             _ => return None,
         };
         Some(meaning.map_or_else(Meaning::Refused, Meaning::Followed))
+    }
+
+    #[cfg(feature = "root")]
+    fn root(&mut self, key: &str, value: &str) -> Option<Meaning> {
+        let meaning = root::word(&mut self.config, key, value)?;
+        Some(
+            meaning.map_or_else(Meaning::Refused, |meaning| match meaning {
+                Some(meaning) => Meaning::Followed(meaning),
+                None => Meaning::Needless("that is how it is always done"),
+            }),
+        )
     }
 
     fn ip(&mut self, value: &str) -> Result<String, String> {

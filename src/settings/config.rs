@@ -7,6 +7,8 @@ use std::time::Duration;
 use wireboot_proto::named;
 use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
+#[cfg(feature = "root")]
+use wireboot_proto::text::url::Url;
 use wireboot_proto::time::SpeedLimit;
 
 #[cfg(feature = "bond")]
@@ -142,6 +144,9 @@ pub struct Config {
     pub dhcp: DhcpConfig,
     /// The boot file, and how far the boot goes.
     pub boot: BootConfig,
+    /// An image to be mounted as the root.
+    #[cfg(feature = "root")]
+    pub root: RootConfig,
     /// Mirrors and certificates.
     pub fetch: FetchConfig,
     /// Policy, keys and signatures.
@@ -168,6 +173,9 @@ pub struct LinkConfig {
     pub timeout: Duration,
     /// Whether grace periods may be expedited for packet sockets.
     pub expedites: bool,
+    /// Whether the interface is used as it stands, and the next kernel gets what it has.
+    #[cfg(feature = "root")]
+    pub as_it_stands: bool,
 }
 
 impl Default for LinkConfig {
@@ -181,6 +189,8 @@ impl Default for LinkConfig {
             vlans_to_try: None,
             timeout: Duration::from_secs(30),
             expedites: true,
+            #[cfg(feature = "root")]
+            as_it_stands: false,
         }
     }
 }
@@ -347,6 +357,47 @@ pub struct BootConfig {
     pub on_local_boot: Option<OnLocalBoot>,
     /// How the kernel is handed to kexec, at first.
     pub loader: Loader,
+}
+
+/// The image that process 1 mounts as the root, and how.
+#[cfg(feature = "root")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RootConfig {
+    /// The address of the image; without one a boot file is followed to a kernel.
+    pub image: Option<Url>,
+    /// Where changes are kept.
+    pub overlay: Overlay,
+    /// How much memory changes may take, in MiB.
+    pub overlay_mib: Option<u32>,
+    /// The program that becomes process 1, in place of the usual ones.
+    pub init: Option<String>,
+}
+
+/// Where changes to a root are kept.
+#[cfg(feature = "root")]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Overlay {
+    /// In memory.
+    #[default]
+    Tmpfs,
+    /// Nowhere: the root is read-only.
+    None,
+    /// On the disk whose file system has this label.
+    Label(String),
+}
+
+#[cfg(feature = "root")]
+impl FromStr for Overlay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("LABEL=")) {
+            ("tmpfs", _) => Ok(Self::Tmpfs),
+            ("none", _) => Ok(Self::None),
+            (_, Some(label)) if !label.is_empty() => Ok(Self::Label(label.to_owned())),
+            _ => Err("neither tmpfs nor none nor LABEL= with the label of a disk".to_owned()),
+        }
+    }
 }
 
 /// Mirrors, and the certificates of https servers and of this machine.

@@ -328,6 +328,43 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
+    #[cfg(feature = "root")]
+    Setting {
+        name: "keep-network",
+        of: BOOT,
+        help: "boot over the network as it stands, without DHCP, and give the next kernel the same by \
+               words (ip=, nameserver=, vlan=): of the interface of -i, or of the default route",
+        lands: Lands::Config(|config, _| {
+            config.link.as_it_stands = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "root")]
+    Setting {
+        name: "root",
+        of: WORD,
+        takes: Takes::Value("URL"),
+        help: "as process 1, mount the image at URL as the root and start the system in it, in place of \
+               a boot file: squashfs, erofs, ext4, xfs or btrfs, or a disk with a GUID partition table; \
+               also packed by zstd or gzip",
+        lands: Lands::Config(|config, input| super::root::image(config, input.value)),
+        ..NOTHING
+    },
+    #[cfg(feature = "root")]
+    Setting {
+        name: "overlay",
+        of: WORD,
+        takes: Takes::Value("tmpfs|none|LABEL=NAME"),
+        default: "tmpfs",
+        help: "where changes to the root are kept: in memory, nowhere since it is read-only, or on the \
+               disk with the label NAME",
+        lands: Lands::Config(|config, input| {
+            config.root.overlay = input.value.parse()?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
     Setting {
         name: "initrd",
         of: BOOT | WORD,
@@ -1050,5 +1087,24 @@ pub static FOREIGN: &[Foreign] = &[
     Foreign {
         words: &["rd.net.timeout.dhcp=SECS"],
         help: "as wireboot.timeout",
+    },
+    Foreign {
+        words: &["root=live:URL", "root=URL"],
+        help: "as wireboot.root",
+    },
+    Foreign {
+        words: &["init=PATH"],
+        help: "the program in the image that becomes process 1",
+    },
+    Foreign {
+        words: &[
+            "rd.overlay=0|1|LABEL=NAME",
+            "rd.live.overlay=none|LABEL=NAME",
+        ],
+        help: "as wireboot.overlay",
+    },
+    Foreign {
+        words: &["rd.live.overlay.size=MIB"],
+        help: "how much memory changes to the root may take (half of it)",
     },
 ];

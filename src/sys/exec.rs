@@ -12,7 +12,7 @@ use nix::unistd::{Pid, dup2_stdin, dup2_stdout, execve, setpgid};
 
 use super::error::SyscallError;
 use super::memfd::Memfd;
-use super::process::Fork;
+use super::process::{self, Fork};
 
 /// A program, with what it is given. A text with a NUL in it, which no program could get, is cut there.
 #[derive(Debug)]
@@ -82,6 +82,12 @@ impl Program {
         })
     }
 
+    /// Makes this process the program; returns only if that fails.
+    #[cfg(feature = "root")]
+    pub fn become_it(&self) -> SyscallError {
+        SyscallError::new("execve", self.execute())
+    }
+
     /// Becomes the program; returns only if that fails.
     fn execute(&self) -> Errno {
         if self.is_apart {
@@ -93,6 +99,7 @@ impl Program {
         }
         // Otherwise it inherits that of this thread, which blocks the signals of a signalfd.
         let _ = SigSet::empty().thread_set_mask();
+        process::restore_sigpipe();
         let Err(errno) = execve(&self.path, &self.arguments, &self.variables);
         errno
     }
@@ -118,7 +125,7 @@ mod tests {
     fn a_program_has_its_name_arguments_variables_and_no_blocked_signals() {
         let name = format!("wireboot-program-{}", std::process::id());
         let out = std::env::temp_dir().join(name);
-        let script = "echo $0 $1 $A $(grep SigBlk /proc/self/status) > $OUT; cat; exit 3";
+        let script = "echo $0 $1 $A $(grep Sig[BI] /proc/self/status) > $OUT; cat; exit 3";
         let program = Program::new(Path::new("/bin/sh"), "sh")
             .argument("-c")
             .argument(script)
@@ -134,7 +141,11 @@ mod tests {
         });
         assert_eq!(end.join().unwrap(), End::Exited(3));
         let said = fs::read_to_string(&out).unwrap();
-        assert_eq!(said, "zero one b=c SigBlk: 0000000000000000\n");
+        let (said, ignored) = said.split_once(" SigIgn: ").unwrap();
+        assert_eq!(said, "zero one b=c SigBlk: 0000000000000000");
+        // SIGPIPE, which is 13; who started the tests may have ignored others.
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        assert_eq!(ignored & 1 << 12, 0);
         fs::remove_file(out).unwrap();
     }
 

@@ -20,6 +20,7 @@ use nix::unistd::{SysconfVar, dup2_stderr, dup2_stdin, dup2_stdout, sysconf};
 
 use super::control_group;
 use super::error::SyscallError;
+use wireboot_proto::worker::Room;
 
 /// Mounts one of the kernel's own file systems; one that is mounted there already is no error.
 ///
@@ -125,18 +126,24 @@ impl MemoryGuard {
         }
     }
 
-    /// Checks that `file` may grow to `len` bytes; small files always may.
+    /// Checks that `file` may grow to `len` bytes, with `room` for what is made of it; small files always
+    /// may.
     ///
     /// # Errors
     /// [`io::ErrorKind::OutOfMemory`] with both figures.
-    pub fn reserve(&self, file: &File, len: u64) -> io::Result<()> {
-        let missing = len.saturating_sub(allocated(file)?);
+    pub fn reserve(&self, file: &File, len: u64, room: Room) -> io::Result<()> {
+        let all = room.with(len);
+        let missing = all.saturating_sub(allocated(file)?);
         match (self.available)() {
             Some(available)
                 if available.saturating_sub(Self::RESERVE) < missing.saturating_sub(Self::STEP) =>
             {
-                let needed = format!("it needs {}", mib(len));
-                Err(out_of_memory(&needed, available))
+                let needed = format!("it needs {}", mib(all));
+                if room.copies == 0 {
+                    return Err(out_of_memory(&needed, available, ""));
+                }
+                let needed = format!("with the copies that are made of it, {needed}");
+                Err(out_of_memory(&needed, available, ROOT_ADVICE))
             }
             Some(_) | None => Ok(()),
         }
@@ -155,16 +162,19 @@ impl MemoryGuard {
         match (self.available)() {
             Some(available) if available < Self::RESERVE => {
                 let needed = format!("it needs more than {}", mib(allocated(file)?));
-                Err(out_of_memory(&needed, available))
+                Err(out_of_memory(&needed, available, ""))
             }
             Some(_) | None => Ok(()),
         }
     }
 }
 
-fn out_of_memory(needed: &str, available: u64) -> io::Error {
+/// What takes less memory.
+const ROOT_ADVICE: &str = "; a system takes less as a root that is mounted (wireboot.root=) and not packed than as an initrd";
+
+fn out_of_memory(needed: &str, available: u64, advice: &str) -> io::Error {
     let (available, kept) = (mib(available), mib(MemoryGuard::RESERVE));
-    let why = format!("{needed} of memory; {available} available, and {kept} stay free");
+    let why = format!("{needed} of memory; {available} available, and {kept} stay free{advice}");
     io::Error::new(io::ErrorKind::OutOfMemory, why)
 }
 
@@ -286,6 +296,16 @@ pub fn claim_ctrl_alt_del() -> Result<(), SyscallError> {
         .map_err(|errno| SyscallError::new("reboot(CAD_OFF)", errno))
 }
 
+/// Lets the kernel reboot at once for Ctrl-Alt-Del, as it does by default.
+///
+/// # Errors
+/// `reboot`: EPERM.
+#[cfg(feature = "root")]
+pub fn release_ctrl_alt_del() -> Result<(), SyscallError> {
+    nix::sys::reboot::set_cad_enabled(true)
+        .map_err(|errno| SyscallError::new("reboot(CAD_ON)", errno))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::memfd::Memfd;
@@ -316,13 +336,28 @@ mod tests {
             (0..9).for_each(|_| guard.grow(file, 4 << 20).unwrap());
         }
         // 3 MiB are there, 4 are let pass and 16 stay free.
-        some.reserve(file, (100 - 16 + 4 + 3) << 20).unwrap();
-        let error = some.reserve(file, 92 << 20).unwrap_err().to_string();
+        some.reserve(file, (100 - 16 + 4 + 3) << 20, Room::default())
+            .unwrap();
+        let error = some
+            .reserve(file, 92 << 20, Room::default())
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "it needs 92 MiB of memory; 100 MiB available, and 16 MiB stay free"
         );
-        none.reserve(file, 7 << 20).unwrap();
-        unknown.reserve(file, u64::MAX).unwrap();
+        let room = |copies, beside| Room { copies, beside };
+        some.reserve(file, 30 << 20, room(2, 0)).unwrap();
+        for (len, room) in [
+            (31, room(2, 0)),
+            (20, room(2, 50 << 20)),
+            (1, room(1, u64::MAX)),
+        ] {
+            let error = some.reserve(file, len << 20, room).unwrap_err().to_string();
+            assert!(error.starts_with("with the copies that"), "{error}");
+            assert!(error.contains("; 100 MiB available"), "{error}");
+        }
+        none.reserve(file, 7 << 20, Room::default()).unwrap();
+        unknown.reserve(file, u64::MAX, Room::default()).unwrap();
     }
 }

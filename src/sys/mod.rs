@@ -42,9 +42,13 @@ pub mod firmware;
 pub mod hashing;
 pub mod heap;
 pub mod kexec;
+#[cfg(feature = "root")]
+pub mod loop_device;
 pub mod machine;
 pub mod mapped;
 pub mod memfd;
+#[cfg(feature = "root")]
+pub mod mounts;
 pub mod netlink;
 pub mod packet;
 pub mod process;

@@ -15,7 +15,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{SigHandler, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
@@ -183,6 +183,13 @@ pub fn await_one_thread() -> bool {
         }
         sleep(Duration::from_millis(2));
     }
+}
+
+/// Lets SIGPIPE end this process again, which Rust's runtime ignores: what is ignored is so for the next
+/// program too (execve(2)).
+pub fn restore_sigpipe() {
+    // SAFETY: the default action runs no code of this process.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigDfl) };
 }
 
 /// Puts an empty file in the place of standard input and output.

@@ -444,14 +444,18 @@ fn a_boot_that_fails_ends_the_renewal_and_leaves_nothing_on_the_interface() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_boot_that_fails_leaves_an_address_with_its_lifetimes_and_routes_as_they_were() {
     // The server grants the address that is there, and another one.
-    for address in ["192.0.2.100", "192.0.2.50"] {
+    for (address, more) in [
+        ("192.0.2.100", ""),
+        ("192.0.2.50", ""),
+        ("192.0.2.100", "metric 300"),
+    ] {
         in_new_namespace(move || {
             let far = Far::plug_in();
             let server = dnsmasq(&far, "");
             let _http = nginx(&far, &far.folder);
             ip("link set near up");
             ip(&format!(
-                "address add {address}/24 brd + dev near valid_lft 1000 preferred_lft 900"
+                "address add {address}/24 brd + dev near valid_lft 1000 preferred_lft 900 {more}"
             ));
             ip(&format!("route add default via 192.0.2.1 src {address}"));
             ip("route add 203.0.113.0/24 via 192.0.2.3 metric 7");

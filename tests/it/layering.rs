@@ -13,6 +13,7 @@ const UNSAFE_FILES: &[&str] = &[
     "sys/descriptor.rs",
     "sys/heap.rs",
     "sys/kexec.rs",
+    "sys/loop_device.rs",
     "sys/mapped.rs",
     "sys/netlink.rs",
     "sys/packet.rs",

@@ -37,6 +37,8 @@ mod layering;
 mod lease_file;
 mod lease_life;
 mod link;
+#[cfg(feature = "root")]
+mod live_root;
 mod menu;
 mod mirrors;
 mod mkinitcpio;

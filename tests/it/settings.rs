@@ -300,7 +300,7 @@ fn the_version_names_commit_target_and_features() {
     assert_eq!(
         features,
         [
-            "bond", "capture", "discover", "firmware", "grub", "iso", "manual", "sandbox",
+            "bond", "capture", "discover", "firmware", "grub", "iso", "manual", "root", "sandbox",
             "service", "tls", "unpack"
         ]
     );

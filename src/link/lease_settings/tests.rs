@@ -19,6 +19,7 @@ fn an_ordinary_lease_sets_address_default_route_and_mtu_in_that_order() {
         broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
         preferred_seconds: 3150,
         valid_seconds: 3600,
+        details: AddressDetails::default(),
     };
     let later = |age| lease_settings(3, &lease, age).into_iter().next();
     let half = Address {

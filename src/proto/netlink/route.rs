@@ -51,6 +51,11 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 const IFA_CACHEINFO: u16 = 6;
+const IFA_FLAGS: u16 = 8;
+const IFA_RT_PRIORITY: u16 = 9;
+/// Since Linux 5.18.
+const IFA_PROTO: u16 = 11;
+const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -199,6 +204,20 @@ pub struct Address {
     pub preferred_seconds: u32,
     /// Seconds until the kernel removes the address; [`FOREVER`] for never.
     pub valid_seconds: u32,
+    /// What else there is to an address that is put back.
+    pub details: AddressDetails,
+}
+
+/// What other programs give their addresses (linux/if_addr.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddressDetails {
+    scope: u8,
+    /// `IFA_F_NOPREFIXROUTE` alone: the kernel sets the others.
+    flags: u32,
+    /// The metric of the route that the kernel adds with it.
+    metric: Option<u32>,
+    /// Who has set it.
+    protocol: Option<u8>,
 }
 
 /// An infinite lifetime.
@@ -215,7 +234,8 @@ impl Address {
         let mut reader = Reader::new(payload);
         reader.take(1, "ifa_family")?;
         let prefix_len = reader.u8("ifa_prefixlen")?;
-        reader.take(2, "ifa_flags")?;
+        reader.take(1, "ifa_flags")?;
+        let scope = reader.u8("ifa_scope")?;
         let mut address = Self {
             index: u32::from_ne_bytes(reader.array("ifa_index")?),
             address: Ipv4Addr::UNSPECIFIED,
@@ -223,13 +243,23 @@ impl Address {
             broadcast: None,
             preferred_seconds: FOREVER,
             valid_seconds: FOREVER,
+            details: AddressDetails {
+                scope,
+                ..AddressDetails::default()
+            },
         };
+        let details = &mut address.details;
         for attribute in attributes(reader.rest()) {
             let attribute = attribute?;
             match attribute.kind {
                 // On a point-to-point link IFA_ADDRESS is the other end (linux/if_addr.h).
                 IFA_LOCAL => address.address = ipv4(&attribute, "IFA_LOCAL")?,
                 IFA_BROADCAST => address.broadcast = Some(ipv4(&attribute, "IFA_BROADCAST")?),
+                IFA_FLAGS => {
+                    details.flags = attribute.u32("IFA_FLAGS")? & IFA_F_NOPREFIXROUTE;
+                }
+                IFA_RT_PRIORITY => details.metric = Some(attribute.u32("IFA_RT_PRIORITY")?),
+                IFA_PROTO => details.protocol = attribute.value.first().copied(),
                 IFA_CACHEINFO => {
                     let mut times = Reader::new(attribute.value);
                     address.preferred_seconds = u32::from_ne_bytes(times.array("ifa_prefered")?);
@@ -242,7 +272,8 @@ impl Address {
     }
 
     pub(super) fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
-        let mut fixed = vec![AF_INET, self.prefix_len, 0, RT_SCOPE_UNIVERSE];
+        let details = self.details;
+        let mut fixed = vec![AF_INET, self.prefix_len, 0, details.scope];
         fixed.extend_from_slice(&self.index.to_ne_bytes());
         let mut builder = Builder::new(kind, flags, sequence, &fixed)
             .attribute(IFA_LOCAL, &self.address.octets())
@@ -261,6 +292,15 @@ impl Address {
                 *bytes = seconds.to_ne_bytes();
             }
             builder = builder.attribute(IFA_CACHEINFO, &times);
+            if details.flags != 0 {
+                builder = builder.attribute(IFA_FLAGS, &details.flags.to_ne_bytes());
+            }
+            if let Some(metric) = details.metric {
+                builder = builder.attribute(IFA_RT_PRIORITY, &metric.to_ne_bytes());
+            }
+            if let Some(protocol) = details.protocol {
+                builder = builder.attribute(IFA_PROTO, &[protocol]);
+            }
         }
         builder.finish()
     }

@@ -107,6 +107,7 @@ fn links_addresses_and_routes_are_read_from_what_a_kernel_said() {
         broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
         preferred_seconds: 3000,
         valid_seconds: 3600,
+        details: AddressDetails::default(),
     };
     for (octets, message) in [
         (LINK, RouteMessage::NewLink(link)),
@@ -150,6 +151,12 @@ fn a_request_reads_back_as_what_was_asked_for() {
         broadcast: Some(Ipv4Addr::new(192, 0, 2, 255)),
         preferred_seconds: 3000,
         valid_seconds: FOREVER,
+        details: AddressDetails {
+            scope: 253,
+            flags: IFA_F_NOPREFIXROUTE,
+            metric: Some(300),
+            protocol: Some(3),
+        },
     };
     assert_eq!(
         decode_all(&NetlinkRequest::SetAddress(address).encode(1)),
@@ -193,6 +200,7 @@ fn a_deletion_names_the_address_and_not_its_lifetimes() {
         broadcast: None,
         preferred_seconds: 1,
         valid_seconds: 2,
+        details: AddressDetails::default(),
     };
     let expected = hex("28000000 1500 0500 09000000 00000000\
          02 18 00 00 03000000 0800 0200 c000020a 0800 0100 c000020a");

@@ -1,0 +1,53 @@
+//! Finds the disk that keeps the changes to a root, by the label of its file system, as udev would.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::sys;
+use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
+
+/// Interval of looking for a disk, whose driver may still be starting.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Returns the path and the file system of the disk or partition with this label, which is waited for
+/// up to `patience`; none if there is none.
+pub(super) fn labelled(label: &str, patience: Duration) -> Option<(String, FileSystem)> {
+    let until = sys::now() + patience;
+    loop {
+        let found = block_devices().into_iter().find_map(|path| {
+            let file_system = file_system_of(&path, label)?;
+            Some((path, file_system))
+        });
+        if found.is_some() || sys::now() >= until {
+            return found;
+        }
+        sleep(POLL_INTERVAL);
+    }
+}
+
+/// Returns the paths of all disks and partitions, in the order of their names.
+fn block_devices() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/class/block") else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // That of a device on a controller has a slash (cciss/c0d0), which sysfs shows as `!`.
+    let mut paths: Vec<_> = names
+        .map(|name| format!("/dev/{}", name.replace('!', "/")))
+        .collect();
+    paths.sort_unstable();
+    paths
+}
+
+/// Returns the file system on a device, if it has this label.
+fn file_system_of(path: &str, label: &str) -> Option<FileSystem> {
+    let device = File::open(path).ok()?;
+    let mut head = vec![0; HEAD_LEN];
+    device.read_exact_at(&mut head, 0).ok()?;
+    let Content::FileSystem(file_system) = Content::recognize(&head) else {
+        return None;
+    };
+    (file_system.label(&head).as_deref() == Some(label)).then_some(file_system)
+}

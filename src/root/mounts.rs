@@ -1,0 +1,252 @@
+//! Mounts an image as a root, with a place for changes over it; all of it or nothing.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::Duration;
+
+use super::disk;
+use super::image::RootImage;
+use crate::config::{Overlay, RootConfig};
+use crate::error::Error;
+use crate::sys::loop_device::LoopDevice;
+use crate::sys::mounts::{self, Kind};
+use crate::sys::{SyscallError, machine};
+use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
+
+/// Where the root is until it becomes one, as in other initramfs.
+pub(super) const NEW_ROOT: &str = "/sysroot";
+/// Where the image is, and below it what it may be in another one. `/run` stays with the new system.
+const IMAGE: &str = "/run/wireboot/root/image";
+const INNER_IMAGE: &str = "/run/wireboot/root/inner-image";
+/// Where changes are.
+const CHANGES: &str = "/run/wireboot/root/changes";
+
+/// The image in the image of a live system that livemedia-creator has made.
+const INNER_FILES: [&str; 2] = ["LiveOS/rootfs.img", "LiveOS/ext3fs.img"];
+
+/// The directories of a root that file systems of the machine are moved to.
+pub(super) const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
+
+/// The programs that may become process 1, in the order in which the kernel and switch_root tools try
+/// them.
+const INITS: [&str; 5] = [
+    "/sbin/init",
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+    "/bin/init",
+    "/bin/sh",
+];
+
+/// How long a disk for changes is waited for.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A root that is mounted; dropping it unmounts all of it.
+#[derive(Debug, Default)]
+pub struct Mounted {
+    points: Vec<&'static str>,
+}
+
+impl Mounted {
+    /// Leaves everything mounted, for [`super::switch`].
+    pub fn keep(mut self) {
+        self.points.clear();
+    }
+
+    /// Makes the directory `point`, and mounts something there.
+    fn add(
+        &mut self,
+        point: &'static str,
+        mount: impl FnOnce() -> Result<(), SyscallError>,
+    ) -> Result<(), SyscallError> {
+        let made = fs::create_dir_all(point);
+        made.map_err(|source| SyscallError {
+            call: "mkdir",
+            source,
+        })?;
+        mount()?;
+        self.points.push(point);
+        Ok(())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        for point in self.points.iter().rev() {
+            mounts::unmount(point);
+        }
+    }
+}
+
+/// Unmounts what a boot that was killed has left.
+pub fn clean_up() {
+    for point in [NEW_ROOT, CHANGES, INNER_IMAGE, IMAGE] {
+        while mounts::unmount(point) {}
+    }
+}
+
+/// Mounts `image`, and over it what takes the changes.
+///
+/// # Errors
+/// [`Error::Root`] when the kernel refuses, and [`Error::NothingBootable`] when the image has no init or
+/// lacks a directory, or the disk for changes is not there; nothing is mounted then.
+pub fn mount(image: &RootImage, config: &RootConfig) -> Result<Mounted, Error> {
+    let mut mounted = Mounted::default();
+    let name = image.file_system.name();
+    let lower = mount_image(&mut mounted, image).map_err(|source| Error::Root {
+        what: format!("{} as {name}", image.url),
+        source,
+    })?;
+    match &config.overlay {
+        Overlay::None => {
+            let bound = mounted.add(NEW_ROOT, || mounts::bind(lower, NEW_ROOT));
+            bound.map_err(|source| cannot_mount("the root", source))?;
+        }
+        Overlay::Tmpfs => {
+            // Half of the memory, as tmpfs(5) has it, unless a size is given.
+            let size = config.overlay_mib.map(|mib| format!(",size={mib}m"));
+            let options = format!("mode=0755{}", size.unwrap_or_default());
+            let tmpfs = || mounts::mount("tmpfs", CHANGES, "tmpfs", &options, false);
+            let added = mounted.add(CHANGES, tmpfs);
+            added.map_err(|source| cannot_mount("a tmpfs for changes", source))?;
+            let total = machine::total_memory().unwrap_or_default() >> 20;
+            let mib = config.overlay_mib.map_or(total / 2, u64::from);
+            log::info!("changes to the root are kept in memory, up to {mib} MiB");
+            overlay(&mut mounted, lower, CHANGES)?;
+        }
+        Overlay::Label(label) => {
+            let Some((path, file_system)) = disk::labelled(label, DISK_PATIENCE) else {
+                return Err(Error::NothingBootable {
+                    what: format!(
+                        "there is no disk with the label {label} for changes to the root"
+                    ),
+                    source: None,
+                });
+            };
+            let disk = || mounts::mount(&path, CHANGES, file_system.name(), "", false);
+            let added = mounted.add(CHANGES, disk);
+            added.map_err(|source| cannot_mount(&path, source))?;
+            log::info!("changes to the root are kept on {path}");
+            overlay(&mut mounted, lower, &format!("{CHANGES}/wireboot-overlay"))?;
+        }
+    }
+    complete(image, config)?;
+    Ok(mounted)
+}
+
+/// Mounts the image, and what it may be in; returns where the file system of the root is.
+fn mount_image(mounted: &mut Mounted, image: &RootImage) -> Result<&'static str, SyscallError> {
+    let device = LoopDevice::over(image.file.as_fd(), image.part.clone())?;
+    add_device(mounted, IMAGE, &device, image.file_system)?;
+    let inner = INNER_FILES.iter().find_map(|name| {
+        let path = Path::new(IMAGE).join(name);
+        let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+        is_file.then(|| fs::File::open(path).ok()).flatten()
+    });
+    let Some(inner) = inner else {
+        return Ok(IMAGE);
+    };
+    let failed = |source| SyscallError {
+        call: "read",
+        source,
+    };
+    let len = inner.metadata().map_err(failed)?.len();
+    let mut head = vec![0; HEAD_LEN];
+    std::os::unix::fs::FileExt::read_exact_at(&inner, &mut head, 0).map_err(failed)?;
+    let Content::FileSystem(file_system) = Content::recognize(&head) else {
+        return Ok(IMAGE);
+    };
+    let device = LoopDevice::over(inner.as_fd(), 0..len)?;
+    add_device(mounted, INNER_IMAGE, &device, file_system)?;
+    Ok(INNER_IMAGE)
+}
+
+/// Mounts a device for reading.
+fn add_device(
+    mounted: &mut Mounted,
+    point: &'static str,
+    device: &LoopDevice,
+    file_system: FileSystem,
+) -> Result<(), SyscallError> {
+    // An image of a running system has a journal to recover, which it cannot be for want of writing.
+    let without_journal = match file_system {
+        FileSystem::Ext4 => "noload",
+        FileSystem::Xfs => "norecovery,nouuid",
+        FileSystem::Btrfs => "rescue=nologreplay",
+        FileSystem::Squashfs | FileSystem::Erofs => "",
+    };
+    mounted.add(point, || {
+        let mount =
+            |options| mounts::mount(device.path(), point, file_system.name(), options, true);
+        match mount("") {
+            Err(_) if !without_journal.is_empty() => mount(without_journal),
+            result => result,
+        }
+    })
+}
+
+/// Mounts an overlay of `lower` and `changes` as the new root.
+fn overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Error> {
+    let failed = |source| cannot_mount("an overlay over the image", source);
+    for name in ["upper", "work"] {
+        let made = fs::create_dir_all(format!("{changes}/{name}"));
+        made.map_err(|source| SyscallError {
+            call: "mkdir",
+            source,
+        })
+        .map_err(failed)?;
+    }
+    let options = format!("lowerdir={lower},upperdir={changes}/upper,workdir={changes}/work");
+    let mount = || mounts::mount("overlay", NEW_ROOT, "overlay", &options, false);
+    mounted.add(NEW_ROOT, mount).map_err(failed)
+}
+
+/// Checks that the root has all that a system is started with, as long as a boot can still fail.
+fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
+    let nothing = |what: String| Error::NothingBootable {
+        what: format!("{}: {what}", image.url),
+        source: None,
+    };
+    for name in MOVED {
+        let path = format!("{NEW_ROOT}{name}");
+        let is_there = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
+        if !is_there && let Err(error) = fs::create_dir(&path) {
+            return Err(nothing(format!(
+                "the root has no directory {name}: {error}"
+            )));
+        }
+    }
+    init_in(NEW_ROOT, config).map(drop).map_err(nothing)
+}
+
+/// Returns the program that is to be process 1.
+///
+/// # Errors
+/// That there is none, in plain words.
+pub(super) fn init_in(root: &str, config: &RootConfig) -> Result<String, String> {
+    let mut found = INITS.iter().map(|path| (*path).to_owned());
+    let mut chosen = config.init.clone().into_iter();
+    let candidates: &mut dyn Iterator<Item = String> = if config.init.is_some() {
+        &mut chosen
+    } else {
+        &mut found
+    };
+    for path in candidates {
+        match mounts::kind_within(root, &path) {
+            Ok(Some(Kind::Program)) => return Ok(path),
+            Ok(_) => {}
+            Err(error) => return Err(error.chain()),
+        }
+    }
+    Err(match &config.init {
+        Some(init) => format!("the root has no program {init} (init=)"),
+        None => format!("the root has no init: none of {}", INITS.join(", ")),
+    })
+}
+
+fn cannot_mount(what: &str, source: SyscallError) -> Error {
+    Error::Root {
+        what: what.to_owned(),
+        source,
+    }
+}

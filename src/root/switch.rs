@@ -1,0 +1,73 @@
+//! Hands the machine over to a mounted root: process 1 becomes its init.
+
+use std::convert::Infallible;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::mounts::{MOVED, NEW_ROOT, init_in};
+use crate::config::RootConfig;
+use crate::error::Error;
+use crate::handover;
+use crate::sys::exec::Program;
+use crate::sys::{SyscallError, machine, mounts};
+
+/// Makes the mounted root that of this process, removes the files of the one before, which are in
+/// memory, and becomes its init, with the arguments and variables that the kernel gave this process.
+///
+/// # Errors
+/// [`Error::NothingBootable`] and [`Error::Root`] when it cannot be done; as long as nothing has been
+/// removed yet, the machine is as it was.
+pub fn switch(config: &RootConfig) -> Result<Infallible, Error> {
+    let init =
+        init_in(NEW_ROOT, config).map_err(|what| Error::NothingBootable { what, source: None })?;
+    let failed = |source: SyscallError| Error::Root {
+        what: "the new root as /".to_owned(),
+        source,
+    };
+    let resolvers = handover::resolvers();
+    let is_in_memory = mounts::root_is_in_memory();
+    // From here on `/` leads to the old root, and the current directory is the new one.
+    mounts::cover_root(NEW_ROOT).map_err(failed)?;
+    for path in MOVED {
+        let target = path.trim_start_matches('/');
+        if let Err(error) = mounts::relocate(path, target) {
+            log::warn!("cannot move {path}: {}", error.chain());
+            mounts::unmount(path);
+        }
+    }
+    if is_in_memory && let Ok(root) = fs::symlink_metadata("/") {
+        remove_below(Path::new("/"), root.dev());
+    }
+    mounts::enter().map_err(failed)?;
+    handover::set_resolvers(resolvers.as_deref());
+    if let Err(error) = machine::release_ctrl_alt_del() {
+        log::debug!("{}", error.chain());
+    }
+    log::info!("starting {init}");
+    let mut program = Program::new(Path::new(&init), &init).own_variables();
+    for argument in std::env::args().skip(1) {
+        program = program.argument(&argument);
+    }
+    Err(failed(program.become_it()))
+}
+
+/// Removes everything below `folder` that is on the file system `device`.
+fn remove_below(folder: &Path, device: u64) {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        // Of a mount point that of the mounted one is read.
+        let Ok(found) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if found.dev() != device {
+            continue;
+        }
+        let _ = if found.is_dir() {
+            remove_below(&path, device);
+            fs::remove_dir(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+    }
+}

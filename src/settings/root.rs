@@ -1,0 +1,152 @@
+//! The settings of a fetched root, and the words of dracut and of the kernel for them.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use super::config::{Config, Overlay};
+
+/// Sets the image of the root.
+///
+/// # Errors
+/// What its address lacks.
+pub(super) fn image(config: &mut Config, value: &str) -> Result<(), String> {
+    let url = value.parse();
+    config.root.image = Some(url.map_err(|error| format!("not a URL: {error}"))?);
+    // No boot file is waited for.
+    (config.dhcp.proxy_wait, config.dhcp.late_wait) = (None, Duration::ZERO);
+    Ok(())
+}
+
+/// Applies a word that is not one of wireboot's own; returns none if it is not about the root by the
+/// network, and else what it means, if it changes anything.
+pub(super) fn word(
+    config: &mut Config,
+    key: &str,
+    value: &str,
+) -> Option<Result<Option<String>, String>> {
+    let meaning = match key {
+        "root" => {
+            let address = value.strip_prefix("live:").unwrap_or(value);
+            // Anything else is the root of another system.
+            let schemes = ["http://", "https://", "tftp://"];
+            schemes
+                .iter()
+                .find(|scheme| address.starts_with(**scheme))?;
+            image(config, address).map(|()| "the root is fetched and mounted".to_owned())
+        }
+        "init" => {
+            config.root.init = Some(value.to_owned());
+            Ok(format!("{value} becomes process 1 of a fetched root"))
+        }
+        "rd.overlay" => overlay(
+            config,
+            match value {
+                "" | "1" => "tmpfs",
+                "0" => "none",
+                other => other,
+            },
+        ),
+        "rd.live.overlay" => {
+            // Behind a colon is where on the disk dracut keeps them, which its overlay of blocks takes.
+            let (disk, path) = value.split_once(':').unwrap_or((value, ""));
+            match path {
+                "" | "auto" => overlay(config, disk),
+                _ => Err("the folder on the disk cannot be chosen".to_owned()),
+            }
+        }
+        "rd.live.overlay.size" => match value.parse() {
+            Ok(mib) if mib > 0 => {
+                config.root.overlay_mib = Some(mib);
+                Ok(format!("changes to a fetched root take up to {mib} MiB"))
+            }
+            _ => Err("it is not a number of MiB".to_owned()),
+        },
+        "rd.live.image" | "rd.live.ram" | "rd.live.overlay.overlayfs" => return Some(Ok(None)),
+        _ if key.starts_with("rd.live.") && key != "rd.live.check" => {
+            config.root.image.as_ref()?;
+            Err("there is no such choice for a root that wireboot mounts".to_owned())
+        }
+        _ => return None,
+    };
+    Some(meaning.map(Some))
+}
+
+fn overlay(config: &mut Config, text: &str) -> Result<String, String> {
+    config.root.overlay = text.parse().map_err(|why| format!("it is {why}"))?;
+    Ok(match &config.root.overlay {
+        Overlay::Tmpfs => "changes to a fetched root are kept in memory".to_owned(),
+        Overlay::None => "a fetched root is read-only".to_owned(),
+        Overlay::Label(label) => {
+            format!("changes to a fetched root are kept on the disk with the label {label}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::RootConfig;
+    use super::*;
+    use crate::settings::cmdline;
+
+    fn root_of(words: &str) -> RootConfig {
+        let mut config = Config::for_boot();
+        assert_eq!(cmdline::apply(words, &mut config), [""; 0], "{words}");
+        let waits = config.dhcp.proxy_wait.is_some();
+        assert_eq!(config.root.image.is_none(), waits, "{words}");
+        config.root
+    }
+
+    #[test]
+    fn a_root_by_the_network_is_told_from_all_others() {
+        for word in [
+            "root=live:http://192.0.2.1/a.squashfs",
+            "root=http://192.0.2.1/a.squashfs",
+            "wireboot.root=http://192.0.2.1/a.squashfs",
+            "root=/dev/sda1 root=live:http://192.0.2.1/a.squashfs rd.live.image",
+        ] {
+            let image = root_of(word).image.unwrap();
+            assert_eq!(image.to_string(), "http://192.0.2.1/a.squashfs");
+        }
+        for other in ["root=/dev/sda1", "root=live:CDLABEL=x", "root=UUID=7", "ro"] {
+            assert_eq!(root_of(other), RootConfig::default(), "{other}");
+        }
+        let mut config = Config::for_boot();
+        let refused = cmdline::apply("root=live:http:///a", &mut config);
+        assert!(refused[0].contains("not a URL"), "{refused:?}");
+        assert_eq!(config.root.image, None);
+    }
+
+    #[test]
+    fn the_words_of_dracut_say_where_changes_are_kept() {
+        let label = || Overlay::Label("data".to_owned());
+        for (words, overlay, mib) in [
+            ("", Overlay::Tmpfs, None),
+            ("wireboot.overlay=none", Overlay::None, None),
+            ("wireboot.overlay=LABEL=data", label(), None),
+            ("rd.overlay=0", Overlay::None, None),
+            ("rd.overlay=0 rd.overlay", Overlay::Tmpfs, None),
+            ("rd.overlay=LABEL=data", label(), None),
+            ("rd.live.overlay=none", Overlay::None, None),
+            ("rd.live.overlay=LABEL=data:auto", label(), None),
+            (
+                "rd.live.overlay.size=700 rd.live.ram=1",
+                Overlay::Tmpfs,
+                Some(700),
+            ),
+        ] {
+            let root = root_of(words);
+            assert_eq!((root.overlay, root.overlay_mib), (overlay, mib), "{words}");
+        }
+        for wrong in [
+            "wireboot.overlay=LABEL=",
+            "rd.overlay=UUID=7",
+            "rd.live.overlay=LABEL=a:/b",
+            "rd.live.overlay.size=0",
+            "root=http://192.0.2.1/a rd.live.overlay.reset",
+        ] {
+            let mut config = Config::for_boot();
+            assert_eq!(cmdline::apply(wrong, &mut config).len(), 1, "{wrong}");
+        }
+    }
+}

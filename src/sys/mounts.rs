@@ -1,0 +1,179 @@
+//! Mounts: of images, over each other, and the one that becomes the root of this process.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+
+use super::error::SyscallError;
+
+/// `RAMFS_MAGIC` (include/uapi/linux/magic.h).
+const RAMFS_MAGIC: i128 = 0x8584_58f6;
+
+/// Mounts the file system `kind` of `source` at `target`.
+///
+/// # Errors
+/// `mount`: ENODEV when the kernel does not have it, EINVAL when `source` has another one or is damaged.
+pub fn mount(
+    source: &str,
+    target: &str,
+    kind: &str,
+    options: &str,
+    is_read_only: bool,
+) -> Result<(), SyscallError> {
+    let flags = if is_read_only {
+        MsFlags::MS_RDONLY
+    } else {
+        MsFlags::empty()
+    };
+    let options = Some(options).filter(|options| !options.is_empty());
+    nix::mount::mount(Some(source), target, Some(kind), flags, options)
+        .map_err(|errno| SyscallError::new("mount", errno))
+}
+
+/// Lets what is mounted at `source` appear at `target` too.
+///
+/// # Errors
+/// `mount`: ENOENT without the directories.
+pub fn bind(source: &str, target: &str) -> Result<(), SyscallError> {
+    moved_or_bound(source, target, MsFlags::MS_BIND)
+}
+
+/// Moves what is mounted at `source` to `target`.
+///
+/// # Errors
+/// `mount`: EINVAL when nothing is mounted there.
+pub fn relocate(source: &str, target: &str) -> Result<(), SyscallError> {
+    moved_or_bound(source, target, MsFlags::MS_MOVE)
+}
+
+fn moved_or_bound(source: &str, target: &str, how: MsFlags) -> Result<(), SyscallError> {
+    nix::mount::mount(Some(source), target, None::<&str>, how, None::<&str>)
+        .map_err(|errno| SyscallError::new("mount", errno))
+}
+
+/// Unmounts what is at `target`, at once for whoever looks and else when nobody uses it; returns whether
+/// there was anything.
+pub fn unmount(target: &str) -> bool {
+    umount2(target, MntFlags::MNT_DETACH).is_ok()
+}
+
+/// Returns whether the file system of `/` is one in memory, as that of an initramfs is: it takes memory
+/// until its files are removed.
+pub fn root_is_in_memory() -> bool {
+    let kind = statfs("/").map(|found| found.filesystem_type());
+    kind.is_ok_and(|kind| kind == TMPFS_MAGIC || is_ramfs(kind))
+}
+
+fn is_ramfs(FsType(kind): FsType) -> bool {
+    // The C libraries have types of their own for it.
+    i128::from(kind) == RAMFS_MAGIC
+}
+
+/// Makes `folder`, the mount point of a file system, the one that covers `/`; this process sees it there
+/// after [`enter`].
+///
+/// # Errors
+/// `chdir` and `mount`: EINVAL when it is no mount point, or mounts are shared with other namespaces.
+pub fn cover_root(folder: &str) -> Result<(), SyscallError> {
+    let failed = |call| move |errno| SyscallError::new(call, errno);
+    nix::unistd::chdir(folder).map_err(failed("chdir"))?;
+    let moved = relocate(".", "/");
+    if moved.is_err() {
+        let _ = nix::unistd::chdir("/");
+    }
+    moved
+}
+
+/// Makes the current directory the root of this process.
+///
+/// # Errors
+/// `chroot` and `chdir`: EPERM.
+pub fn enter() -> Result<(), SyscallError> {
+    let failed = |call| move |errno| SyscallError::new(call, errno);
+    nix::unistd::chroot(".").map_err(failed("chroot"))?;
+    nix::unistd::chdir("/").map_err(failed("chdir"))
+}
+
+/// What a path leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A file that may be executed.
+    Program,
+    /// Anything else.
+    Other,
+}
+
+/// Returns what `path` leads to for a process that has `root` as its root; none if nothing is there.
+/// Symbolic links are followed within `root`.
+///
+/// # Errors
+/// `open` and `openat2`: ENOSYS before Linux 5.6.
+pub fn kind_within(root: &str, path: &str) -> Result<Option<Kind>, SyscallError> {
+    let failed = |source| SyscallError {
+        call: "open",
+        source,
+    };
+    let root = File::open(root).map_err(failed)?;
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    match openat2(root.as_fd(), Path::new(path), how) {
+        Ok(found) => {
+            let status = fstat(&found).map_err(|errno| SyscallError::new("fstat", errno))?;
+            Ok(Some(Kind::of(&status)))
+        }
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+        Err(errno) => Err(SyscallError::new("openat2", errno)),
+    }
+}
+
+impl Kind {
+    fn of(status: &FileStat) -> Self {
+        let mode = status.st_mode;
+        let kind = SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits());
+        if kind == SFlag::S_IFDIR {
+            Self::Directory
+        } else if kind == SFlag::S_IFREG && mode & 0o111 != 0 {
+            Self::Program
+        } else {
+            Self::Other
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_of_another_root_are_followed_within_it() {
+        let name = format!("wireboot-mounts-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        fs::create_dir_all(root.join("usr/bin")).unwrap();
+        fs::copy("/proc/self/exe", root.join("usr/bin/init")).unwrap();
+        fs::write(root.join("usr/bin/text"), "x").unwrap();
+        symlink("/usr/bin", root.join("bin")).unwrap();
+        symlink("/bin/init", root.join("init")).unwrap();
+        symlink("../../../../etc/passwd", root.join("out")).unwrap();
+        let of = |path| kind_within(root.to_str().unwrap(), path).unwrap();
+        assert_eq!(of("/init"), Some(Kind::Program));
+        assert_eq!(of("/bin/text"), Some(Kind::Other));
+        assert_eq!(of("bin"), Some(Kind::Directory));
+        assert_eq!(of("/out"), None);
+        assert_eq!(of("/../../etc/passwd"), None);
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,0 +1,25 @@
+#![no_main]
+use std::convert::Infallible;
+
+use wireboot_proto::format::filesystem::{Content, FileSystem};
+use wireboot_proto::format::gpt;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    if let Content::FileSystem(file_system) = Content::recognize(data) {
+        let _ = (file_system.len(data), file_system.label(data));
+    }
+    for file_system in [FileSystem::Erofs, FileSystem::Ext4, FileSystem::Squashfs] {
+        let _ = file_system.len(data);
+    }
+    let len = data.len() as u64;
+    let mut bytes_read = 0;
+    let found = gpt::root_partition(len, &mut |part| {
+        let [start, end] = [part.start, part.end.min(len)].map(|at| at as usize);
+        bytes_read += part.end - part.start;
+        Ok::<_, Infallible>(data.get(start..end).unwrap_or_default().to_vec())
+    });
+    assert!(bytes_read < 1 << 20);
+    if let Ok(Ok(partition)) = found {
+        assert!(partition.start < partition.end && partition.end <= len);
+    }
+});

@@ -1,0 +1,422 @@
+//! A root by the network: process 1 of namespaces of its own, whose `/` is in memory as that of an
+//! initramfs is, mounts the image that it fetches and becomes the init in it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::common::far::{Far, Server};
+use crate::common::machine::{Served, Setup, shell};
+use crate::common::servers::{dnsmasq, nginx};
+use crate::common::{in_new_namespace, ip, wait_until};
+
+/// Makes an initramfs of a tmpfs, and becomes process 1 in it: `$1` is a folder, with the words of the
+/// command line and the console in it.
+const INITRAMFS: &str = r#"set -e
+mount --make-rprivate /
+mount -t tmpfs none $1/root
+cd $1/root
+mkdir dev proc sys run usr tmp etc old
+for name in bin sbin lib lib64; do ln -s usr/$name $name; done
+echo kept >left-over
+mount --bind /usr usr
+mount -t devtmpfs none dev
+mount --bind $1/console dev/console
+mount -t proc none proc
+mount --bind $1/words proc/cmdline
+touch init
+mount --bind $2 init
+pivot_root . old
+umount -l /old
+rmdir /old
+sleep 300 &
+exec /init word-of-the-kernel"#;
+
+/// What the image starts: says where it is.
+const INIT: &str = r#"#!/bin/busybox sh
+PATH=/bin
+echo "the word is $(cat /word)"
+echo "arguments: $0 $*"
+echo "environment: $WIREBOOT_TEST"
+echo "old root: $(ls -A /proc/[0-9]*/cwd/ 2>/dev/null | grep -c left-over) left over"
+for name in /dev /proc /sys /run; do grep -q " $name " /proc/mounts && echo "moved $name"; done
+grep -q nameserver /etc/resolv.conf && echo "resolver: $(grep nameserver /etc/resolv.conf)"
+[ -s /run/wireboot/account.txt ] && echo "the account is there"
+[ -s /run/net-near.conf ] && echo "the file of klibc is there"
+echo "address: $(ip -o -4 address show near | grep -c 192.0.2.100)"
+echo "signals: $(grep SigBlk /proc/1/status | tr -d '\t\n')"
+if echo x >/changed; then echo "it is writable"; else echo "it is read-only"; fi
+echo "the end"
+"#;
+
+/// A network with a server, and a folder of its files.
+struct Site {
+    far: Far,
+    served: PathBuf,
+    _servers: [Server; 2],
+}
+
+impl Site {
+    fn new() -> Self {
+        let far = Far::plug_in();
+        let served = far.folder.join("served");
+        fs::create_dir(&served).unwrap();
+        let servers = [
+            dnsmasq(&far, "--dhcp-option=6,192.0.2.53"),
+            nginx(&far, &served),
+        ];
+        Self {
+            far,
+            served,
+            _servers: servers,
+        }
+    }
+
+    /// Makes the files of a system with a word in it.
+    fn tree(&self, word: &str) -> PathBuf {
+        let tree = self.far.folder.join("tree");
+        make_tree(&tree, word, INIT);
+        tree
+    }
+
+    /// Runs commands in the folder that is served, where `$tree` is that of [`Site::tree`].
+    fn make(&self, commands: &str) {
+        let tree = self.far.folder.join("tree");
+        let output = Command::new("bash")
+            .args(["-euc", commands])
+            .env("tree", tree)
+            .current_dir(&self.served)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{commands}: {output:?}");
+    }
+
+    /// Starts process 1 with these words.
+    fn start(&self, words: &str) -> FirstProcess {
+        static STARTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let folder = self.far.folder.join(format!("machine-{number}"));
+        fs::create_dir_all(folder.join("root")).unwrap();
+        let words = format!("wireboot.interface=near wireboot.timeout=20 {words}\n");
+        fs::write(folder.join("words"), words).unwrap();
+        fs::write(folder.join("console"), "").unwrap();
+        let child = Command::new("unshare")
+            .args(["--mount", "--pid", "--fork", "--kill-child"])
+            .args(["sh", "-c", INITRAMFS, "sh"])
+            .args([&folder, Path::new(env!("CARGO_BIN_EXE_wireboot"))])
+            .env("WIREBOOT_TEST", "passed")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        FirstProcess {
+            child,
+            console: folder.join("console"),
+        }
+    }
+
+    /// Lets process 1 boot until the end of the image's init, and returns what the console has.
+    fn boots(&self, words: &str) -> String {
+        let machine = self.start(words);
+        machine.says("the end");
+        machine.text()
+    }
+
+    /// Returns how process 1 fails, which then waits for its next attempt.
+    fn fails(&self, words: &str) -> String {
+        let machine = self.start(words);
+        machine.says("retrying in");
+        let mounts = fs::read_to_string(format!("/proc/{}/mounts", machine.first_process()));
+        let mounts = mounts.unwrap();
+        assert!(mounts.contains(" /proc "), "{mounts}");
+        for point in [" /sysroot ", "/run/wireboot/root"] {
+            assert!(!mounts.contains(point), "{mounts}\n{}", machine.text());
+        }
+        machine.text()
+    }
+}
+
+struct FirstProcess {
+    child: Child,
+    console: PathBuf,
+}
+
+impl FirstProcess {
+    fn text(&self) -> String {
+        let bytes = fs::read(&self.console).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn says(&self, text: &str) {
+        wait_until(&format!("{text}\n{}", self.text()), || {
+            self.text().contains(text)
+        });
+    }
+
+    /// Returns the number of process 1 outside of its namespace.
+    fn first_process(&self) -> String {
+        let id = self.child.id();
+        let path = format!("/proc/{id}/task/{id}/children");
+        fs::read_to_string(path).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for FirstProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the console:\n{}", self.text());
+        }
+        // Its children end with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
+fn a_squashfs_becomes_the_root_of_process_1() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("pear");
+        site.make("mksquashfs $tree a.squashfs -quiet && sha256sum a.squashfs | cut -c -64 >sum");
+        let sum = fs::read_to_string(site.served.join("sum")).unwrap();
+        let root = format!("root=live:http://192.0.2.1/a.squashfs#sha256={sum}");
+        let said = site.boots(&root);
+        for expected in [
+            "the word is pear",
+            "arguments: /sbin/init word-of-the-kernel",
+            "environment: passed",
+            "old root: 0 left over",
+            "moved /dev",
+            "moved /proc",
+            "moved /sys",
+            "moved /run",
+            "resolver: nameserver 192.0.2.53",
+            "the account is there",
+            "the file of klibc is there",
+            "address: 1",
+            "signals: SigBlk:0000000000000000",
+            "it is writable",
+        ] {
+            assert!(said.contains(expected), "{expected}:\n{said}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, mkfs of each kind, and a kernel with each"]
+fn images_of_each_kind_are_mounted_packed_or_not_and_out_of_a_disk() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let ext4 = "truncate -s 24M part && mkfs.ext4 -q -d $tree part";
+        let disk = format!(
+            "{ext4}; truncate -s 32M a.raw
+            sgdisk -n 1:2048:+1M -t 1:ef00 -n 2:8192:+24M -t 2:8304 a.raw >/dev/null
+            dd if=part of=a.raw bs=1M seek=4 conv=notrunc status=none"
+        );
+        for (name, commands) in [
+            ("a.erofs", "mkfs.erofs a.erofs $tree".to_owned()),
+            ("part", ext4.to_owned()),
+            ("part.gz", format!("{ext4} && gzip part")),
+            ("a.raw", disk.clone()),
+            ("a.raw.zst", format!("{disk}; zstd -q --rm a.raw")),
+            (
+                "live.squashfs",
+                format!(
+                    "{ext4}; mkdir -p live/LiveOS; mv part live/LiveOS/rootfs.img
+                    mksquashfs live live.squashfs -quiet"
+                ),
+            ),
+        ] {
+            site.tree(name);
+            site.make(&commands);
+            let said = site.boots(&format!("wireboot.root=http://192.0.2.1/{name}"));
+            let word = format!("the word is {name}\n");
+            assert!(said.contains(&word), "{name}:\n{said}");
+            assert!(said.contains("it is writable"), "{name}:\n{said}");
+            site.make("rm -rf *");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
+fn changes_are_kept_where_the_words_say_and_init_is_the_one_that_is_named() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("pear");
+        fs::copy(tree.join("sbin/init"), tree.join("etc/other")).unwrap();
+        site.make("mksquashfs $tree a.squashfs -quiet");
+        let root = "root=http://192.0.2.1/a.squashfs";
+        let said = site.boots(&format!("{root} rd.overlay=0 init=/etc/other"));
+        assert!(said.contains("it is read-only"), "{said}");
+        assert!(said.contains("arguments: /etc/other "), "{said}");
+        let said = site.boots(&format!("{root} rd.live.overlay.size=7"));
+        assert!(said.contains("in memory, up to 7 MiB"), "{said}");
+        assert!(said.contains("it is writable"), "{said}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
+fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("pear");
+        site.make(
+            "mksquashfs $tree good -quiet; head -c 100000 good >cut; xz -k good; rm $tree/sbin/init \
+             $tree/bin/sh; mksquashfs $tree no-init -quiet; rmdir $tree/sys
+            mksquashfs $tree no-sys -quiet
+            head -c 9000 /dev/zero >zeros; zstd -q zeros; head -c 5000 good >damaged.zst
+            printf '\\x28\\xb5\\x2f\\xfd' | dd of=damaged.zst conv=notrunc status=none
+            cp good damaged; dd if=/dev/urandom of=damaged bs=1 seek=8 count=20 conv=notrunc status=none",
+        );
+        let pin = "0".repeat(64);
+        for (name, words, code, why) in [
+            ("missing", "", 7, "404"),
+            (&format!("good#sha256={pin}"), "", 8, "its SHA-256 is"),
+            ("good", "wireboot.require-signature", 1, "key"),
+            ("cut", "", 6, "and only 100000 are there"),
+            ("good.xz", "", 6, "it is packed by xz"),
+            ("no-init", "", 6, "the root has no init"),
+            ("good", "init=/sbin/other", 6, "no program /sbin/other"),
+            ("no-sys", "rd.overlay=0", 6, "no directory /sys"),
+            ("zeros", "", 6, "neither a file system that is known nor"),
+            (
+                "zeros.zst",
+                "",
+                6,
+                "neither a file system that is known nor",
+            ),
+            ("damaged.zst", "", 6, "is no root"),
+            (
+                "damaged",
+                "",
+                9,
+                "cannot mount http://192.0.2.1/damaged as squashfs",
+            ),
+            (
+                "good",
+                "wireboot.overlay=LABEL=no-such-disk",
+                6,
+                "no disk with the label",
+            ),
+        ] {
+            let said = site.fails(&format!("root=http://192.0.2.1/{name} {words}"));
+            assert!(said.contains(why), "{name} {words}:\n{said}");
+            let code = format!("boot failed: exit code {code}\n");
+            assert!(said.contains(&code), "{name} {words}:\n{said}");
+        }
+        assert!(!loops().contains("memfd"), "{}", loops());
+        assert!(ip("-4 address show near").is_empty());
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
+fn a_boot_that_failed_is_tried_again_until_the_server_has_the_image() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("plum");
+        let machine = site.start("root=http://192.0.2.1/late");
+        machine.says("retrying in");
+        site.make("mksquashfs $tree late -quiet");
+        machine.says("the word is plum");
+        machine.says("the end");
+    });
+}
+
+/// Makes the files of a system with a word in it.
+fn make_tree(tree: &Path, word: &str, init: &str) {
+    let _ = fs::remove_dir_all(tree);
+    for name in ["bin", "sbin", "dev", "proc", "sys", "run", "etc"] {
+        fs::create_dir_all(tree.join(name)).unwrap();
+    }
+    fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
+    for name in ["cat", "grep", "ls", "ip", "tr", "sh", "sync", "poweroff"] {
+        symlink("busybox", tree.join("bin").join(name)).unwrap();
+    }
+    fs::write(tree.join("word"), word).unwrap();
+    fs::write(tree.join("etc/resolv.conf"), "").unwrap();
+    let path = tree.join("sbin/init");
+    fs::write(&path, init).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// What a machine starts that is switched off again.
+const SHORT_INIT: &str = r#"#!/bin/busybox sh
+PATH=/bin
+echo "the word is $(cat /word), before it was $(cat /before)"
+cat /word >/before
+sync
+poweroff -f
+"#;
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, zstd, sgdisk and mkfs of ext4, squashfs and erofs"]
+fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
+    let served = Served::empty("root");
+    let server = served.over_http();
+    let (archive, tree) = (served.folder.join("initramfs"), served.folder.join("tree"));
+    let kernel = shell(&format!(
+        "kernel=$(debian_kernel generic)
+        \"$root/initramfs/build\" --root --kernel-modules \"$(readlink -f \"$kernel/modules\")\" \
+            --modules 'virtio_pci virtio_net' --output {} >/dev/null
+        truncate -s 16M {1}/changes && mkfs.ext4 -q -L changes {1}/changes
+        echo \"$kernel/vmlinuz\"",
+        archive.display(),
+        served.folder.display(),
+    ));
+    let run = |name: &str, words: &str, expected: &[&str]| {
+        let words = format!("root={server}/{name} wireboot.on-failure=poweroff {words}");
+        let disk = served.folder.join("changes");
+        let mut machine = Setup::new(&words)
+            .kernel(kernel.as_ref())
+            .initramfs(&archive)
+            .on_own_network(&served, "none")
+            .with(&format!(
+                "-drive if=virtio,format=raw,file={}",
+                disk.display()
+            ))
+            .start();
+        machine.says(expected);
+        machine.ends();
+    };
+    make_tree(&tree, "pear", SHORT_INIT);
+    shell(&format!(
+        "cd {}; mksquashfs tree a.squashfs -quiet
+        truncate -s 24M part && mkfs.ext4 -q -d tree part && truncate -s 32M a.raw
+        sgdisk -n 1:2048:+1M -t 1:ef00 -n 2:8192:+24M -t 2:8304 a.raw >/dev/null
+        dd if=part of=a.raw bs=1M seek=4 conv=notrunc status=none; zstd -q --rm a.raw
+        echo plum >tree/word; mkfs.erofs a.erofs tree 2>/dev/null >&2",
+        served.folder.display()
+    ));
+    run(
+        "a.squashfs",
+        "",
+        &["the word is pear, before it was", "Power down"],
+    );
+    run(
+        "a.raw.zst",
+        "",
+        &["the word is pear, before it was", "Power down"],
+    );
+    let on_disk = "wireboot.overlay=LABEL=changes";
+    let first = [
+        "kept on /dev/vda",
+        "the word is plum, before it was",
+        "Power down",
+    ];
+    run("a.erofs", on_disk, &first);
+    run(
+        "a.erofs",
+        on_disk,
+        &["the word is plum, before it was plum"],
+    );
+}
+
+/// Returns what loop devices of this host are over.
+fn loops() -> String {
+    let output = Command::new("losetup").args(["-a"]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
