@@ -396,7 +396,7 @@ fn wait(
         return Ok(());
     };
     match signals.take().map_err(cannot)? {
-        Some(_) => Err(Error::Interrupted),
+        Some(signal) => Err(Error::Interrupted(signal)),
         None => Ok(()),
     }
 }

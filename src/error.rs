@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::sys::SyscallError;
+use crate::sys::signal::Signal;
 use wireboot_proto::boot::Outcome;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Seconds;
@@ -50,7 +51,7 @@ pub enum Error {
     NoOffer(String),
     /// A signal ended the command, such as that of Ctrl-C; what it had set is as before.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(Signal),
     /// A server refused, or the address is in use.
     #[error("{0}")]
     Refused(String),
@@ -132,12 +133,14 @@ impl Error {
     }
 
     /// Returns the exit code of the process: 1 to 9, by step, from 10 to 12 what is to be done
-    /// instead of a boot from the network, and 13 for an output that cannot be written.
+    /// instead of a boot from the network, 13 for an output that cannot be written, and what a shell
+    /// says of a process that a signal has ended.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 1,
             Self::NoInterface(_) | Self::NoCarrier { .. } => 2,
-            Self::NoOffer(_) | Self::Interrupted => 3,
+            Self::NoOffer(_) => 3,
+            Self::Interrupted(signal) => signal.exit_code(),
             Self::Refused(_) => 4,
             Self::Configure { .. } | Self::System { .. } => 5,
             Self::NothingBootable { .. } => 6,

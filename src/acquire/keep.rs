@@ -29,7 +29,7 @@ pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
-            Some(Signal::End) => {
+            Some(Signal::Interrupt | Signal::End) => {
                 log::info!("{name}: ends, and leaves the lease as it is");
                 return Ok(());
             }

@@ -325,7 +325,7 @@ fn a_signal_before_there_is_a_lease_leaves_everything_as_it_was() {
         client.wait_for("DISCOVER to 255.255.255.255:67");
         client.signal(Signal::SIGINT);
         client.wait_for("wireboot: interrupted");
-        assert_eq!(client.exit_code(), Some(3));
+        assert_eq!(client.exit_code(), Some(130));
         is_as_it_was();
         // Details are in the words of the RFC, without the places in the program.
         assert_eq!(client.count("near: SELECTING, waiting for offers"), 1);
