@@ -7,8 +7,10 @@
 use std::io;
 use std::time::Duration;
 
-use crate::sys::SyscallError;
+use log::Level;
+
 use crate::sys::signal::Signal;
+use crate::sys::{SyscallError, messages};
 use wireboot_proto::boot::Outcome;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Seconds;
@@ -156,11 +158,6 @@ impl Error {
         }
     }
 
-    /// Returns whether the arguments or a configuration are at fault.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Usage(_))
-    }
-
     /// Prints why the process ends, as the last line on standard error; returns its exit code.
     pub fn print(&self) -> u8 {
         // Whoever closed the pipe, such as `head`, knows that it wanted no more.
@@ -169,8 +166,10 @@ impl Error {
         {
             return self.exit_code();
         }
-        let kind = if self.is_usage() { "error: " } else { "" };
-        eprintln!("wireboot: {kind}{}", Safe::line(self.chain()));
+        // Neither is a failure.
+        let is_wanted = matches!(self, Self::Interrupted(_) | Self::Instead { .. });
+        let level = if is_wanted { Level::Info } else { Level::Error };
+        messages::write(level, &Safe::line(self.chain()).to_string());
         self.exit_code()
     }
 

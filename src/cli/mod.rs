@@ -24,7 +24,7 @@ use crate::settings::help as texts;
 use crate::settings::options::Settings;
 use crate::settings::parse::{self, Request};
 use crate::sys::terminal::print;
-use crate::sys::{machine, sandbox};
+use crate::sys::{machine, messages, sandbox};
 use crate::timeline::{self, Timeline};
 
 /// Runs the command that the arguments name.
@@ -33,7 +33,7 @@ use crate::timeline::{self, Timeline};
 /// The error that ended the command; `main` prints it and exits with its code.
 pub fn run() -> Result<(), Error> {
     if is_init() {
-        settings::start_log(LevelFilter::Info);
+        messages::start(LevelFilter::Info, true);
         init::run();
     }
     let invocation = match parse::request(std::env::args_os().skip(1))? {

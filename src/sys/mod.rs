@@ -42,6 +42,7 @@ pub mod kexec;
 pub mod machine;
 pub mod mapped;
 pub mod memfd;
+pub mod messages;
 pub mod netlink;
 pub mod packet;
 pub mod process;

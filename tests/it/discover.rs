@@ -205,7 +205,7 @@ fn when_nobody_answers_the_exit_code_is_3_and_the_reason_is_told() {
         assert_eq!(output.stdout, b"");
         let text = last_line(&output);
         assert!(
-            text.starts_with("wireboot: near: no offer in 0.7 s; 2 DISCOVERs"),
+            text.starts_with("wireboot: error: near: no offer in 0.7 s; 2 DISCOVERs"),
             "{text}"
         );
         is_as_it_was();

@@ -35,6 +35,7 @@ mod lease_file;
 mod lease_life;
 mod link;
 mod menu;
+mod messages;
 mod mirrors;
 mod mkinitcpio;
 mod mtu;
