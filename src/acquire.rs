@@ -17,6 +17,7 @@ mod station;
 #[cfg(feature = "discover")]
 mod survey;
 mod switch_port;
+mod waiting;
 mod witness;
 
 use std::net::Ipv4Addr;
@@ -42,6 +43,7 @@ pub use keep::keep;
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
+use waiting::WaitingReport;
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
@@ -303,6 +305,7 @@ fn drive(
 ) -> Result<usize, Error> {
     let started_at = sys::now();
     let mut carrier_at = None;
+    let mut report = WaitingReport::begin(started_at);
     loop {
         let now = sys::now();
         while let Some(change) = watch.next_change()? {
@@ -338,7 +341,13 @@ fn drive(
         if now >= deadline || sessions.iter().all(Session::is_hopeless) {
             return Err(failure(sessions, carrier_at, started_at));
         }
-        wait(sessions, watch, signals, deadline)?;
+        report.handle_timeout(sessions, deadline, now);
+        wait(
+            sessions,
+            watch,
+            signals,
+            deadline.min(report.poll_timeout()),
+        )?;
     }
 }
 

@@ -30,7 +30,7 @@ pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
             Some(Signal::Interrupt | Signal::End) => {
-                log::info!("{name}: ends, and leaves the lease as it is");
+                log::info!("{name}: exiting, lease kept");
                 return Ok(());
             }
             // SIGUSR2 releases for udhcpc as well.
@@ -129,7 +129,8 @@ impl Renewal {
             }
             match event {
                 dhcp::Event::Bound(lease) => {
-                    log::info!("{name}: {lease}");
+                    let what = if *is_bound { "renewed " } else { "" };
+                    log::info!("{name}: {what}{lease}");
                     match session.configure() {
                         Ok(lease) if *is_bound => script::run(&name, Event::Renew(&lease)),
                         Ok(lease) => script::run(&name, Event::Bound(&lease)),

@@ -176,6 +176,7 @@ fn version() -> String {
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
         ("grub", cfg!(feature = "grub")),
+        ("hand", cfg!(feature = "hand")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("sandbox", cfg!(feature = "sandbox")),

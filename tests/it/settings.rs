@@ -299,7 +299,7 @@ fn the_version_names_commit_target_and_features() {
     assert_eq!(
         features,
         [
-            "capture", "discover", "grub", "iso", "manual", "sandbox", "tls", "unpack"
+            "capture", "discover", "grub", "hand", "iso", "manual", "sandbox", "tls", "unpack"
         ]
     );
     assert_eq!(text, says(&["-V"]));
