@@ -31,6 +31,7 @@ use crate::link::{self, Found, Link, Watch};
 use crate::script::{self, Event};
 use crate::sys;
 use crate::sys::signal::Signals;
+use crate::timeline::Timeline;
 use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::offer;
@@ -57,8 +58,7 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
-    let session = self::lease(found, config, Some(signals))?;
-    gate.timeline.extend(session.moments().iter().cloned());
+    let session = self::lease(found, config, Some(signals), &gate.timeline)?;
     let (session, lease) = configure(session)?;
     gate.timeline.note("address and routes are set");
     log::info!("{}: {lease}", session.link().name);
@@ -67,16 +67,23 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
 /// others are left as they were found, and what was granted there is released; on failure, or
-/// on a signal, all are.
+/// on a signal, all are. What happened on the way is in `timeline`: of all interfaces, where none has
+/// a lease.
 ///
 /// Listening begins before the interfaces are raised, asking the moment one has a carrier.
 ///
 /// # Errors
 /// [`Error::NoCarrier`] when no interface has one in time, [`Error::NoOffer`] or
 /// [`Error::Refused`] when no server grants an address in time after that.
-pub fn lease(found: Found, config: &Config, signals: Option<&Signals>) -> Result<Session, Error> {
+pub fn lease(
+    found: Found,
+    config: &Config,
+    signals: Option<&Signals>,
+    timeline: &Timeline,
+) -> Result<Session, Error> {
     let Found { links, watch } = found;
-    race(open(links, &config.dhcp)?, watch, config, signals)
+    let sessions = open(links, &config.dhcp)?;
+    race(sessions, watch, config, signals, timeline)
 }
 
 /// Raises the interfaces and returns what [`lease()`] would ask for, with the session that would;
@@ -134,7 +141,7 @@ pub fn inform(
         session.link().add_address(address)?;
         session.inform(address);
     }
-    race(sessions, watch, config, signals)
+    race(sessions, watch, config, signals, &Timeline::default())
 }
 
 /// Gives the interface of a session what its lease says; when the kernel refuses that, the interface
@@ -257,6 +264,7 @@ fn race(
     mut watch: Watch,
     config: &Config,
     signals: Option<&Signals>,
+    timeline: &Timeline,
 ) -> Result<Session, Error> {
     sessions
         .iter_mut()
@@ -271,6 +279,11 @@ fn race(
             None
         },
     );
+    for (place, session) in sessions.iter().enumerate() {
+        if winner.as_ref().map_or(true, |winner| *winner == place) {
+            timeline.extend(session.moments().iter().cloned());
+        }
+    }
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
         session.set_defers_choice(false);

@@ -54,7 +54,10 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         return Ok(());
     }
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
-    let session = acquire(options.inform, found, config, &signals).inspect_err(|_| {
+    let session = acquire(options.inform, found, config, &signals, &timeline);
+    let session = session.inspect_err(|error| {
+        timeline.broken_off(error.chain());
+        timeline.save();
         for name in &names {
             script::run(name, Event::LeaseFail);
         }
@@ -63,7 +66,6 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     // udhcpc calls deconfig before the first lease, and its scripts raise and clear the interface
     // there.
     script::run(&name, Event::Deconfig);
-    timeline.extend(session.moments().iter().cloned());
     let (mut session, mut lease) = acquire::configure(session)?;
     timeline.note("address and routes are set");
     if !options.keep {
@@ -85,10 +87,11 @@ fn acquire(
     found: Found,
     config: &Config,
     signals: &Signals,
+    timeline: &Timeline,
 ) -> Result<Session, Error> {
     match inform {
         Some(address) => acquire::inform(found, address, config, Some(signals)),
-        None => acquire::lease(found, config, Some(signals)),
+        None => acquire::lease(found, config, Some(signals), timeline),
     }
 }
 
