@@ -189,7 +189,7 @@ pub fn listen_on(
         if is_lost {
             session.clear();
             let name = session.link().name.clone();
-            script::run(&name, Event::Deconfig);
+            script::run(&name, Event::Deconfig("EXPIRE"));
             let mut sessions = [session];
             let nothing = |_: &mut [Session], _| None;
             let acquired = drive(&mut sessions, &mut watch, config, Some(signals), nothing);
@@ -247,7 +247,7 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
     for link in links {
         let name = link.name.clone();
         if session::release_saved(link, config)? {
-            script::run(&name, Event::Deconfig);
+            script::run(&name, Event::Deconfig("RELEASE"));
             released += 1;
         }
     }

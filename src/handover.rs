@@ -15,29 +15,40 @@ mod resolv_conf;
 
 use std::fs;
 use std::path::Path;
+#[cfg(feature = "hand")]
+use std::sync::OnceLock;
 
 use crate::config::HandOver;
 use crate::sys::file::{self, EVERYBODY, OWNER};
 use crate::sys::{self, machine};
 pub use files::EarlierFiles;
-use files::warn_of_error;
+use files::{Place, warn_of_error};
 use initramfs::{dracut_files, net_conf, net_conf_name};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
-use resolv_conf::RESOLV_CONF;
+#[cfg(feature = "hand")]
+use resolv_conf::NAMESPACES;
 use wireboot_proto::dhcp::lease::Lease;
+
+/// The file of `--resolv-conf`.
+#[cfg(feature = "hand")]
+static SET_RESOLV_CONF: OnceLock<std::path::PathBuf> = OnceLock::new();
+
+/// Sets the file for resolvers, in place of that of the network namespace.
+#[cfg(feature = "hand")]
+pub fn set_resolv_conf(path: std::path::PathBuf) {
+    let _ = SET_RESOLV_CONF.set(path);
+}
 
 /// Writes the files about `lease` of this interface and client, and sets the host name if there is none.
 ///
-/// Does nothing in a network namespace other than the machine's: the files describe the machine's
-/// network.
+/// In a network namespace other than the machine's only the resolvers are written, to the file that
+/// ip-netns(8) has for a namespace with a name: the others describe the machine's network.
 pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
-    if !is_machine_namespace() {
-        log::debug!("not in the machine's network namespace: no resolvers and no host name set");
-        return;
-    }
-    write_files(Path::new("/"), identity, lease, to);
+    let place = here();
+    write_files(&place, identity, lease, to);
     if let Some(name) = &lease.host_name
+        && place.is_machine
         && is_unnamed(&fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default())
         && let Err(error) = machine::set_host_name(name)
     {
@@ -45,21 +56,14 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     }
 }
 
-/// Reads the files of [`write()`], as others have left them, for [`restore`]; none of them in another
-/// network namespace than the machine's.
+/// Reads the files of [`write()`], as others have left them, for [`restore`].
 pub fn read(interface: &str) -> EarlierFiles {
-    if is_machine_namespace() {
-        EarlierFiles::read(Path::new("/"), interface)
-    } else {
-        EarlierFiles::default()
-    }
+    EarlierFiles::read(&here(), interface)
 }
 
 /// Puts the files back as they were read.
 pub fn restore(interface: &str, earlier: &EarlierFiles) {
-    if is_machine_namespace() {
-        earlier.restore(Path::new("/"), interface);
-    }
+    earlier.restore(&here(), interface);
 }
 
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
@@ -67,19 +71,55 @@ pub fn remove(interface: &str) {
     restore(interface, &EarlierFiles::default());
 }
 
-fn is_machine_namespace() -> bool {
-    let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
-    // thread-self, since each thread may be in a namespace of its own (setns(2)).
-    namespace("1").is_ok_and(|machine| namespace("thread-self").is_ok_and(|ours| machine == ours))
+/// Returns where the files of the calling thread's network namespace are.
+fn here() -> Place {
+    let mut place = Place::below(Path::new("/"));
+    place.is_machine = is_machine_namespace();
+    if !place.is_machine {
+        place.resolv_conf = None;
+    }
+    #[cfg(feature = "hand")]
+    if let Some(path) = SET_RESOLV_CONF.get() {
+        place.resolv_conf = Some(path.clone());
+    } else if !place.is_machine {
+        place.resolv_conf = resolv_conf_of_namespace();
+    }
+    if place.resolv_conf.is_none() {
+        log::debug!("not in the machine's network namespace: no resolvers and no host name set");
+    }
+    place
 }
 
-fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
+// thread-self, since each thread may be in a namespace of its own (setns(2)).
+const NAMESPACE: &str = "/proc/thread-self/ns/net";
+
+fn is_machine_namespace() -> bool {
+    let machine = fs::read_link("/proc/1/ns/net");
+    machine.is_ok_and(|machine| fs::read_link(NAMESPACE).is_ok_and(|ours| machine == ours))
+}
+
+/// Returns the file for the resolvers of the network namespace by the name that `ip netns` has for it.
+#[cfg(feature = "hand")]
+fn resolv_conf_of_namespace() -> Option<std::path::PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let key = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let ours = key(fs::metadata(NAMESPACE).ok()?);
+    let mut names = fs::read_dir("/run/netns").ok()?.flatten();
+    let found = names.find(|name| fs::metadata(name.path()).is_ok_and(|there| key(there) == ours));
+    let directory = Path::new(NAMESPACES).join(found?.file_name());
+    Some(directory.join("resolv.conf"))
+}
+
+fn write_files(place: &Place, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     // A lease without resolvers removes those of the lease before it.
     let has_resolvers = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
-    warn_of_error(
-        RESOLV_CONF,
-        resolv_conf::replace(root, Some(lease).filter(|_| has_resolvers)),
-    );
+    if let Some(path) = &place.resolv_conf {
+        let lease = Some(lease).filter(|_| has_resolvers);
+        warn_of_error(path, resolv_conf::replace(path, lease));
+    }
+    if !place.is_machine {
+        return;
+    }
     let interface = identity.interface;
     let text = net_conf(interface, lease, sys::now().as_millis() / 1000);
     let mut files = vec![(net_conf_name(interface), text, EVERYBODY)];
@@ -99,10 +139,8 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
         files.extend(all.map(|(name, text)| (name, text, EVERYBODY)));
     }
     for (name, text, mode) in files {
-        warn_of_error(
-            &name,
-            file::replace(&root.join(&name), text.as_bytes(), mode),
-        );
+        let path = place.root.join(name);
+        warn_of_error(&path, file::replace(&path, text.as_bytes(), mode));
     }
 }
 

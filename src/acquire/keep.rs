@@ -36,7 +36,7 @@ pub fn keep(session: Session, signals: &Signals) -> Result<(), Error> {
             // SIGUSR2 releases for udhcpc as well.
             Some(Signal::User2) => {
                 renewal.session.release();
-                script::run(&name, Event::Deconfig);
+                script::run(&name, Event::Deconfig("RELEASE"));
                 log::info!("{name}: released the lease");
                 return Ok(());
             }
@@ -104,7 +104,7 @@ impl Renewal {
         while let Some(change) = watch.next_change()? {
             match session.handle_link(&change, now) {
                 Some(Presence::Removed) => {
-                    script::run(&name, Event::Deconfig);
+                    script::run(&name, Event::Deconfig("DEPARTED"));
                     *is_bound = false;
                 }
                 // The lease holds until it is over, whether or not a server is there to confirm it
@@ -140,7 +140,7 @@ impl Renewal {
                 }
                 dhcp::Event::Lost(_) => {
                     session.clear();
-                    script::run(&name, Event::Deconfig);
+                    script::run(&name, Event::Deconfig("EXPIRE"));
                     *is_bound = false;
                 }
                 dhcp::Event::Entered(_)

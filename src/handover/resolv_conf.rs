@@ -7,28 +7,30 @@ use std::path::Path;
 use crate::sys::file::{self, EVERYBODY};
 use wireboot_proto::dhcp::lease::Lease;
 
+/// Files for one network namespace each are in a directory of its name (ip-netns(8)).
+#[cfg(feature = "hand")]
+pub(super) const NAMESPACES: &str = "/etc/netns";
 /// The file, below the root.
 pub(super) const RESOLV_CONF: &str = "etc/resolv.conf";
 pub(super) const BEGIN: &str = "# wireboot: from here";
 pub(super) const END: &str = "# wireboot: to here";
 
-/// Writes the resolvers of `lease` to the file below `root`; without a lease removes ours.
-pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
-    replace_own_lines(root, lease.map(resolvers).as_deref())
+/// Writes the resolvers of `lease` to the file; without a lease removes ours.
+pub(super) fn replace(path: &Path, lease: Option<&Lease>) -> io::Result<()> {
+    replace_own_lines(path, lease.map(resolvers).as_deref())
 }
 
-/// Returns the lines between the marks in the file below `root`; none without marks.
-pub(super) fn own_lines(root: &Path) -> Option<String> {
-    let text = fs::read_to_string(root.join(RESOLV_CONF)).ok()?;
+/// Returns the lines between the marks in the file; none without marks.
+pub(super) fn own_lines(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
     let (_, behind) = text.split_once(&format!("{BEGIN}\n"))?;
     behind.split_once(END).map(|(own, _)| own.to_owned())
 }
 
-/// Replaces the lines between the marks in the file below `root`, or removes them with the marks.
-pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()> {
-    let path = root.join(RESOLV_CONF);
+/// Replaces the lines between the marks in the file, or removes them with the marks.
+pub(super) fn replace_own_lines(path: &Path, own: Option<&str>) -> io::Result<()> {
     // A link belongs to a resolver service, which a file in its place would cut off.
-    if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
         return match own {
             Some(_) => Err(io::Error::other(
                 "it is a symbolic link, managed by another service",
@@ -36,7 +38,7 @@ pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()
             None => Ok(()),
         };
     }
-    let before = match fs::read_to_string(&path) {
+    let before = match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         before => before?,
     };
@@ -44,7 +46,12 @@ pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()
     if after == before {
         return Ok(());
     }
-    file::replace(&path, after.as_bytes(), EVERYBODY)
+    #[cfg(feature = "hand")]
+    if path.starts_with(NAMESPACES) && path.exists() {
+        // ip-netns(8) mounts it over /etc/resolv.conf, where a file in its place would not be seen.
+        return fs::write(path, after);
+    }
+    file::replace(path, after.as_bytes(), EVERYBODY)
 }
 
 /// Returns `before` with our lines replaced by `own`, which go first, since resolvers beyond the third

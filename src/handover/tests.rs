@@ -1,5 +1,5 @@
 use super::initramfs::NIS_DOMAIN;
-use super::resolv_conf::{BEGIN, END, resolv_conf, resolvers};
+use super::resolv_conf::{BEGIN, END, RESOLV_CONF, resolv_conf, resolvers};
 use super::*;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -100,13 +100,18 @@ fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
     let path = root.0.join(RESOLV_CONF);
     fs::write(&path, "nameserver 198.51.100.53\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    write_files(&root.0, &HOLDER, &lease(), HandOver::default());
+    write_files(
+        &Place::below(&root.0),
+        &HOLDER,
+        &lease(),
+        HandOver::default(),
+    );
     let bare = Lease {
         dns: Vec::new(),
         domain: None,
         ..lease()
     };
-    write_files(&root.0, &HOLDER, &bare, HandOver::default());
+    write_files(&Place::below(&root.0), &HOLDER, &bare, HandOver::default());
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         "nameserver 198.51.100.53\n"
@@ -120,7 +125,7 @@ fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
 #[test]
 fn files_are_written_whole_and_taken_back_without_a_trace() {
     let root = Directory::new("whole");
-    write_files(&root.0, &HOLDER, &lease(), EVERYONE);
+    write_files(&Place::below(&root.0), &HOLDER, &lease(), EVERYONE);
     let resolv_conf = fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap();
     assert!(resolv_conf.contains("nameserver 192.0.2.53\n"));
     assert!(root.0.join("run/net-eth0.conf").exists());
@@ -131,7 +136,7 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
     files_below(&root.0.join("run"), &mut left);
     files_below(&root.0.join("tmp"), &mut left);
     assert_eq!(left.len(), 9, "{left:?}");
-    EarlierFiles::default().restore(&root.0, "eth0");
+    EarlierFiles::default().restore(&Place::below(&root.0), "eth0");
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
@@ -154,12 +159,12 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     // Of somebody who waits for a reader, or for a mistake.
     let fifo = root.0.join("tmp/net.eth0.gw");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let earlier = EarlierFiles::read(&root.0, "eth0");
+    let earlier = EarlierFiles::read(&Place::below(&root.0), "eth0");
     assert_eq!(earlier.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
-    write_files(&root.0, &HOLDER, &lease(), EVERYONE);
-    let own = EarlierFiles::read(&root.0, "eth0");
+    write_files(&Place::below(&root.0), &HOLDER, &lease(), EVERYONE);
+    let own = EarlierFiles::read(&Place::below(&root.0), "eth0");
     assert_eq!(own.address(), Some(Ipv4Addr::new(192, 0, 2, 10)));
-    earlier.restore(&root.0, "eth0");
+    earlier.restore(&Place::below(&root.0), "eth0");
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
     left.sort();
@@ -170,7 +175,7 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     }
     // Without the quotes, as a person may write it; and of no address.
     write("run/net-eth0.conf", "IPV4ADDR=192.0.2.3\n");
-    let address = || EarlierFiles::read(&root.0, "eth0").address();
+    let address = || EarlierFiles::read(&Place::below(&root.0), "eth0").address();
     assert_eq!(address(), Some(Ipv4Addr::new(192, 0, 2, 3)));
     for text in ["IPV4ADDR=''\n", "", "\u{ff}"] {
         write("run/net-eth0.conf", text);
@@ -264,7 +269,12 @@ fn a_link_in_the_place_of_the_file_is_left_to_who_made_it() {
     fs::create_dir(root.0.join("etc")).unwrap();
     let path = root.0.join(RESOLV_CONF);
     std::os::unix::fs::symlink("../run/stub-resolv.conf", &path).unwrap();
-    write_files(&root.0, &HOLDER, &lease(), HandOver::default());
+    write_files(
+        &Place::below(&root.0),
+        &HOLDER,
+        &lease(),
+        HandOver::default(),
+    );
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert!(!root.0.join("run/stub-resolv.conf").exists());
 }

@@ -260,6 +260,8 @@ pub struct DhcpConfig {
     pub lease_directory: Option<PathBuf>,
     /// A script that is run on each lease event.
     pub script: Option<PathBuf>,
+    /// The script configures the interface, and nothing else does.
+    pub script_only: bool,
     /// Programs that take over the lease.
     pub hand_over: HandOver,
 }
@@ -280,6 +282,7 @@ impl Default for DhcpConfig {
             uses_lease_file: true,
             lease_directory: None,
             script: None,
+            script_only: false,
             hand_over: HandOver::default(),
         }
     }
