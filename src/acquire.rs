@@ -19,6 +19,7 @@ mod survey;
 mod switch_port;
 mod tagged;
 mod trial;
+mod waiting;
 mod witness;
 
 use std::net::Ipv4Addr;
@@ -33,6 +34,7 @@ use crate::report;
 use crate::script::Event;
 use crate::sys;
 use crate::sys::signal::Signals;
+use crate::timeline::Timeline;
 use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::offer;
@@ -48,6 +50,7 @@ pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};
 use trial::Trial;
+use waiting::WaitingReport;
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
@@ -61,8 +64,7 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
-    let session = self::lease(found, config, Some(signals))?;
-    gate.timeline.extend(session.moments().iter().cloned());
+    let session = self::lease(found, config, Some(signals), &gate.timeline)?;
     let (session, lease) = configure(session)?;
     gate.timeline.note("address and routes are set");
     log::info!("{}: {lease}", session.link().name);
@@ -71,16 +73,23 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
 /// others are left as they were found, and what was granted there is released; on failure, or
-/// on a signal, all are.
+/// on a signal, all are. What happened on the way is in `timeline`: of all interfaces, where none has
+/// a lease.
 ///
 /// Listening begins before the interfaces are raised, asking the moment one has a carrier.
 ///
 /// # Errors
 /// [`Error::NoCarrier`] when no interface has one in time, [`Error::NoOffer`] or
 /// [`Error::Refused`] when no server grants an address in time after that.
-pub fn lease(found: Found, config: &Config, signals: Option<&Signals>) -> Result<Session, Error> {
+pub fn lease(
+    found: Found,
+    config: &Config,
+    signals: Option<&Signals>,
+    timeline: &Timeline,
+) -> Result<Session, Error> {
     let Found { links, watch } = found;
-    race(open(links, &config.dhcp)?, watch, config, signals)
+    let sessions = open(links, &config.dhcp)?;
+    race(sessions, watch, config, signals, timeline)
 }
 
 /// Raises the interfaces and returns what [`lease()`] would ask for, with the session that would;
@@ -136,7 +145,7 @@ pub fn inform(
         session.link().add_address(address)?;
         session.inform(address);
     }
-    race(sessions, watch, config, signals)
+    race(sessions, watch, config, signals, &Timeline::default())
 }
 
 /// Gives the interface of a session what its lease says; when the kernel refuses that, the interface
@@ -184,7 +193,7 @@ pub fn listen_on(
         if is_lost {
             session.clear();
             let name = session.link().name.clone();
-            report::change(&name, Event::Deconfig);
+            report::change(&name, Event::Deconfig("EXPIRE"));
             let mut sessions = vec![session];
             let nothing = |_: &mut [Session], _| None;
             let acquired = drive(
@@ -258,7 +267,7 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
     for link in links {
         let name = link.name.clone();
         if session::release_saved(link, config)? {
-            report::change(&name, Event::Deconfig);
+            report::change(&name, Event::Deconfig("RELEASE"));
             released += 1;
         }
     }
@@ -275,6 +284,7 @@ fn race(
     mut watch: Watch,
     config: &Config,
     signals: Option<&Signals>,
+    timeline: &Timeline,
 ) -> Result<Session, Error> {
     let winner = until(
         &mut sessions,
@@ -287,6 +297,11 @@ fn race(
             None
         },
     );
+    for (place, session) in sessions.iter().enumerate() {
+        if winner.as_ref().map_or(true, |winner| *winner == place) {
+            timeline.extend(session.moments().iter().cloned());
+        }
+    }
     let session = winner.map(|winner| {
         let mut session = sessions.swap_remove(winner);
         let parent = |other: &&mut Session| {
@@ -332,6 +347,7 @@ fn drive(
 ) -> Result<usize, Error> {
     let mut started_at = sys::now();
     let mut carrier_at = None;
+    let mut waiting = WaitingReport::begin(started_at);
     loop {
         let now = sys::now();
         while let Some(change) = watch.next_change()? {
@@ -386,7 +402,9 @@ fn drive(
             trial.begin(sessions, config)?;
             continue;
         }
-        let until = tries_at.map_or(deadline, |at| at.min(deadline));
+        waiting.handle_timeout(sessions, deadline, now);
+        let until = [tries_at, Some(waiting.poll_timeout())];
+        let until = until.into_iter().flatten().fold(deadline, Instant::min);
         wait(sessions, watch, signals, until)?;
     }
 }
@@ -450,7 +468,7 @@ fn wait(
         return Ok(());
     };
     match signals.take().map_err(cannot)? {
-        Some(_) => Err(Error::Interrupted),
+        Some(signal) => Err(Error::Interrupted(signal)),
         None => Ok(()),
     }
 }

@@ -7,7 +7,10 @@
 use std::io;
 use std::time::Duration;
 
-use crate::sys::SyscallError;
+use log::Level;
+
+use crate::sys::signal::Signal;
+use crate::sys::{SyscallError, messages};
 use wireboot_proto::boot::Outcome;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::Seconds;
@@ -53,7 +56,7 @@ pub enum Error {
     NoOffer(String),
     /// A signal ended the command, such as that of Ctrl-C; what it had set is as before.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(Signal),
     /// A server refused, or the address is in use.
     #[error("{0}")]
     Refused(String),
@@ -147,12 +150,14 @@ impl Error {
     }
 
     /// Returns the exit code of the process: 1 to 9, by step, from 10 to 12 what is to be done
-    /// instead of a boot from the network, and 13 for an output that cannot be written.
+    /// instead of a boot from the network, 13 for an output that cannot be written, and what a shell
+    /// says of a process that a signal has ended.
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 1,
             Self::NoInterface(_) | Self::NoCarrier { .. } => 2,
-            Self::NoOffer(_) | Self::Interrupted => 3,
+            Self::NoOffer(_) => 3,
+            Self::Interrupted(signal) => signal.exit_code(),
             Self::Refused(_) => 4,
             Self::Configure { .. } | Self::System { .. } => 5,
             Self::NothingBootable { .. } => 6,
@@ -170,11 +175,6 @@ impl Error {
         }
     }
 
-    /// Returns whether the arguments or a configuration are at fault.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Usage(_))
-    }
-
     /// Prints why the process ends, as the last line on standard error; returns its exit code.
     pub fn print(&self) -> u8 {
         // Whoever closed the pipe, such as `head`, knows that it wanted no more.
@@ -183,8 +183,10 @@ impl Error {
         {
             return self.exit_code();
         }
-        let kind = if self.is_usage() { "error: " } else { "" };
-        eprintln!("wireboot: {kind}{}", Safe::line(self.chain()));
+        // Neither is a failure.
+        let is_wanted = matches!(self, Self::Interrupted(_) | Self::Instead { .. });
+        let level = if is_wanted { Level::Info } else { Level::Error };
+        messages::write(level, &Safe::line(self.chain()).to_string());
         self.exit_code()
     }
 

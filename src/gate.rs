@@ -109,7 +109,7 @@ impl Gate {
         };
         match &result {
             Ok(stage) => self.timeline.note(format!("stopped after {stage}")),
-            Err(error) => self.timeline.note(error.chain()),
+            Err(error) => self.timeline.broken_off(error.chain()),
         }
         self.timeline.save();
         self.recorder.save_after(self.record.as_deref(), result)

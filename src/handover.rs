@@ -25,26 +25,37 @@ use crate::sys::{self, files, machine};
 #[cfg(feature = "bond")]
 use below::{below_keyfiles, below_units};
 pub use earlier::EarlierFiles;
-use earlier::warn_of_error;
+use earlier::{Place, warn_of_error};
 #[cfg(fuzzing)]
 pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
+#[cfg(feature = "hand")]
+use resolv_conf::NAMESPACES;
+#[cfg(feature = "root")]
 use resolv_conf::RESOLV_CONF;
 use wireboot_proto::dhcp::lease::Lease;
 
+/// The file of `--resolv-conf`.
+#[cfg(feature = "hand")]
+static SET_RESOLV_CONF: OnceLock<PathBuf> = OnceLock::new();
+
+/// Sets the file for resolvers, in place of that of the network namespace.
+#[cfg(feature = "hand")]
+pub fn set_resolv_conf(path: PathBuf) {
+    let _ = SET_RESOLV_CONF.set(path);
+}
+
 /// Writes the files about `lease` of this interface and client, and sets the host name if there is none.
 ///
-/// Does nothing in a network namespace other than the machine's: the files describe the machine's
-/// network.
+/// In a network namespace other than the machine's only the resolvers are written, to the file that
+/// ip-netns(8) has for a namespace with a name: the others describe the machine's network.
 pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
-    if !is_machine_namespace() {
-        log::debug!("not in the machine's network namespace: no resolvers and no host name set");
-        return;
-    }
-    write_files(Path::new("/"), identity, lease, to);
+    let place = here();
+    write_files(place, identity, lease, to);
     if let Some(name) = &lease.host_name
+        && place.is_machine
         && is_unnamed(&machine::host_name())
         && let Err(error) = machine::set_host_name(name)
     {
@@ -52,71 +63,96 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     }
 }
 
-/// Reads the files of [`write()`], as others have left them, for [`restore`]; none of them in another
-/// network namespace than the machine's.
+/// Reads the files of [`write()`], as others have left them, for [`restore`].
 pub fn read(interface: &str, of: &MadeOf) -> EarlierFiles {
-    if is_machine_namespace() {
-        EarlierFiles::read(Path::new("/"), interface, of)
-    } else {
-        EarlierFiles::none(interface, of)
-    }
+    EarlierFiles::read(here(), interface, of)
 }
 
 /// Puts the files back as they were read.
 pub fn restore(earlier: &EarlierFiles) {
-    if is_machine_namespace() {
-        earlier.restore(Path::new("/"));
-    }
+    earlier.restore(here());
 }
 
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
 pub fn remove(interface: &str, of: &MadeOf) {
-    restore(&EarlierFiles::none(interface, of));
+    restore(&EarlierFiles::none(here(), interface, of));
 }
 
-/// Returns the paths of all these files; none in another network namespace than the machine's.
+/// Returns the paths of all these files.
 pub fn paths(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
-    if !is_machine_namespace() {
-        return Vec::new();
-    }
-    let mut paths = vec![Path::new("/").join(RESOLV_CONF)];
-    paths.extend(earlier::paths(Path::new("/"), interface, of));
-    paths
+    earlier::paths(here(), interface, of)
 }
 
 /// Returns the lines of [`write()`] in `/etc/resolv.conf`.
 #[cfg(feature = "root")]
 pub fn resolvers() -> Option<String> {
-    resolv_conf::own_lines(Path::new("/"))
+    resolv_conf::own_lines(&Path::new("/").join(RESOLV_CONF))
 }
 
 /// Writes them to that of another root, unless that is a link, which another program looks after.
 #[cfg(feature = "root")]
 pub fn set_resolvers(own: Option<&str>) {
-    if let Err(error) = resolv_conf::replace_own_lines(Path::new("/"), own) {
-        log::info!("/{RESOLV_CONF} of the new root: not written: {error}");
+    let path = Path::new("/").join(RESOLV_CONF);
+    if let Err(error) = resolv_conf::replace_own_lines(&path, own) {
+        log::info!("{} of the new root: not written: {error}", path.display());
     }
 }
 
+/// Returns where the files of this process's network namespace are; found out once, since a process
+/// without privileges may not look any more.
+fn here() -> &'static Place {
+    static HERE: OnceLock<Place> = OnceLock::new();
+    HERE.get_or_init(find_place)
+}
+
+fn find_place() -> Place {
+    let mut place = Place::below(Path::new("/"));
+    place.is_machine = is_machine_namespace();
+    if !place.is_machine {
+        place.resolv_conf = None;
+    }
+    #[cfg(feature = "hand")]
+    if let Some(path) = SET_RESOLV_CONF.get() {
+        place.resolv_conf = Some(path.clone());
+    } else if !place.is_machine {
+        place.resolv_conf = resolv_conf_of_namespace();
+    }
+    if place.resolv_conf.is_none() {
+        log::debug!("not in the machine's network namespace: no resolvers and no host name set");
+    }
+    place
+}
+
+// thread-self, since each thread may be in a namespace of its own (setns(2)).
+const NAMESPACE: &str = "/proc/thread-self/ns/net";
+
 fn is_machine_namespace() -> bool {
-    // Found out once: a process without privileges may not look any more.
-    static IS_IT: OnceLock<bool> = OnceLock::new();
-    *IS_IT.get_or_init(find_namespace)
+    let machine = fs::read_link("/proc/1/ns/net");
+    machine.is_ok_and(|machine| fs::read_link(NAMESPACE).is_ok_and(|ours| machine == ours))
 }
 
-fn find_namespace() -> bool {
-    let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
-    // thread-self, since each thread may be in a namespace of its own (setns(2)).
-    namespace("1").is_ok_and(|machine| namespace("thread-self").is_ok_and(|ours| machine == ours))
+/// Returns the file for the resolvers of the network namespace by the name that `ip netns` has for it.
+#[cfg(feature = "hand")]
+fn resolv_conf_of_namespace() -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let key = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let ours = key(fs::metadata(NAMESPACE).ok()?);
+    let mut names = fs::read_dir("/run/netns").ok()?.flatten();
+    let found = names.find(|name| fs::metadata(name.path()).is_ok_and(|there| key(there) == ours));
+    let directory = Path::new(NAMESPACES).join(found?.file_name());
+    Some(directory.join("resolv.conf"))
 }
 
-fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
+fn write_files(place: &Place, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     // A lease without resolvers removes those of the lease before it.
     let has_resolvers = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
-    warn_of_error(
-        RESOLV_CONF,
-        resolv_conf::replace(root, Some(lease).filter(|_| has_resolvers)),
-    );
+    if let Some(path) = &place.resolv_conf {
+        let lease = Some(lease).filter(|_| has_resolvers);
+        warn_of_error(path, resolv_conf::replace(path, lease));
+    }
+    if !place.is_machine {
+        return;
+    }
     let interface = identity.interface;
     let text = net_conf(interface, lease, sys::now().as_millis() / 1000);
     let mut files = vec![(net_conf_name(interface), text, EVERYBODY)];
@@ -150,10 +186,8 @@ fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: 
         files.extend(all.map(|(name, text)| (name, text, EVERYBODY)));
     }
     for (name, text, mode) in files {
-        warn_of_error(
-            &name,
-            files::replace(&root.join(&name), text.as_bytes(), mode),
-        );
+        let path = place.root.join(name);
+        warn_of_error(&path, files::replace(&path, text.as_bytes(), mode));
     }
 }
 

@@ -32,8 +32,8 @@ static RUNNER: Mutex<Option<UnixStream>> = Mutex::new(None);
 /// Change of a lease, under udhcpc's names.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// The interface has no address, or must not use it any longer.
-    Deconfig,
+    /// The interface has no address, or must not use it any longer; with dhcpcd's name of the reason.
+    Deconfig(&'static str),
     /// A lease has been acquired.
     Bound(&'a Lease),
     /// The lease has been renewed; options may have changed.
@@ -48,7 +48,7 @@ impl<'a> Event<'a> {
     /// Returns the script's argument, and dhcpcd's name of the event.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
-            Self::Deconfig => ("deconfig", "STOP"),
+            Self::Deconfig(reason) => ("deconfig", reason),
             Self::Bound(_) => ("bound", "BOUND"),
             Self::Renew(_) => ("renew", "RENEW"),
             Self::Nak(_) => ("nak", "NAK"),
@@ -67,7 +67,7 @@ impl<'a> Event<'a> {
     pub const fn message(self) -> Option<&'a str> {
         match self {
             Self::Nak(text) => Some(text),
-            Self::Deconfig | Self::Bound(_) | Self::Renew(_) | Self::LeaseFail => None,
+            Self::Deconfig(_) | Self::Bound(_) | Self::Renew(_) | Self::LeaseFail => None,
         }
     }
 
@@ -75,7 +75,7 @@ impl<'a> Event<'a> {
     pub const fn lease(self) -> Option<&'a Lease> {
         match self {
             Self::Bound(lease) | Self::Renew(lease) => Some(lease),
-            Self::Deconfig | Self::Nak(_) | Self::LeaseFail => None,
+            Self::Deconfig(_) | Self::Nak(_) | Self::LeaseFail => None,
         }
     }
 }
@@ -130,6 +130,8 @@ fn check(path: &Path) -> Result<(), Error> {
 fn describe(interface: &str, event: Event<'_>) -> Run {
     let (name, reason) = event.names();
     let mut variables = vec![("reason".to_owned(), reason.to_owned())];
+    #[cfg(feature = "hand")]
+    variables.extend(of_hooks(event.lease().is_some()));
     if let Event::Nak(text) = event
         && names::is_shell_safe(text)
     {
@@ -150,6 +152,23 @@ fn describe(interface: &str, event: Event<'_>) -> Run {
         event: name.to_owned(),
         variables,
     }
+}
+
+/// Returns what the hooks of dhcpcd ask; they run most values as commands.
+#[cfg(feature = "hand")]
+fn of_hooks(is_up: bool) -> impl Iterator<Item = (String, String)> {
+    let [up, down] = [is_up, !is_up].map(|is_so| is_so.to_string());
+    [
+        ("protocol", "dhcp".to_owned()),
+        ("if_up", up.clone()),
+        ("if_down", down.clone()),
+        ("if_oneup", up),
+        ("if_ipwaiting", down),
+        // Hooks do nothing without.
+        ("if_configured", "true".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ pub fn is_of_first_process() -> bool {
     std::env::var_os(BEFORE).is_some()
 }
 
+/// The steps of a boot, in their order.
+const STEPS: [&str; 6] = ["lease", "boot server", "plan", "fetch", "load", "measure"];
+
 /// An event and when it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
@@ -84,6 +87,20 @@ impl Timeline {
     /// Records the end of a step.
     pub fn done(&self, step: &'static str) {
         self.with(|all| all.done(step, sys::now()));
+    }
+
+    /// Records that the step under way has failed, and why.
+    pub fn broken_off(&self, why: String) {
+        self.with(|all| {
+            let done = all.steps.last().map(|last| last.step);
+            let mut steps = STEPS
+                .iter()
+                .skip_while(|step| done.is_some_and(|done| done != **step));
+            if let Some(step) = steps.nth(done.iter().len()) {
+                all.done(step, sys::now());
+            }
+        });
+        self.note(why);
     }
 
     /// Records an event.
@@ -188,10 +205,13 @@ fn seconds(us: u64) -> String {
 
 impl fmt::Display for Moments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total: u64 = self.steps.iter().map(|step| step.took_ms).sum();
         for StepTime { step, took_ms } in &self.steps {
             write!(f, "{step} {took_ms} ms, ")?;
         }
+        let times = || self.moments.iter().map(|moment| moment.at_us);
+        let last = times().max().unwrap_or_default();
+        let last = last.max(self.last.as_millis() * 1_000);
+        let total = last.saturating_sub(times().min().unwrap_or(last)) / 1_000;
         write!(f, "total {total} ms")
     }
 }
@@ -208,6 +228,21 @@ mod tests {
         let read: Vec<_> = timeline.lines().lines().map(Moment::parse).collect();
         assert_eq!(read, moments.map(Some));
         assert_eq!(["", "7", "x y"].map(Moment::parse), [None, None, None]);
+    }
+
+    #[test]
+    fn a_step_that_fails_has_its_time_and_is_named_after_those_before() {
+        let timeline = Timeline::begin();
+        timeline.broken_off("no lease".to_owned());
+        let summary = timeline.summary();
+        assert!(summary.starts_with("lease "), "{summary}");
+        let timeline = Timeline::begin();
+        timeline.done("lease");
+        timeline.done("boot server");
+        timeline.broken_off("nothing to boot".to_owned());
+        let summary = timeline.summary();
+        assert!(summary.contains(" ms, plan 0 ms, total "), "{summary}");
+        assert_eq!(timeline.with(|all| all.moments.len()), 2);
     }
 
     #[test]
@@ -234,7 +269,7 @@ mod tests {
         assert_eq!(
             moments.text(),
             "   6.120000 s  +0.000000  wireboot begins\n   6.131001 s  +0.011001  OFFER\n   \
-             6.133002 s  +0.002001  ACK\nlease 13 ms, plan 4 ms, total 17 ms\n"
+             6.133002 s  +0.002001  ACK\nlease 13 ms, plan 4 ms, total 13 ms\n"
         );
         assert_eq!(
             moments.json(),

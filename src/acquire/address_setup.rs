@@ -21,6 +21,8 @@ pub(super) struct AddressSetup {
     /// Takes precedence over what the server says.
     static_config: StaticConfig,
     hand_over: HandOver,
+    /// Somebody else sets what a lease says.
+    is_left: bool,
     lease_store: LeaseStore,
     /// The lease on file when the session began.
     saved_before: Option<SavedLease>,
@@ -38,6 +40,7 @@ impl AddressSetup {
             link,
             static_config: config.given.clone(),
             hand_over: config.hand_over,
+            is_left: config.script_only,
             lease_store,
             has_saved: Cell::new(false),
             earlier_files: OnceCell::new(),
@@ -71,6 +74,9 @@ impl AddressSetup {
         age: Duration,
         client_id: &[u8],
     ) -> Result<(), Error> {
+        if self.is_left {
+            return Ok(());
+        }
         let before = if self.has_saved.get() {
             self.lease_store.read(self.link.mac)
         } else {
@@ -175,6 +181,9 @@ impl AddressSetup {
     /// Returns the address or route that the interface should have for `lease`, as amended, and does
     /// not have, `age` after it was requested.
     pub(super) fn missing(&self, lease: &Lease, age: Duration) -> Option<String> {
+        if self.is_left {
+            return None;
+        }
         // In the last second the kernel removes the address by itself.
         let ends = |time: Duration| time <= age + Duration::from_secs(1);
         if lease.times.is_some_and(|times| ends(times.lease)) {

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::gate::{Exit, Gate};
 use crate::handover::{self, EarlierFiles};
 use crate::link::Link;
-use crate::sys::signal::Signals;
+use crate::sys::signal::{Signal, Signals};
 use crate::sys::terminal::Terminal;
 use crate::sys::{self, SyscallError};
 
@@ -109,9 +109,9 @@ impl Binding {
                         if sys::wait_readable(&sources, until).is_err() {
                             break;
                         }
-                        if let Ok(Some(_)) = signals.take() {
+                        if let Ok(Some(signal)) = signals.take() {
                             restore_static(&link, &earlier);
-                            exit_interrupted(gate);
+                            exit_interrupted(gate, signal);
                         }
                         let answered = port.as_mut().map(|port| {
                             let now = sys::now();
@@ -155,9 +155,9 @@ impl Binding {
                     Ok([true, _]) => break Ok(()),
                     Ok([false, false]) => {}
                     Ok([false, true]) => {
-                        if let Ok(Some(_)) = signals.take() {
+                        if let Ok(Some(signal)) = signals.take() {
                             renewal.end().restore();
-                            exit_interrupted(gate);
+                            exit_interrupted(gate, signal);
                         }
                     }
                     Err(error) => break Err(error),
@@ -211,10 +211,10 @@ fn restore_static(link: &Link, earlier: &EarlierFiles) {
 
 /// Ends the process at once: the other threads may be in a fetch, a menu or a pause, each with waits
 /// of its own.
-fn exit_interrupted(gate: Gate) -> ! {
+fn exit_interrupted(gate: Gate, signal: Signal) -> ! {
     Terminal::restore();
-    let ended = gate.close_after(Exit::Failed(Error::Interrupted));
-    let error = ended.err().unwrap_or(Error::Interrupted);
+    let ended = gate.close_after(Exit::Failed(Error::Interrupted(signal)));
+    let error = ended.err().unwrap_or(Error::Interrupted(signal));
     // What must be put back is put back by now; destructors of other threads do not run.
     std::process::exit(error.print().into())
 }

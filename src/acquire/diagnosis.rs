@@ -5,6 +5,7 @@ use std::mem::discriminant;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::listener::KINDS;
 use crate::error::Error;
 use crate::link::{Change, Link, Presence, Watch};
 use wireboot_proto::dhcp::Discard;
@@ -74,6 +75,8 @@ pub(super) struct Diagnosis {
     /// The last ProxyDHCP server.
     proxy: Option<Ipv4Addr>,
     pub(super) discards: Discards,
+    /// Frames of some kinds that were received.
+    pub(super) kinds: Kinds,
     /// Reason why the last address was refused.
     pub(super) refusal: Option<String>,
     /// Server that leaves this network to IPv6.
@@ -167,11 +170,10 @@ impl Diagnosis {
     ) -> Error {
         let name = &link.name;
         let seconds = Seconds(waited);
-        let sent = self.asked;
-        let kind = if self.is_inform { "INFORM" } else { "DISCOVER" };
+        let sent = self.sent();
         let (tags, reason) = (self.tags(), self.reason(link, received));
         Error::NoOffer(format!(
-            "{name}: no {wanted} in {seconds:.1} s; {sent} {kind}s sent{tags}{reason}"
+            "{name}: no {wanted} in {seconds:.1} s; {sent}{tags}{reason}"
         ))
     }
 
@@ -186,6 +188,43 @@ impl Diagnosis {
             " without a tag, where frames of the VLANs {vlans} are seen (try them with \
              vlan=try:{vlans})"
         )
+    }
+
+    /// Says how the interface `name` stands while it has no lease.
+    pub(super) fn waiting(&self, name: &str, left: Duration, received: Option<u64>) -> String {
+        let left = Seconds(left);
+        if self.is_removed || !self.has_carrier {
+            return format!("{name}: no carrier; {left:.0} s left");
+        }
+        let is_answered = self.progress() >= Progress::Answered;
+        let wanted = if is_answered { "lease" } else { "answer" };
+        let sent = self.sent();
+        let mut text = format!("{name}: no {wanted} yet: {sent}, {left:.0} s left");
+        if let Some(refusal) = &self.refusal {
+            text += &format!("; {refusal}");
+        } else if !self.discards.is_empty() {
+            text += &format!("; {}", self.discards);
+        } else if let Some(event) = &self.switch_port {
+            text += &format!("; {event}");
+        } else {
+            text += &format!("; frames seen: {}{}", self.seen(received), self.kinds);
+        }
+        text
+    }
+
+    /// Returns what has been sent to find a server.
+    fn sent(&self) -> String {
+        let kind = if self.is_inform { "INFORM" } else { "DISCOVER" };
+        let (count, plural) = (self.asked, if self.asked == 1 { "" } else { "s" });
+        format!("{count} {kind}{plural} sent")
+    }
+
+    /// Returns how many frames were received since it began, `received` being counted now.
+    fn seen(&self, received: Option<u64>) -> u64 {
+        let (Some(before), Some(now)) = (self.received_before, received) else {
+            return 0;
+        };
+        now.saturating_sub(before)
     }
 
     /// Returns the likely reason, from what proves most to what proves least.
@@ -229,10 +268,7 @@ impl Diagnosis {
         if let Some(event) = &self.switch_port {
             return format!("; {event}");
         }
-        let seen = match (self.received_before, received) {
-            (Some(before), Some(now)) => now.saturating_sub(before),
-            _ => 0,
-        };
+        let seen = self.seen(received);
         if seen == 0 {
             return ", not one frame of any kind seen on the wire; is this the right port and VLAN?"
                 .to_owned();
@@ -242,6 +278,31 @@ impl Diagnosis {
              serve this network and this hardware address ({})?",
             link.mac
         )
+    }
+}
+
+/// How many frames of each of [`KINDS`] were received.
+#[derive(Debug, Default)]
+pub(super) struct Kinds([u32; KINDS.len()]);
+
+impl Kinds {
+    /// Adds what was counted since the last time.
+    pub(super) fn add(&mut self, counts: [u32; KINDS.len()]) {
+        for (sum, count) in self.0.iter_mut().zip(counts) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+}
+
+impl fmt::Display for Kinds {
+    /// Writes those that there were in brackets, if any.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut before = " (";
+        for ((name, _), count) in KINDS.iter().zip(self.0).filter(|(_, count)| *count > 0) {
+            write!(f, "{before}{name} {count}")?;
+            before = ", ";
+        }
+        f.write_str(if before == ", " { ")" } else { "" })
     }
 }
 

@@ -35,14 +35,14 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
-            Some(Signal::End) => {
-                log::info!("{name}: ends, and leaves the lease as it is");
+            Some(Signal::Interrupt | Signal::End) => {
+                log::info!("{name}: exiting, lease kept");
                 return Ok(());
             }
             // SIGUSR2 releases for udhcpc as well.
             Some(Signal::User2) => {
                 renewal.session.release();
-                report::change(&name, Event::Deconfig);
+                report::change(&name, Event::Deconfig("RELEASE"));
                 log::info!("{name}: released the lease");
                 return Ok(());
             }
@@ -126,7 +126,7 @@ impl Renewal {
         while let Some(change) = watch.next_change()? {
             match session.handle_link(&change, now) {
                 Some(Presence::Removed) => {
-                    report::change(&name, Event::Deconfig);
+                    report::change(&name, Event::Deconfig("DEPARTED"));
                     *is_bound = false;
                 }
                 // The lease holds until it is over, whether or not a server is there to confirm it
@@ -151,7 +151,8 @@ impl Renewal {
             }
             match event {
                 dhcp::Event::Bound(lease) => {
-                    log::info!("{name}: {lease}");
+                    let what = if *is_bound { "renewed " } else { "" };
+                    log::info!("{name}: {what}{lease}");
                     match session.configure() {
                         Ok(lease) if *is_bound => report::change(&name, Event::Renew(&lease)),
                         Ok(lease) => report::change(&name, Event::Bound(&lease)),
@@ -161,7 +162,7 @@ impl Renewal {
                 }
                 dhcp::Event::Lost(_) => {
                     session.clear();
-                    report::change(&name, Event::Deconfig);
+                    report::change(&name, Event::Deconfig("EXPIRE"));
                     *is_bound = false;
                 }
                 dhcp::Event::Entered(_)

@@ -14,13 +14,17 @@ use std::thread;
 
 use crate::link::Link;
 use crate::sys::SyscallError;
-use crate::sys::filter::ready::{dhcp_replies_and_arp_about, dhcp_requests, stray_replies};
+use crate::sys::filter::ready::{
+    counted, dhcp_replies_and_arp_about, dhcp_requests, stray_replies,
+};
 use crate::sys::filter::{FilterProgram, dhcp_replies};
-use crate::sys::packet::{Metadata, PacketSocket, SocketConfig, Statistics};
+use crate::sys::packet::{ETH_P_ALL, Metadata, PacketSocket, SocketConfig, Statistics};
 use crate::sys::rcu;
 use crate::sys::ring::{Layout, Ring};
 use wireboot_proto::dhcp::RequestCounts;
 use wireboot_proto::packet::ethernet::MacAddress;
+#[cfg(feature = "hand")]
+use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 use wireboot_proto::packet::icmpv6::ALL_NODES;
 
 /// Longer than any message we ask for.
@@ -35,7 +39,7 @@ pub(super) struct Listener {
     program: FilterProgram,
     /// The filter can be replaced no more.
     is_locked: bool,
-    counters: Option<RequestCounters>,
+    counters: Option<Counters>,
     /// Receives what says why there is no reply, for the exchange with this xid.
     strays: Option<(u32, PacketSocket)>,
     /// Brings a better receiver, once one is made.
@@ -107,7 +111,7 @@ impl Listener {
     /// Prepares for a long wait: has a ring made, if there is none, and counts what others ask for, since
     /// whoever has no answer yet may be one of many.
     pub(super) fn settle(&mut self) {
-        let counters = RequestCounters::open(self.interface);
+        let counters = Counters::open(self.interface);
         let counters = counters.inspect_err(|error| log::debug!("{}", error.chain()));
         self.counters = counters.ok();
         let Receiver::Plain(_) = self.receiver else {
@@ -135,7 +139,7 @@ impl Listener {
             let mut buf = [0; MAX_FRAME_LEN];
             while let Some(received) = socket.recv(&mut buf)? {
                 if let Some(octets) = buf.get(..received.len) {
-                    log::debug!("{interface}: {} bytes from a plain socket", received.len);
+                    log::trace!("{interface}: {} bytes from a plain socket", received.len);
                     take(octets, received.metadata);
                 }
             }
@@ -152,7 +156,7 @@ impl Listener {
         if let Receiver::Mapped(ring) = &mut self.receiver {
             while let Some(mut batch) = ring.next_batch() {
                 while let Some(frame) = batch.next() {
-                    log::debug!("{interface}: {} bytes from the ring", frame.octets().len());
+                    log::trace!("{interface}: {} bytes from the ring", frame.octets().len());
                     take(frame.octets(), frame.metadata());
                 }
             }
@@ -164,7 +168,13 @@ impl Listener {
     pub(super) fn request_counts(&self) -> RequestCounts {
         self.counters
             .as_ref()
-            .map_or_else(RequestCounts::default, RequestCounters::read)
+            .map_or_else(RequestCounts::default, Counters::requests)
+    }
+
+    /// Returns how many frames of each of [`KINDS`] have arrived since the last time.
+    pub(super) fn kind_counts(&self) -> [u32; KINDS.len()] {
+        let counters = self.counters.as_ref();
+        counters.map_or_else(Default::default, Counters::kinds)
     }
 
     /// Receives from now on what says why there is no reply in the exchange `xid`.
@@ -261,40 +271,69 @@ impl Listener {
 /// About what the buffer of a socket holds by default (net.core.rmem_default, 208 KiB).
 const MAX_STRAYS: u32 = 256;
 
+/// The kinds of frames that are counted while there is no answer: what they are called, and their
+/// EtherType; that of STP stands for frames without one (`ETH_P_802_2`).
+#[cfg(feature = "hand")]
+pub(super) const KINDS: [(&str, u16); 4] = [
+    ("ARP", ETHERTYPE_ARP),
+    ("IPv4", ETHERTYPE_IPV4),
+    ("IPv6", ETHERTYPE_IPV6),
+    ("STP", 4),
+];
+/// None, in a build that has no room for them.
+#[cfg(not(feature = "hand"))]
+pub(super) const KINDS: [(&str, u16); 0] = [];
+
 /// The counting sockets of one interface.
 #[derive(Debug)]
-pub(super) struct RequestCounters {
+struct Counters {
     discovers: PacketSocket,
     requests: PacketSocket,
+    kinds: Vec<PacketSocket>,
 }
 
-impl RequestCounters {
+impl Counters {
     /// Begins to count on the interface with this index.
-    pub(super) fn open(index: u32) -> Result<Self, SyscallError> {
-        let open = |are_discovers| {
-            let socket = PacketSocket::open(index, &dhcp_requests(are_discovers))?;
+    fn open(index: u32) -> Result<Self, SyscallError> {
+        let open = |program: &FilterProgram, protocol| {
+            let mut options = SocketConfig::new(index, program);
+            options.protocol = protocol;
+            let socket = options.open()?;
             // The kernel counts what passes the filter even when nothing is ever read.
             socket.count_only().map(|()| socket)
         };
+        let mut kinds = Vec::new();
+        for (name, protocol) in KINDS {
+            kinds.push(open(&counted(name == "STP"), protocol)?);
+        }
         Ok(Self {
-            discovers: open(true)?,
-            requests: open(false)?,
+            discovers: open(&dhcp_requests(true), ETH_P_ALL)?,
+            requests: open(&dhcp_requests(false), ETH_P_ALL)?,
+            kinds,
         })
     }
 
-    /// Returns the counts since the last call.
-    pub(super) fn read(&self) -> RequestCounts {
-        let count = |socket: &PacketSocket| {
-            let packets = socket
-                .statistics()
-                .map_or(0, |Statistics { packets, .. }| packets);
-            u32::try_from(packets).unwrap_or(u32::MAX)
-        };
+    /// Returns the counts of requests since the last call.
+    fn requests(&self) -> RequestCounts {
         RequestCounts {
             discovers: count(&self.discovers),
             requests: count(&self.requests),
         }
     }
+
+    fn kinds(&self) -> [u32; KINDS.len()] {
+        let mut counts = [0; KINDS.len()];
+        for (to, socket) in counts.iter_mut().zip(&self.kinds) {
+            *to = count(socket);
+        }
+        counts
+    }
+}
+
+fn count(socket: &PacketSocket) -> u32 {
+    let statistics = socket.statistics();
+    let packets = statistics.map_or(0, |Statistics { packets, .. }| packets);
+    u32::try_from(packets).unwrap_or(u32::MAX)
 }
 
 /// Puts `next` in the place of what is prepared, and returns that; `next`, once that is too late.

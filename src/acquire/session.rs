@@ -201,6 +201,17 @@ impl Session {
         self.witness.failure(waited, received)
     }
 
+    /// Returns how the interface without a lease stands, with the time `left` for one; `received` is its
+    /// counter of frames now.
+    pub(super) fn waiting(&mut self, left: Duration, received: Option<u64>) -> String {
+        if self.has_begun() {
+            self.witness.diagnosis.kinds.add(self.station.kind_counts());
+        }
+        self.witness
+            .diagnosis
+            .waiting(&self.link.name, left, received)
+    }
+
     /// Returns how far the interface got on the way to a lease, for comparison with others.
     pub(super) const fn progress(&self) -> Progress {
         self.witness.diagnosis.progress()
@@ -320,8 +331,10 @@ impl Session {
             self.witness.diagnosis.requested = client
                 .and_then(Client::requested)
                 .or(self.witness.diagnosis.requested);
-            self.witness.handle_transmit(transmit.message_type);
+            let message_type = transmit.message_type;
+            self.witness.handle_transmit(message_type);
             self.station.send(transmit, &payload);
+            self.witness.handle_sent(message_type);
         }
         let watched = self.dialogue.client().and_then(Client::conflict_watch);
         let watched = watched.filter(|_| self.link.index() != 0);
@@ -464,7 +477,7 @@ impl Session {
 
     /// Puts the interface and the lease file back as they were found, without a RELEASE: another
     /// client may have the same lease.
-    pub(super) fn restore(self) {
+    pub fn restore(self) {
         self.setup.restore();
     }
 

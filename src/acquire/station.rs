@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use super::listener::{Listener, MAX_FRAME_LEN, close};
+use super::listener::{KINDS, Listener, MAX_FRAME_LEN, close};
 use crate::error::Error;
 use crate::link::{self, Link, Presence};
 use crate::recorder::Recorder;
@@ -203,6 +203,11 @@ impl Station {
     /// Returns what other machines have asked for since the last time.
     pub(super) fn request_counts(&self) -> wireboot_proto::dhcp::RequestCounts {
         self.listener.request_counts()
+    }
+
+    /// Returns how many frames of each of [`KINDS`] have arrived since the last time.
+    pub(super) fn kind_counts(&self) -> [u32; KINDS.len()] {
+        self.listener.kind_counts()
     }
 
     /// Drives the timers: prepares for a long wait once it has become one. `xid` is that of the exchange,

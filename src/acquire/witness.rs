@@ -5,6 +5,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
+
 use super::diagnosis::Diagnosis;
 use super::listener::close;
 use super::switch_port::SwitchPort;
@@ -13,11 +15,15 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::sys;
 use crate::timeline::Moment;
-use wireboot_proto::dhcp::{Event, Loss, Notice};
+use wireboot_proto::dhcp::{Event, Loss, Notice, StateName};
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::time::{Instant, Seconds};
+
+/// DISCOVERs that are moments each.
+// A port that is blocked is asked through with each frame of the switch.
+const MAX_DISCOVERS: u32 = 16;
 
 /// Observer of one interface, its DHCP messages and its switch port.
 #[derive(Debug)]
@@ -27,6 +33,10 @@ pub(super) struct Witness {
     /// Each for the first time.
     moments: Vec<Moment>,
     carrier_at: Instant,
+    /// Nothing has been sent since the carrier came.
+    is_carrier_new: bool,
+    /// Requests to extend the lease that were sent since the last answer, while it is extended.
+    extensions: Option<u32>,
     /// Whether servers do not answer requests to extend the lease.
     is_unanswered: bool,
     /// Opened once the first DISCOVER is not answered: most boots never need it.
@@ -44,6 +54,8 @@ impl Witness {
             diagnosis: Diagnosis::default(),
             moments: Vec::new(),
             carrier_at: Instant::ZERO,
+            is_carrier_new: false,
+            extensions: None,
             is_unanswered: false,
             switch_port: None,
             shares_switch_port: false,
@@ -68,6 +80,7 @@ impl Witness {
         self.note("carrier", sys::up_time());
         // Spanning tree counts its two forward delays (15 s each by default) from here.
         self.carrier_at = now;
+        self.is_carrier_new = true;
         self.switch_port = None;
     }
 
@@ -92,14 +105,44 @@ impl Witness {
             }
             self.read_tags();
         }
-        self.note(&message_type.to_string(), sys::up_time());
+        let mut what = message_type.to_string();
+        let asked = self.diagnosis.asked;
+        // Those without an answer are moments too, as many as a minute has.
+        if message_type == MessageType::Discover && (2..=MAX_DISCOVERS).contains(&asked) {
+            what += &format!(" {asked}");
+        }
+        self.note(&what, sys::up_time());
+    }
+
+    /// Says what was sent where a person waits for it: first on a carrier, and again for a lease.
+    pub(super) fn handle_sent(&mut self, message_type: MessageType) {
+        let name = &self.link.name;
+        if std::mem::take(&mut self.is_carrier_new) {
+            // Reading the speed may wait for the driver, which the message has not had to.
+            let speed = self.link.speed();
+            log::info!("{name}: carrier{speed}; {message_type} sent");
+        } else if let Some(sent) = &mut self.extensions {
+            *sent += 1;
+            if *sent > 1 {
+                log::info!("{name}: no answer; {message_type} sent again");
+            }
+        }
     }
 
     /// Records an event of the client, of a message that was received at `at`.
     pub(super) fn handle_event(&mut self, event: &Event, at: Duration) {
         let name = &self.link.name;
         match event {
-            Event::Entered(state) => log::debug!("{name}: {state}"),
+            Event::Entered(state) => {
+                let is_extended = matches!(state, StateName::Renewing | StateName::Rebinding);
+                self.extensions = is_extended.then_some(0);
+                let level = if is_extended {
+                    Level::Info
+                } else {
+                    Level::Debug
+                };
+                log::log!(level, "{name}: {state}");
+            }
             Event::Offered(offer) => {
                 log::debug!("{name}: {} offers {}", offer.server, offer.address);
                 self.diagnosis.note_offer(offer);

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::link;
 use crate::recorder::Recorder;
 use crate::settings::options::Settings;
+use crate::sys::descriptor::columns;
 use crate::sys::signal::Signals;
 use crate::sys::terminal::print;
 
@@ -29,7 +30,7 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let text = if settings.json {
         answers::json(&surveyed, &rows)
     } else {
-        answers::text(&rows, settings.verbosity > 0)
+        answers::text(&rows, settings.verbosity > 0, columns())
     };
     print(&text);
     if rows.is_empty() {

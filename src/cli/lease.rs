@@ -1,13 +1,13 @@
 //! `wireboot lease`: acquires a lease and configures the interface; renews or releases it.
 
-use std::net::Ipv4Addr;
-
 use serde::Serialize;
 
 use crate::acquire::{self, Session};
 use crate::config::Config;
 use crate::error::Error;
-use crate::link::{self, Found, Link};
+#[cfg(feature = "hand")]
+use crate::handover;
+use crate::link::{self, Link};
 use crate::recorder::Recorder;
 use crate::report;
 use crate::script::Event;
@@ -29,16 +29,23 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 
 fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(), Error> {
     let options = &settings.lease;
-    if usize::from(options.keep) + usize::from(options.release) + usize::from(options.dry_run) > 1 {
+    let kinds = [
+        options.keep,
+        options.release,
+        options.dry_run,
+        options.inform.is_some(),
+    ];
+    if kinds.into_iter().filter(|is_set| *is_set).count() > 1 {
         return Err(Error::Usage(
-            "--keep, --release and --dry-run exclude each other".to_owned(),
+            "--keep, --release, --dry-run and --inform exclude each other".to_owned(),
         ));
     }
-    if options.dry_run && options.inform.is_some() {
-        return Err(Error::Usage(
-            "--inform sets its address first, which --dry-run must not do: use one of them"
-                .to_owned(),
-        ));
+    if config.dhcp.script_only && config.dhcp.script.is_none() {
+        return Err(Error::Usage("--script-only: no --script".to_owned()));
+    }
+    #[cfg(feature = "hand")]
+    if let Some(path) = &options.resolv_conf {
+        handover::set_resolv_conf(path.clone());
     }
     if options.release {
         return release(config, recorder);
@@ -55,8 +62,19 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         print(settings, session.link(), Some(&session), &lease);
         return Ok(());
     }
+    if let Some(address) = options.inform {
+        let session = acquire::inform(found, address, config, Some(&signals))?;
+        if let Some(lease) = session.lease() {
+            print(settings, session.link(), Some(&session), lease);
+        }
+        session.restore();
+        return Ok(());
+    }
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
-    let session = acquire(options.inform, found, config, &signals).inspect_err(|_| {
+    let session = acquire::lease(found, config, Some(&signals), &timeline);
+    let session = session.inspect_err(|error| {
+        timeline.broken_off(error.chain());
+        timeline.save();
         for name in &names {
             report::change(name, Event::LeaseFail);
         }
@@ -64,8 +82,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     let name = session.link().name.clone();
     // udhcpc calls deconfig before the first lease, and its scripts raise and clear the interface
     // there.
-    report::change(&name, Event::Deconfig);
-    timeline.extend(session.moments().iter().cloned());
+    report::change(&name, Event::Deconfig("PREINIT"));
     let (mut session, mut lease) = acquire::configure(session)?;
     timeline.note("address and routes are set");
     if !options.keep {
@@ -82,18 +99,6 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     }
     session.outlive();
     Ok(())
-}
-
-fn acquire(
-    inform: Option<Ipv4Addr>,
-    found: Found,
-    config: &Config,
-    signals: &Signals,
-) -> Result<Session, Error> {
-    match inform {
-        Some(address) => acquire::inform(found, address, config, Some(signals)),
-        None => acquire::lease(found, config, Some(signals)),
-    }
 }
 
 /// Sets an address from the kernel's command line, which needs no renewal.
@@ -151,7 +156,7 @@ fn print(settings: &Settings, link: &Link, session: Option<&Session>, lease: &Le
 }
 
 fn text(settings: &Settings, interface: &str, lease: &Lease) -> String {
-    let would = if settings.lease.dry_run {
+    let would = if settings.lease.dry_run || settings.lease.inform.is_some() {
         "would set "
     } else {
         ""

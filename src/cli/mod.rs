@@ -28,7 +28,7 @@ use crate::settings::help as texts;
 use crate::settings::options::Settings;
 use crate::settings::parse::{self, Request};
 use crate::sys::terminal::print;
-use crate::sys::{machine, sandbox};
+use crate::sys::{machine, messages, sandbox};
 use crate::timeline::{self, Timeline};
 
 /// Runs the command that the arguments name.
@@ -37,7 +37,7 @@ use crate::timeline::{self, Timeline};
 /// The error that ended the command; `main` prints it and exits with its code.
 pub fn run() -> Result<(), Error> {
     if is_init() {
-        settings::start_log(LevelFilter::Info);
+        messages::start(LevelFilter::Info, true);
         init::run();
     }
     if let Some(module) = init::requested(std::env::args_os().skip(1)) {
@@ -210,6 +210,7 @@ fn version() -> String {
         ("discover", cfg!(feature = "discover")),
         ("firmware", cfg!(feature = "firmware")),
         ("grub", cfg!(feature = "grub")),
+        ("hand", cfg!(feature = "hand")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("root", cfg!(feature = "root")),

@@ -1,18 +1,15 @@
 //! The settings of a command, from defaults, kernel words and flags; and the log level that they set.
 
-use std::io::Write;
-
-use log::{Level, LevelFilter};
+use log::LevelFilter;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::fetch::Style;
 use crate::settings::cmdline;
 use crate::settings::commands::Command;
 use crate::settings::options::Settings;
 use crate::settings::parse::Invocation;
-use crate::sys::rcu;
-use wireboot_proto::text::safe::Safe;
+use crate::sys::{messages, rcu};
+use crate::timeline::BEFORE;
 
 /// Returns the settings that follow from defaults, kernel words and flags, and starts the log.
 pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
@@ -47,38 +44,13 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
         | Command::Help => settings.verbosity,
     };
     rcu::allow(settings.config.link.expedites);
-    start_log(level(settings.config.output.quiet, verbosity));
+    // Process 1 gives its moments to the boot, and nobody else has any.
+    let is_of_first = std::env::var_os(BEFORE).is_some();
+    messages::start(level(settings.config.output.quiet, verbosity), is_of_first);
     for complaint in complaints {
         log::warn!("{complaint}");
     }
     Ok(settings)
-}
-
-/// Starts the log on standard error, one line per record; `WIREBOOT_LOG` overrides `level`.
-pub(super) fn start_log(level: LevelFilter) {
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(level);
-    // ureq logs requests with their passwords.
-    builder.filter_module("ureq_proto", LevelFilter::Off);
-    builder.parse_env("WIREBOOT_LOG");
-    builder.format(|line, record| {
-        // Erases the rest of a progress bar on the same line.
-        let line_end = match Style::for_people(false) {
-            Style::Bar => "\x1b[K",
-            Style::Lines | Style::Json | Style::Silent => "",
-        };
-        let text = Safe::line(record.args());
-        let is_own = record.target().starts_with("wireboot");
-        if is_own || record.level() <= Level::Info {
-            writeln!(line, "wireboot: {text}{line_end}")
-        } else {
-            // Debug messages of a library make sense only with its name.
-            let library = record.target().split("::").next().unwrap_or_default();
-            writeln!(line, "wireboot: {library}: {text}{line_end}")
-        }
-    });
-    // Fails only if there is a logger already, as in tests.
-    let _ = builder.try_init();
 }
 
 /// Returns the log level of `--quiet` and `-v`.

@@ -92,9 +92,9 @@ impl<'a> Delivery<'a> {
         turn: &NextServer,
     ) -> Result<(), (AttemptEnd, Failure)> {
         let timeline = &self.fetcher.timeline;
-        timeline.note(format!("{url}: asked for"));
+        timeline.note(format!("{url}: requested"));
         let result = self.attempt(url, turn);
-        let what = if result.is_ok() { "whole" } else { "failed" };
+        let what = if result.is_ok() { "complete" } else { "failed" };
         timeline.note(format!("{url}: {what}"));
         result.map_err(|failure| (self.ending(&failure), failure))
     }

@@ -2,13 +2,13 @@
 //! lines for programs.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write, stderr, stdout};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::io::{Write, stderr, stdout};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::sys;
+use crate::sys::{self, messages};
 use crate::worker::Peer;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::text::url::Url;
@@ -44,10 +44,12 @@ pub enum Style {
 impl Style {
     /// Returns what suits standard error.
     pub fn for_people(quiet: bool) -> Self {
-        match (quiet, stderr().is_terminal()) {
-            (true, _) => Self::Silent,
-            (false, true) if !is_console() => Self::Bar,
-            (false, _) => Self::Lines,
+        if quiet {
+            Self::Silent
+        } else if messages::is_rewritable() {
+            Self::Bar
+        } else {
+            Self::Lines
         }
     }
 
@@ -320,15 +322,6 @@ fn print(event: &ProgressEvent<'_>) {
     let line = serde_json::to_string(event).unwrap_or_default();
     // A reader that has gone is no reason to stop fetching.
     let _ = writeln!(stdout(), "{line}");
-}
-
-/// Returns whether standard error is the console, which the first process and its children write
-/// to: a log that is not erased.
-fn is_console() -> bool {
-    // Once, since the parent of a worker is another process.
-    static IS_CONSOLE: OnceLock<bool> = OnceLock::new();
-    let is_first = || std::process::id() == 1 || std::os::unix::process::parent_id() == 1;
-    *IS_CONSOLE.get_or_init(is_first)
 }
 
 /// Returns the line about a fetch in progress, not wider than a terminal.

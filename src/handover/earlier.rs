@@ -17,16 +17,39 @@ use crate::sys::files;
 /// More than any of these files takes, bytes: what is longer is of nobody who could be served by it.
 const MAX_LEN: usize = 64 << 10;
 
-/// Returns the paths of all files about an interface below `root`, without `/etc/resolv.conf`.
-pub(super) fn paths(root: &Path, interface: &str, of: &MadeOf) -> Vec<PathBuf> {
-    let files = EarlierFiles::none(interface, of).files.into_iter();
-    files.map(|file| root.join(file.name)).collect()
+/// Where the files are.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// The file for resolvers; none where nobody would read one.
+    pub(super) resolv_conf: Option<PathBuf>,
+    /// The directory above all others.
+    pub(super) root: PathBuf,
+    /// The network is the machine's, which the others describe.
+    pub(super) is_machine: bool,
+}
+
+impl Place {
+    /// Returns the place below `root`, for the machine's network.
+    pub(super) fn below(root: &Path) -> Self {
+        Self {
+            resolv_conf: Some(root.join(RESOLV_CONF)),
+            root: root.to_owned(),
+            is_machine: true,
+        }
+    }
+}
+
+/// Returns the paths of all files about an interface, that for resolvers first.
+pub(super) fn paths(place: &Place, interface: &str, of: &MadeOf) -> Vec<PathBuf> {
+    let files = EarlierFiles::none(place, interface, of).files.into_iter();
+    let files = files.map(|file| place.root.join(file.name));
+    place.resolv_conf.iter().cloned().chain(files).collect()
 }
 
 /// Files about an interface, as they were before this process wrote its own.
 #[derive(Debug)]
 pub struct EarlierFiles {
-    /// `/etc/resolv.conf`; none for a link, which is not written to.
+    /// The file for resolvers; none for a link, which is not written to.
     resolvers: Option<ResolvConf>,
     /// All others, by name.
     files: Vec<EarlierFile>,
@@ -43,7 +66,13 @@ struct EarlierFile {
 
 impl EarlierFiles {
     /// Returns the files about an interface, and about those it was made of, as none of which is there.
-    pub(super) fn none(interface: &str, of: &MadeOf) -> Self {
+    pub(super) fn none(place: &Place, interface: &str, of: &MadeOf) -> Self {
+        if !place.is_machine {
+            return Self {
+                resolvers: None,
+                files: Vec::new(),
+            };
+        }
         let mut names = dracut_names(interface);
         names.extend([unit_name(interface), keyfile_name(interface)]);
         // First, where `address` looks for it.
@@ -68,13 +97,13 @@ impl EarlierFiles {
         }
     }
 
-    /// Reads the files below `root`.
-    pub(super) fn read(root: &Path, interface: &str, of: &MadeOf) -> Self {
-        let mut earlier = Self::none(interface, of);
-        earlier.resolvers = ResolvConf::read(root);
+    /// Reads the files at `place`.
+    pub(super) fn read(place: &Place, interface: &str, of: &MadeOf) -> Self {
+        let mut earlier = Self::none(place, interface, of);
+        earlier.resolvers = place.resolv_conf.as_deref().and_then(ResolvConf::read);
         for file in &mut earlier.files {
             // Anybody may have put a link or FIFO in /tmp.
-            let content = files::read(&root.join(&file.name)).ok();
+            let content = files::read(&place.root.join(&file.name)).ok();
             file.content = content.filter(|content| content.len() <= MAX_LEN);
         }
         earlier
@@ -88,31 +117,33 @@ impl EarlierFiles {
         value.trim_matches('\'').parse().ok()
     }
 
-    /// Puts these files below `root` in place of those that are there.
-    pub(super) fn restore(&self, root: &Path) {
-        let resolvers = match &self.resolvers {
-            Some(earlier) => earlier.restore(root),
-            None => resolv_conf::replace_own_lines(root, None),
-        };
-        warn_of_error(RESOLV_CONF, resolvers);
+    /// Puts these files at `place` in place of those that are there.
+    pub(super) fn restore(&self, place: &Place) {
+        if let Some(path) = &place.resolv_conf {
+            let resolvers = match &self.resolvers {
+                Some(earlier) => earlier.restore(path),
+                None => resolv_conf::replace_own_lines(path, None),
+            };
+            warn_of_error(path, resolvers);
+        }
         for EarlierFile {
             name,
             mode,
             content,
         } in &self.files
         {
-            let path = root.join(name);
+            let path = place.root.join(name);
             let restored = match content {
                 Some(content) => files::replace(&path, content, *mode),
                 None => files::remove(&path),
             };
-            warn_of_error(name, restored);
+            warn_of_error(&path, restored);
         }
     }
 }
 
-pub(super) fn warn_of_error(file: &str, result: io::Result<()>) {
+pub(super) fn warn_of_error(file: &Path, result: io::Result<()>) {
     if let Err(error) = result {
-        log::warn!("/{file}: not written: {error}");
+        log::warn!("{}: not written: {error}", file.display());
     }
 }

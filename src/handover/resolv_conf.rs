@@ -11,21 +11,23 @@ use crate::sys::file::EVERYBODY;
 use crate::sys::files;
 use wireboot_proto::dhcp::lease::Lease;
 
+/// Files for one network namespace each are in a directory of its name (ip-netns(8)).
+#[cfg(feature = "hand")]
+pub(super) const NAMESPACES: &str = "/etc/netns";
 /// The file, below the root.
 pub(super) const RESOLV_CONF: &str = "etc/resolv.conf";
 pub(super) const BEGIN: &str = "# wireboot: from here";
 pub(super) const END: &str = "# wireboot: to here";
 
-/// Writes the resolvers of `lease` to the file below `root`; without a lease removes ours.
-pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
-    replace_own_lines(root, lease.map(resolvers).as_deref())
+/// Writes the resolvers of `lease` to the file; without a lease removes ours.
+pub(super) fn replace(path: &Path, lease: Option<&Lease>) -> io::Result<()> {
+    replace_own_lines(path, lease.map(resolvers).as_deref())
 }
 
-/// Returns the lines between the marks in the file below `root`; none without marks.
+/// Returns the lines between the marks in the file; none without marks.
 #[cfg(feature = "root")]
-pub(super) fn own_lines(root: &Path) -> Option<String> {
-    let text = files::read(&root.join(RESOLV_CONF)).ok()?;
-    own_lines_of(&String::from_utf8(text).ok()?)
+pub(super) fn own_lines(path: &Path) -> Option<String> {
+    own_lines_of(&String::from_utf8(files::read(path).ok()?).ok()?)
 }
 
 fn own_lines_of(text: &str) -> Option<String> {
@@ -41,10 +43,9 @@ pub(super) struct ResolvConf {
 }
 
 impl ResolvConf {
-    /// Reads the file below `root`; returns none for what is not written to either.
-    pub(super) fn read(root: &Path) -> Option<Self> {
-        let path = root.join(RESOLV_CONF);
-        let file = match files::read(&path) {
+    /// Reads the file; returns none for what is not written to either.
+    pub(super) fn read(path: &Path) -> Option<Self> {
+        let file = match files::read(path) {
             Ok(text) => {
                 let mode = fs::metadata(path).map_or(EVERYBODY, |found| found.permissions().mode());
                 Some((String::from_utf8(text).ok()?, mode & 0o777))
@@ -55,14 +56,13 @@ impl ResolvConf {
         Some(Self { file })
     }
 
-    /// Restores the file below `root`; of one that others have changed since only our lines.
-    pub(super) fn restore(&self, root: &Path) -> io::Result<()> {
-        let path = root.join(RESOLV_CONF);
+    /// Restores the file; of one that others have changed since only our lines.
+    pub(super) fn restore(&self, path: &Path) -> io::Result<()> {
         let (earlier, mode) = match &self.file {
             Some((text, mode)) => (text.as_str(), *mode),
             None => ("", EVERYBODY),
         };
-        let now = match files::read(&path) {
+        let now = match files::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             now => now?,
         };
@@ -71,19 +71,30 @@ impl ResolvConf {
         }
         if resolv_conf(&String::from_utf8_lossy(&now), None) != resolv_conf(earlier, None) {
             let own = own_lines_of(earlier);
-            return replace_own_lines(root, own.as_deref());
+            return replace_own_lines(path, own.as_deref());
         }
         if self.file.is_none() {
-            return files::remove(&path);
+            return files::remove(path);
         }
-        files::replace(&path, earlier.as_bytes(), mode)
+        put(path, earlier, mode, true)
     }
 }
 
-/// Replaces the lines between the marks in the file below `root`, or removes them with the marks.
-pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()> {
-    let path = root.join(RESOLV_CONF);
-    let before = match files::read(&path) {
+/// Writes the file, which may be there.
+fn put(path: &Path, text: &str, mode: u32, is_there: bool) -> io::Result<()> {
+    #[cfg(feature = "hand")]
+    if is_there && path.starts_with(NAMESPACES) {
+        // ip-netns(8) mounts it over /etc/resolv.conf, where a file in its place would not be seen.
+        return files::overwrite(path, text.as_bytes());
+    }
+    #[cfg(not(feature = "hand"))]
+    let _ = is_there;
+    files::replace(path, text.as_bytes(), mode)
+}
+
+/// Replaces the lines between the marks in the file, or removes them with the marks.
+pub(super) fn replace_own_lines(path: &Path, own: Option<&str>) -> io::Result<()> {
+    let (before, is_there) = match files::read(path) {
         // A link belongs to a resolver service, which a file in its place would cut off.
         Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
             return match own {
@@ -93,8 +104,8 @@ pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()
                 None => Ok(()),
             };
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-        before => before?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), false),
+        before => (before?, true),
     };
     let before = String::from_utf8(before)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text"))?;
@@ -102,7 +113,7 @@ pub(super) fn replace_own_lines(root: &Path, own: Option<&str>) -> io::Result<()
     if after == before {
         return Ok(());
     }
-    files::replace(&path, after.as_bytes(), EVERYBODY)
+    put(path, &after, EVERYBODY, is_there)
 }
 
 /// Returns `before` with our lines replaced by `own`, which go first, since resolvers beyond the third

@@ -1,5 +1,6 @@
 //! An Ethernet interface and its configuration; each change is stored with its inverse.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -90,6 +91,16 @@ impl Link {
         match self.lower.load(Ordering::Relaxed) {
             0 => self.index(),
             lower => lower,
+        }
+    }
+
+    /// Returns its speed, for behind its carrier in a message; nothing where the driver knows none.
+    pub fn speed(&self) -> String {
+        let speed = fs::read_to_string(format!("/sys/class/net/{}/speed", self.name));
+        match speed.unwrap_or_default().trim() {
+            // -1 for an unknown one (`speed_show`).
+            "" | "-1" => String::new(),
+            speed => format!(", {speed} Mb/s"),
         }
     }
 

@@ -171,7 +171,7 @@ impl Watch {
         self.is_readable |= readable.first() == Some(&true);
         let signal = signals.map(Signals::take).transpose();
         match signal.map_err(unwatchable)?.flatten() {
-            Some(_) => Err(Error::Interrupted),
+            Some(signal) => Err(Error::Interrupted(signal)),
             None => Ok(()),
         }
     }

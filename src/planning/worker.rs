@@ -215,7 +215,7 @@ fn fault(error: &Error) -> Fault {
         Error::NoInterface(_)
         | Error::NoCarrier { .. }
         | Error::NoOffer(_)
-        | Error::Interrupted
+        | Error::Interrupted(_)
         | Error::Refused(_)
         | Error::Configure { .. }
         | Error::Output { .. }

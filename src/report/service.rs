@@ -58,7 +58,7 @@ pub(super) fn change(interface: &str, event: Event<'_>) {
         Event::Bound(lease) | Event::Renew(lease) => ("READY=1\n", lease.to_string()),
         // A machine whose server is absent comes up without it.
         Event::LeaseFail => ("READY=1\n", "no lease; still asking".to_owned()),
-        Event::Deconfig => ("", "no lease yet".to_owned()),
+        Event::Deconfig(_) => ("", "no lease yet".to_owned()),
         Event::Nak(_) => ("", "refused; asking anew".to_owned()),
     };
     notify(&format!("{ready}STATUS={interface}: {status}"));

@@ -50,6 +50,15 @@ fn a_lease_is_told_in_the_variables_of_udhcpc_and_dhcpcd_and_no_others() {
     ] {
         assert!(said.lines().any(|said| said == line), "{line}\n{said}");
     }
+    #[cfg(feature = "hand")]
+    for line in [
+        "protocol=dhcp",
+        "if_up=true",
+        "if_down=false",
+        "if_configured=true",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}\n{said}");
+    }
     assert!(
         !said.contains("CARGO"),
         "our environment is not its:\n{said}"
@@ -110,7 +119,7 @@ fn hostile_text_reaches_no_script() {
 fn events_without_a_lease_have_their_names_and_a_refusal_its_text() {
     let script = Probe::new("echo $1 $reason $interface $message \"[$ip]\" > out");
     for (event, expected) in [
-        (Event::Deconfig, "deconfig STOP near []\n"),
+        (Event::Deconfig("EXPIRE"), "deconfig EXPIRE near []\n"),
         (Event::Nak("wrong net"), "nak NAK near wrong net []\n"),
         (Event::Nak("$(reboot)"), "nak NAK near []\n"),
         (Event::LeaseFail, "leasefail FAIL near []\n"),
@@ -124,7 +133,7 @@ fn events_without_a_lease_have_their_names_and_a_refusal_its_text() {
 fn a_script_that_hangs_is_killed_with_all_that_it_started() {
     let script = Probe::new("sleep 1000 & echo $! > out; wait");
     let began_at = sys::now();
-    let run = describe("near", Event::Deconfig);
+    let run = describe("near", Event::Deconfig("STOP"));
     runner::execute(&script.path, &run, Duration::from_millis(300));
     assert!(sys::now().since(began_at) < Duration::from_secs(20));
     let child = script.said();
@@ -143,12 +152,12 @@ fn a_script_that_hangs_is_killed_with_all_that_it_started() {
 
 #[test]
 fn a_script_that_is_not_there_or_fails_costs_nothing() {
-    let run = describe("near", Event::Deconfig);
+    let run = describe("near", Event::Deconfig("STOP"));
     runner::execute(Path::new("/nonexistent/script"), &run, MAX_TIME);
     let script = Probe::new("exit 7");
-    script.run(Event::Deconfig);
+    script.run(Event::Deconfig("STOP"));
     // There is none.
-    super::run("near", Event::Deconfig);
+    super::run("near", Event::Deconfig("STOP"));
 }
 
 /// A script in a folder of its own, where it leaves what it heard in `out`.

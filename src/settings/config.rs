@@ -312,6 +312,8 @@ pub struct DhcpConfig {
     pub never_gives_up: bool,
     /// A script that is run on each lease event.
     pub script: Option<PathBuf>,
+    /// The script configures the interface, and nothing else does.
+    pub script_only: bool,
     /// Programs that take over the lease.
     pub hand_over: HandOver,
 }
@@ -333,6 +335,7 @@ impl Default for DhcpConfig {
             lease_directory: None,
             never_gives_up: false,
             script: None,
+            script_only: false,
             hand_over: HandOver::default(),
         }
     }

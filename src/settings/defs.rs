@@ -141,7 +141,8 @@ pub static SETTINGS: &[Setting] = &[
         name: "inform",
         of: LEASE,
         takes: Takes::Value("ADDRESS"),
-        help: "ask only for the options that go with this address",
+        help: "ask only for the options that go with this address (INFORM), and print them; the \
+               interface is as it was afterwards",
         lands: Lands::Own(|all, input| {
             all.lease.inform = Some(input.parsed("an IPv4 address")?);
             Ok(())
@@ -179,6 +180,30 @@ pub static SETTINGS: &[Setting] = &[
                set before it runs",
         lands: Lands::Config(|config, input| {
             config.dhcp.script = Some(input.value.into());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "hand")]
+    Setting {
+        name: "script-only",
+        of: LEASE,
+        help: "leave address, routes, MTU and resolvers to the script, as udhcpc does",
+        lands: Lands::Config(|config, _| {
+            config.dhcp.script_only = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "hand")]
+    Setting {
+        name: "resolv-conf",
+        of: LEASE,
+        takes: Takes::Value("FILE"),
+        help: "write the resolvers to FILE (/etc/resolv.conf; in a network namespace with a name \
+               /etc/netns/NAME/resolv.conf)",
+        lands: Lands::Own(|all, input| {
+            all.lease.resolv_conf = Some(input.value.into());
             Ok(())
         }),
         ..NOTHING

@@ -63,11 +63,16 @@ fn program() -> String {
         item(&mut page, path, what);
     }
     section(&mut page, "ENVIRONMENT");
-    item(
-        &mut page,
-        "WIREBOOT_LOG",
-        "what is logged, as env_logger reads it",
-    );
+    for (name, what) in [
+        (
+            "WIREBOOT_LOG, RUST_LOG",
+            "what is logged, in place of -v: a level (off, error, warn, info, debug, trace), or levels of \
+             modules, such as wireboot::fetch=trace,wireboot::link=off. The first that is set counts",
+        ),
+        ("NO_COLOR", "if set, messages are not coloured"),
+    ] {
+        item(&mut page, name, what);
+    }
     page
 }
 

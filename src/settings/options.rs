@@ -40,6 +40,9 @@ pub struct LeaseOptions {
     pub release: bool,
     /// Whether nothing is configured.
     pub dry_run: bool,
+    /// The file for resolvers.
+    #[cfg(feature = "hand")]
+    pub resolv_conf: Option<PathBuf>,
     /// The address to request only options for (INFORM).
     pub inform: Option<Ipv4Addr>,
 }

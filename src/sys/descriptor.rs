@@ -1,4 +1,5 @@
-//! Descriptors that this process was started with, by the paths that the kernel has for them.
+//! Descriptors that this process was started with, by the paths that the kernel has for them or by
+//! their numbers.
 
 #![allow(
     unsafe_code,
@@ -11,6 +12,25 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+
+/// Returns the number of columns of the terminal that standard output is; that of COLUMNS where it is
+/// none; none if neither says.
+#[cfg(feature = "discover")]
+pub fn columns() -> Option<usize> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the kernel writes one winsize, which lives until the call returns.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    // A serial line does not know its size, which is 0 then.
+    if result == 0 && size.ws_col > 0 {
+        return Some(size.ws_col.into());
+    }
+    std::env::var("COLUMNS").ok()?.parse().ok()
+}
 
 /// Returns the descriptor that `path` names, such as `/dev/stdout` or `/dev/fd/3`; none where it
 /// names something else.

@@ -35,6 +35,8 @@ enum Action {
     ReplaceDurably,
     Output,
     Remove,
+    #[cfg(feature = "hand")]
+    Overwrite,
 }
 
 /// Reads a regular file of up to 1 MiB that is no symbolic link; whatever else may be there, as a FIFO
@@ -76,6 +78,15 @@ pub fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// As [`Target::find`] and [`file::replace`].
 pub fn output(path: &Path, bytes: &[u8]) -> io::Result<()> {
     perform(Action::Output, path, bytes).map(drop)
+}
+
+/// Writes a regular file that is there, and is no symbolic link, without another one in its place.
+///
+/// # Errors
+/// ELOOP for a symbolic link; those of the file system.
+#[cfg(feature = "hand")]
+pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    perform(Action::Overwrite, path, bytes).map(drop)
 }
 
 /// Removes a file; one that is missing is no error.
@@ -124,6 +135,16 @@ fn act(action: Action, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         },
+        #[cfg(feature = "hand")]
+        Action::Overwrite => {
+            let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+            let mut file = file::open(path, flags)?;
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::other("is no regular file"));
+            }
+            file.set_len(0)?;
+            file.write_all(bytes)?;
+        }
     }
     Ok(Vec::new())
 }
@@ -256,6 +277,8 @@ impl Action {
             Self::ReplaceDurably => (3, 0),
             Self::Output => (4, 0),
             Self::Remove => (5, 0),
+            #[cfg(feature = "hand")]
+            Self::Overwrite => (6, 0),
         }
     }
 
@@ -267,6 +290,8 @@ impl Action {
             3 => Self::ReplaceDurably,
             4 => Self::Output,
             5 => Self::Remove,
+            #[cfg(feature = "hand")]
+            6 => Self::Overwrite,
             _ => return None,
         })
     }
@@ -311,6 +336,12 @@ mod tests {
             replace_own(&at("missing/new"), &[7; 300_000]).unwrap();
             replace_durably(&at("new"), b"1").unwrap();
             assert_eq!(read(&at("new")).unwrap(), b"1");
+            #[cfg(feature = "hand")]
+            {
+                overwrite(&at("new"), b"").unwrap();
+                assert_eq!(read(&at("new")).unwrap(), b"");
+                assert!(overwrite(&at("link"), b"").is_err());
+            }
             remove(&at("new")).unwrap();
             remove(&at("new")).unwrap();
             let error = read(&at("new")).unwrap_err();
@@ -342,7 +373,7 @@ mod tests {
             &[][..],
             &[0; 6],
             &[0; 8],
-            &[6, 0, 0, 0, 0, 0, 0],
+            &[7, 0, 0, 0, 0, 0, 0],
             &[0, 0, 0, 0, 0, 1, 0],
         ] {
             let refused = serve_one(&paths, request, Vec::new()).unwrap_err();

@@ -47,6 +47,7 @@ pub mod loop_device;
 pub mod machine;
 pub mod mapped;
 pub mod memfd;
+pub mod messages;
 #[cfg(feature = "root")]
 pub mod mounts;
 pub mod netlink;

@@ -23,6 +23,7 @@ use super::clock::now;
 use super::error::SyscallError;
 use super::heap;
 use super::memfd::Memfd;
+use super::messages;
 
 /// All processes that this one may signal.
 // kill(2): on Linux -1 leaves out process 1 and the caller.
@@ -85,6 +86,7 @@ impl Fork {
             Ok(ForkResult::Parent { child }) => Ok(Self { pid: Some(child) }),
             Ok(ForkResult::Child) => {
                 heap::abandon();
+                messages::leave_kernel_log();
                 close_all_but(kept);
                 // Nothing may return into the frames below, which belong to the parent.
                 let code = catch_unwind(AssertUnwindSafe(act)).unwrap_or(PANICKED);

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal as Number};
@@ -16,19 +15,23 @@ use super::machine::PowerAction;
 pub enum Signal {
     /// SIGHUP.
     Hangup,
-    /// SIGINT or SIGTERM.
+    /// SIGINT, such as by Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
     End,
     /// SIGUSR2.
     User2,
 }
 
-impl fmt::Display for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hangup => "SIGHUP",
-            Self::End => "SIGINT or SIGTERM",
-            Self::User2 => "SIGUSR2",
-        })
+impl Signal {
+    /// Returns what a shell says of a process that the signal has ended: 128 and its number.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Hangup => 129,
+            Self::Interrupt => 130,
+            Self::User2 => 140,
+            Self::End => 143,
+        }
     }
 }
 
@@ -40,7 +43,7 @@ pub fn block_all() {
 
 const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGHUP, Signal::Hangup),
-    (Number::SIGINT, Signal::End),
+    (Number::SIGINT, Signal::Interrupt),
     (Number::SIGTERM, Signal::End),
     (Number::SIGUSR2, Signal::User2),
 ];
@@ -48,8 +51,8 @@ const NUMBERS: &[(Number, Signal)] = &[
 /// Signals of a boot, which has nothing to renew or to release at once. SIGHUP comes when its terminal
 /// is closed.
 const OF_BOOT: &[(Number, Signal)] = &[
-    (Number::SIGHUP, Signal::End),
-    (Number::SIGINT, Signal::End),
+    (Number::SIGHUP, Signal::Hangup),
+    (Number::SIGINT, Signal::Interrupt),
     (Number::SIGTERM, Signal::End),
 ];
 

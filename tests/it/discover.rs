@@ -77,6 +77,51 @@ fn with_a_plain_server_the_boot_file_of_a_proxy_is_taken_and_the_table_says_so()
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn where_the_table_has_no_room_each_answer_is_a_block_of_whole_words() {
+    in_new_namespace(|| {
+        let network = Network::new(["192.0.2.1/24", "192.0.2.3/24"]);
+        let [plain, proxy] = &network.fars;
+        let _plain = dnsmasq(plain, "");
+        let _proxy = proxy_server(proxy, "--dhcp-boot=p.ipxe");
+        let shown = |columns: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+            command
+                .args(["discover", "-i", "near"])
+                .env("COLUMNS", columns);
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let text = shown("80");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+        for line in [
+            "*  near: 192.0.2.1",
+            "*  near: 192.0.2.3",
+            "   OFFERS       192.0.2.100/24",
+            "   OFFERS       proxy",
+            "   BOOT FILE    p.ipxe",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line}: {text}");
+        }
+        let after = text
+            .lines()
+            .find_map(|line| line.strip_prefix("   AFTER        "));
+        let (time, unit) = after.unwrap().split_once(' ').unwrap();
+        assert!(
+            time.split_once('.').unwrap().1.len() == 1 && unit == "ms",
+            "{text}"
+        );
+        assert!(
+            shown("300").starts_with("   INTERFACE  SERVER"),
+            "{}",
+            shown("300")
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn from_an_address_a_proxy_is_asked_where_each_entry_of_its_menu_leads_to() {
     in_new_namespace(|| {
         let network = Network::new(["192.0.2.1/24", "192.0.2.3/24"]);
@@ -205,7 +250,7 @@ fn when_nobody_answers_the_exit_code_is_3_and_the_reason_is_told() {
         assert_eq!(output.stdout, b"");
         let text = last_line(&output);
         assert!(
-            text.starts_with("wireboot: near: no offer in 0.7 s; 2 DISCOVERs"),
+            text.starts_with("wireboot: error: near: no offer in 0.7 s; 2 DISCOVERs"),
             "{text}"
         );
         is_as_it_was();

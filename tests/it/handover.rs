@@ -177,3 +177,47 @@ fn only_address() -> String {
     };
     address.to_owned()
 }
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and dnsmasq"]
+fn in_a_namespace_with_a_name_resolvers_go_to_its_own_file_or_where_it_is_said() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "--dhcp-option=6,192.0.2.53");
+        ip(&format!("netns attach boot-here {}", nix::unistd::gettid()));
+        let directory = "/etc/netns/boot-here";
+        fs::create_dir_all(directory).unwrap();
+        let own = format!("{directory}/resolv.conf");
+        let before = read(RESOLVERS);
+        let lease = |more: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+            let output = command.args(["lease", "-i", "near"]).args(more).output();
+            let output = output.unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        lease(&[]);
+        assert!(
+            read(&own).contains("nameserver 192.0.2.53\n"),
+            "{}",
+            read(&own)
+        );
+        // What `ip netns exec` has mounted stays the file that is written.
+        let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&own).unwrap());
+        let (text, number) = (read(&own), inode());
+        lease(&["--release"]);
+        assert_eq!((read(&own).as_str(), inode()), ("", number));
+        assert_ne!(text, "");
+        let elsewhere = far.write("elsewhere", "nameserver 203.0.113.1\n");
+        lease(&["--resolv-conf", &elsewhere]);
+        assert!(
+            read(&elsewhere).contains("192.0.2.53"),
+            "{}",
+            read(&elsewhere)
+        );
+        assert!(read(&elsewhere).contains("203.0.113.1"));
+        assert_eq!(read(&own), "");
+        // Whatever else is written describes the machine's network.
+        assert_eq!((read(KLIBC).as_str(), read(RESOLVERS)), ("", before));
+        ip("netns delete boot-here");
+    });
+}

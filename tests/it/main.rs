@@ -40,6 +40,7 @@ mod link;
 #[cfg(feature = "root")]
 mod live_root;
 mod menu;
+mod messages;
 mod mirrors;
 mod mkinitcpio;
 mod mtu;

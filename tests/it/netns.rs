@@ -52,7 +52,10 @@ fn without_a_server_the_message_says_where_how_often_how_long_and_what_was_seen(
         let output = lease("2").wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(3), "{output:?}");
         let text = last_line(&output);
-        assert!(text.starts_with("wireboot: near: no lease in 2."), "{text}");
+        assert!(
+            text.starts_with("wireboot: error: near: no lease in 2."),
+            "{text}"
+        );
         // At 0, 0.5, 1 and 1.5 s, each delay a fifth shorter or longer.
         assert!(text.contains(" 4 DISCOVERs sent"), "{text}");
         assert!(text.contains("frame"), "{text}");

@@ -305,7 +305,7 @@ fn an_interface_that_cannot_be_asked_on_is_not_waited_for() {
             });
             assert_eq!(
                 said,
-                format!("wireboot: no usable network interface: {expected}")
+                format!("wireboot: error: no usable network interface: {expected}")
             );
         };
         let port = "near is a port of br0; ask on br0";

@@ -28,7 +28,7 @@ fn the_ring_is_set_up_before_the_first_discover_and_no_reply_is_read_otherwise()
             let mut traced = Command::new("strace");
             traced.args(["-f", "-e", "trace=network,read,poll,ppoll", "-o"]);
             traced.arg(&calls).arg(env!("CARGO_BIN_EXE_wireboot"));
-            traced.args(["lease", "-i", "near", "-v", "--timeout", "10"]);
+            traced.args(["lease", "-i", "near", "-vv", "--timeout", "10"]);
             let output = traced.output().expect("strace is installed");
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{said}");
@@ -61,7 +61,7 @@ fn where_sys_is_read_only_the_ring_comes_later_and_each_reply_says_how_it_came()
             let remount = "mount --bind /sys /sys && mount -o remount,ro,bind /sys";
             let remounted = Command::new("sh").args(["-c", remount]).status();
             assert!(remounted.unwrap().success());
-            let (code, said) = wireboot(&["-v", "--timeout", "10"]);
+            let (code, said) = wireboot(&["-vv", "--timeout", "10"]);
             assert_eq!(code, Some(0), "{said}");
             let why = format!("no ring at first: {EXPEDITED}: Read-only file system");
             assert!(said.contains(&why), "{said}");
@@ -81,7 +81,7 @@ fn with_no_expedite_the_setting_is_left_alone() {
         let mut traced = Command::new("strace");
         traced.args(["-f", "-o"]).arg(&calls);
         traced.arg(env!("CARGO_BIN_EXE_wireboot"));
-        traced.args(["lease", "-i", "near", "--no-expedite", "-v"]);
+        traced.args(["lease", "-i", "near", "--no-expedite", "-vv"]);
         let output = traced.output().expect("strace is installed");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
@@ -95,12 +95,12 @@ fn with_no_expedite_the_setting_is_left_alone() {
 fn the_setting_is_restored_after_a_failure_and_signals() {
     in_new_namespace(|| {
         let _far = Far::plug_in();
-        let (code, said) = wireboot(&["-v", "--timeout", "1"]);
+        let (code, said) = wireboot(&["-vv", "--timeout", "1"]);
         assert_eq!(code, Some(3), "{said}");
         is_restored();
         for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGQUIT] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-            let mut client = Server::start(command.args(["lease", "-i", "near", "-v"]));
+            let mut client = Server::start(command.args(["lease", "-i", "near", "-vv"]));
             client.wait_for("DISCOVER");
             client.signal(signal);
             client.exit_code();

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::common::far::{Far, Server};
 use crate::common::servers::dnsmasq;
-use crate::common::{in_new_namespace, wait_until};
+use crate::common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -123,4 +123,57 @@ fn client(script: &Script, more: &str) -> Server {
     command.args(["lease", "-i", "near", "--script"]);
     command.arg(&script.path).args(more.split_whitespace());
     Server::start(&mut command)
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and dnsmasq"]
+fn what_is_left_to_the_script_is_set_by_it_alone() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "--dhcp-option=26,1400");
+        let bare = Script::new(&far);
+        assert_eq!(client(&bare, "--script-only").exit_code(), Some(0));
+        assert_eq!(bare.events(), ["deconfig", "bound"]);
+        let shown = || ip("address show near") + &ip("-4 route show");
+        assert!(!shown().contains("192.0.2."), "{}", shown());
+        assert!(shown().contains("mtu 1500"), "{}", shown());
+        let mut lines = fs::read_to_string(&bare.path).unwrap();
+        lines.push_str("[ $1 != bound ] || ip address add $ip/$mask dev $interface\n");
+        fs::write(&bare.path, lines).unwrap();
+        assert_eq!(client(&bare, "--script-only").exit_code(), Some(0));
+        assert!(shown().contains("inet 192.0.2.100/24"), "{}", shown());
+        let mut alone = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+        let alone = alone
+            .args(["lease", "-i", "near", "--script-only"])
+            .output();
+        assert_eq!(alone.unwrap().status.code(), Some(1));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and dnsmasq"]
+fn the_hooks_of_dhcpcd_are_told_what_they_ask() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let script = Script::new(&far);
+        let text = format!(
+            "#!/bin/sh\nis() {{ if $1; then echo $2; fi; }}\n\
+             echo $reason $protocol $(is $if_up up) $(is $if_down down) $(is $if_configured configured) \
+             $new_ip_address >> {}\n",
+            script.notes.display()
+        );
+        fs::write(&script.path, text).unwrap();
+        let mut kept = client(&script, "--keep");
+        wait_until("bound", || script.events().len() == 2);
+        kept.signal(Signal::SIGHUP);
+        wait_until("renewed", || script.events().len() == 3);
+        kept.signal(Signal::SIGUSR2);
+        assert_eq!(kept.exit_code(), Some(0));
+        assert_eq!(
+            script.notes(),
+            "PREINIT dhcp down configured\nBOUND dhcp up configured 192.0.2.100\n\
+             RENEW dhcp up configured 192.0.2.100\nRELEASE dhcp down configured\n"
+        );
+    });
 }

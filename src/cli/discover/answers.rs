@@ -46,22 +46,32 @@ const COLUMNS: &[Column] = &[
     ("CLASS", class),
     ("MENU", menu),
     ("AFTER", |row| {
-        format!("{} ms", row.answer.after.as_millis())
+        let tenths = row.answer.after.as_micros() / 100;
+        format!("{}.{} ms", tenths / 10, tenths % 10)
     }),
     ("WHY", |row| row.verdict.why.clone()),
 ];
 
-/// Returns the table, the suspicions below it, and on request the options of each answer.
-pub(super) fn text(rows: &[AnswerRow<'_>], shows_options: bool) -> String {
+/// Returns the table and the suspicions below it, or where it is wider than `width` a block for each
+/// answer; and on request the options of each answer.
+pub(super) fn text(rows: &[AnswerRow<'_>], shows_options: bool, width: Option<usize>) -> String {
     if rows.is_empty() {
         return String::new();
     }
     let mut text = table(rows);
-    for row in rows {
-        for suspicion in &row.suspicions {
-            let (interface, server) = (row.interface, row.answer.offer.server);
-            let suspicion = Safe::line(suspicion);
-            text.push_str(&format!("! {interface}: {server} {suspicion}\n"));
+    let widest = text.lines().map(|line| line.chars().count()).max();
+    if width.is_some_and(|width| widest > Some(width)) {
+        text = rows
+            .iter()
+            .map(|row| block(row, width.unwrap_or_default()))
+            .collect();
+    } else {
+        for row in rows {
+            for suspicion in &row.suspicions {
+                let (interface, server) = (row.interface, row.answer.offer.server);
+                let suspicion = Safe::line(suspicion);
+                text.push_str(&format!("! {interface}: {server} {suspicion}\n"));
+            }
         }
     }
     for row in rows.iter().filter(|_| shows_options) {
@@ -94,6 +104,50 @@ fn table(rows: &[AnswerRow<'_>]) -> String {
     }
     let lines = lines.iter().map(|line| format!("{}\n", line.trim_end()));
     lines.collect()
+}
+
+/// Columns before a value in a block.
+const INDENT: usize = 16;
+
+/// Returns a text in lines of `width` columns, of whole words, each but the first indented.
+fn wrapped(text: &str, width: usize) -> String {
+    let room = width.saturating_sub(INDENT).max(INDENT);
+    let mut lines = String::new();
+    let mut len = 0;
+    for word in text.split(' ') {
+        let word_len = word.chars().count();
+        if len > 0 && len + 1 + word_len > room {
+            lines.push_str(&format!("\n{:INDENT$}", ""));
+            len = 0;
+        } else if len > 0 {
+            lines.push(' ');
+            len += 1;
+        }
+        lines.push_str(word);
+        len += word_len;
+    }
+    lines
+}
+
+/// Returns a line for each value of an answer, and its suspicions.
+fn block(row: &AnswerRow<'_>, width: usize) -> String {
+    let mut text = String::new();
+    for (title, value) in COLUMNS {
+        let value = Safe::name(value(row)).to_string();
+        let mark = mark(row);
+        match *title {
+            "" => {}
+            "INTERFACE" => text.push_str(&format!("{mark:<2} {value}")),
+            "SERVER" => text.push_str(&format!(": {value}\n")),
+            _ if value.is_empty() => {}
+            title => text.push_str(&format!("   {title:<12} {}\n", wrapped(&value, width))),
+        }
+    }
+    for suspicion in &row.suspicions {
+        let suspicion = Safe::line(suspicion).to_string();
+        text.push_str(&format!("   {:<12} {}\n", "!", wrapped(&suspicion, width)));
+    }
+    text
 }
 
 fn mark(row: &AnswerRow<'_>) -> String {

@@ -116,6 +116,16 @@ fn is_arp_about(address: Ipv4Addr) -> Condition {
         .and(is_it(14).or(is_it(24)))
 }
 
+/// Passes every frame, or only those of a spanning tree, which have no EtherType. One byte is kept.
+pub fn counted(is_spanning_tree: bool) -> FilterProgram {
+    // IEEE 802.1D §9.3.1: the LLC address of BPDUs stands where an EtherType's payload would begin.
+    let is_bpdu = Condition::equal(frame(Size::Byte, 14), 0x42);
+    let all = Condition::Constant(true);
+    let kind = if is_spanning_tree { is_bpdu } else { all };
+    // They are counted and never read, so that one byte is enough to accept them.
+    kind.compile(1).unwrap_or_else(|_| FilterProgram::nothing())
+}
+
 /// Passes what clients broadcast to DHCP servers: only DISCOVERs, or only what is none, which is
 /// REQUESTs and a rare DECLINE or INFORM. One byte is kept, for counting.
 ///

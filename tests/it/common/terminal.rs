@@ -136,6 +136,7 @@ impl Screen {
             "\x1b[K" => self.rows[self.row].truncate(self.column),
             // Whether lines are broken.
             "\x1b[?7l" | "\x1b[?7h" => {}
+            colour if colour.ends_with('m') => {}
             up if up.ends_with('A') => self.row -= up[2..up.len() - 1].parse::<usize>().unwrap(),
             other => panic!("unknown: {other:?}"),
         }

@@ -43,8 +43,8 @@ impl fmt::Display for StateName {
             Self::Rebooting => "REBOOTING, asking for the address of the last time",
             Self::Probing => "looking for another host with the address",
             Self::Bound => "BOUND",
-            Self::Renewing => "RENEWING the lease",
-            Self::Rebinding => "REBINDING, asking every server for the lease",
+            Self::Renewing => "renewing the lease (RENEWING)",
+            Self::Rebinding => "asking every server for the lease (REBINDING)",
             Self::Informing => "asking for options (INFORM)",
             Self::Stopped => "stopped",
         })
