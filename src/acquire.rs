@@ -4,15 +4,24 @@
 #![forbid(unsafe_code)]
 
 mod address_setup;
+mod beside;
 mod binding;
 mod boot_server;
 mod client_config;
 mod diagnosis;
 mod dialogue;
+#[cfg(feature = "ipv6")]
+mod either;
+#[cfg(feature = "ipv6")]
+pub mod ipv6;
 mod keep;
+mod kept;
 mod lease_store;
 mod listener;
+mod race;
 mod session;
+#[cfg(feature = "ipv6")]
+mod session6;
 mod station;
 #[cfg(feature = "discover")]
 mod survey;
@@ -20,25 +29,32 @@ mod switch_port;
 mod witness;
 
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 
+#[cfg(feature = "ipv6")]
+use crate::config::Family;
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
-use crate::link::{self, Found, Link, Watch};
+use crate::link::{self, Found, Link};
 use crate::script::{self, Event};
 use crate::sys;
 use crate::sys::signal::Signals;
 use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::offer;
-use wireboot_proto::time::Instant;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::lease::Lease6;
 
+use beside::Beside;
 pub use binding::Binding;
 pub use boot_server::boot_file;
-use diagnosis::{received_now, received_on};
+#[cfg(feature = "ipv6")]
+use either::{Winner, either};
+#[cfg(feature = "ipv6")]
+use ipv6::Bound6;
 pub use keep::keep;
+use kept::Kept;
+use race::{best_offer, drive, open, race, until, wait};
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey};
@@ -54,13 +70,40 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         log::info!("{}: {lease}", link.name);
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
+    #[cfg(feature = "ipv6")]
+    if config.dhcp.family == Family::V6 {
+        let found = link::find(&config.link, &gate.recorder, Some(signals))?;
+        let (bound, lease) = ipv6::lease(found, config, Some(signals))?;
+        return Ok(bound_by_ipv6(Box::new(bound), lease, gate));
+    }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
+    #[cfg(feature = "ipv6")]
+    let session = match config.dhcp.family {
+        Family::Either => match either(found, config, signals)? {
+            Winner::V4(session) => *session,
+            Winner::V6(bound, lease) => return Ok(bound_by_ipv6(bound, lease, gate)),
+        },
+        Family::V4 | Family::V6 => self::lease(found, config, Some(signals))?,
+    };
+    #[cfg(not(feature = "ipv6"))]
     let session = self::lease(found, config, Some(signals))?;
     gate.timeline.extend(session.moments().iter().cloned());
     let (session, lease) = configure(session)?;
     gate.timeline.note("address and routes are set");
     log::info!("{}: {lease}", session.link().name);
-    Ok((Binding::leased(session, lease.address), lease))
+    let kept = Kept::V4(Box::new(session));
+    Ok((Binding::leased(kept, lease.address), lease))
+}
+
+#[cfg(feature = "ipv6")]
+fn bound_by_ipv6(bound: Box<Bound6>, lease: Lease6, gate: &Gate) -> (Binding, Lease) {
+    gate.timeline.note("addresses and routes are set");
+    for address in &lease.addresses {
+        log::info!("{}: {address}", bound.session().link().name);
+    }
+    let kept = Kept::V6(bound);
+    let lease = Lease::of_ipv6(lease);
+    (Binding::leased(kept, lease.address), lease)
 }
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
@@ -97,9 +140,11 @@ pub fn preview(
         &mut watch,
         config,
         signals,
+        &mut Beside::default(),
         |sessions, now| best_offer(sessions, config, now),
     );
     let previewed = end.and_then(|place| {
+        let place = place.unwrap_or_default();
         let session = sessions.swap_remove(place);
         let lease = session.preview();
         session.link().restore();
@@ -183,7 +228,14 @@ pub fn listen_on(
             script::run(&name, Event::Deconfig);
             let mut sessions = [session];
             let nothing = |_: &mut [Session], _| None;
-            let acquired = drive(&mut sessions, &mut watch, config, Some(signals), nothing);
+            let acquired = drive(
+                &mut sessions,
+                &mut watch,
+                config,
+                Some(signals),
+                &mut Beside::default(),
+                nothing,
+            );
             [session] = sessions;
             if let Err(error) = acquired {
                 session.end(false);
@@ -196,6 +248,7 @@ pub fn listen_on(
         };
         wait(
             std::slice::from_ref(&session),
+            &Beside::default(),
             &mut watch,
             Some(signals),
             until,
@@ -243,199 +296,4 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
         }
     }
     Ok(released)
-}
-
-fn open(links: Vec<Link>, config: &DhcpConfig) -> Result<Vec<Session>, Error> {
-    let sessions = links.into_iter().map(|link| Session::open(link, config));
-    sessions.collect()
-}
-
-fn race(
-    mut sessions: Vec<Session>,
-    mut watch: Watch,
-    config: &Config,
-    signals: Option<&Signals>,
-) -> Result<Session, Error> {
-    sessions
-        .iter_mut()
-        .for_each(|session| session.set_defers_choice(true));
-    let winner = until(
-        &mut sessions,
-        &mut watch,
-        config,
-        signals,
-        |sessions, now| {
-            accept_best(sessions, config, now);
-            None
-        },
-    );
-    let session = winner.map(|winner| {
-        let mut session = sessions.swap_remove(winner);
-        session.set_defers_choice(false);
-        session.set_link_monitor(watch);
-        session
-    });
-    let is_won = session.is_ok();
-    sessions.into_iter().for_each(|other| other.end(is_won));
-    session
-}
-
-/// Drives the sessions until one has a lease, or `choose` returns one; returns its place.
-fn until(
-    sessions: &mut [Session],
-    watch: &mut Watch,
-    config: &Config,
-    signals: Option<&Signals>,
-    choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
-) -> Result<usize, Error> {
-    // After the sockets are open: what arrives right after the carrier would be lost otherwise.
-    link::raise(sessions.iter().map(Session::link))?;
-    drive(sessions, watch, config, signals, choose)
-}
-
-/// As [`until`], on interfaces that are up.
-fn drive(
-    sessions: &mut [Session],
-    watch: &mut Watch,
-    config: &Config,
-    signals: Option<&Signals>,
-    mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
-) -> Result<usize, Error> {
-    let started_at = sys::now();
-    let mut carrier_at = None;
-    loop {
-        let now = sys::now();
-        while let Some(change) = watch.next_change()? {
-            for session in sessions.iter_mut() {
-                session.handle_link(&change, now);
-            }
-        }
-        for (place, session) in sessions.iter_mut().enumerate() {
-            session.handle_input(watch, now)?;
-            session.handle_timeout(now);
-            while let Some(event) = session.poll_event() {
-                // The others are released by the caller: what is left to run would hold an address
-                // each.
-                if let dhcp::Event::Bound(_) = event {
-                    return Ok(place);
-                }
-                if let Some(reason) = event.refusal() {
-                    script::run(&session.link().name, Event::Nak(reason));
-                }
-            }
-        }
-        if let Some(place) = choose(sessions, now) {
-            return Ok(place);
-        }
-        if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
-            carrier_at = Some(now);
-        }
-        let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| {
-            // Counted from the carrier: autonegotiation takes seconds, which is no fault of the
-            // server's.
-            at + config.dhcp.timeout
-        });
-        if now >= deadline || sessions.iter().all(Session::is_hopeless) {
-            return Err(failure(sessions, carrier_at, started_at));
-        }
-        wait(sessions, watch, signals, deadline)?;
-    }
-}
-
-/// Takes the best offer of all interfaces, one at a time, so that no server sets an address aside
-/// for nothing.
-fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
-    if let Some(place) = best_offer(sessions, config, now)
-        && let Some(session) = sessions.get_mut(place)
-    {
-        session.accept(now);
-    }
-}
-
-/// Returns the place of the session whose offer is to be taken now; none while all can wait, or a
-/// lease is still waited for.
-fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usize> {
-    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
-    let best = standings.iter().flatten().map(|standing| standing.rank);
-    let best = best.max();
-    // Each REQUEST binds an address on a server, which stays unused until its lease ends.
-    if sessions
-        .iter()
-        .any(|session| session.is_worth_awaiting(best))
-    {
-        return None;
-    }
-    let is_ordered = !config.link.interfaces.is_empty();
-    offer::choose(&standings, is_ordered, now)
-}
-
-fn wait(
-    sessions: &[Session],
-    watch: &mut Watch,
-    signals: Option<&Signals>,
-    deadline: Instant,
-) -> Result<(), Error> {
-    let cannot = |source| Error::System {
-        doing: "cannot wait for packets".to_owned(),
-        source,
-    };
-    let next = sessions.iter().filter_map(Session::poll_timeout).min();
-    let until = next.map_or(deadline, |next| next.min(deadline));
-    let mut sources: Vec<_> = sessions.iter().flat_map(Session::sources).collect();
-    sources.push(watch.as_fd());
-    sources.extend(signals.map(AsFd::as_fd));
-    let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
-    // They stand last.
-    // Read only then, which is a system call less for each packet.
-    let mut readable = readable.into_iter().rev();
-    let is_signalled = signals.is_some() && readable.next() == Some(true);
-    if readable.next() == Some(true) {
-        watch.set_readable();
-    }
-    let Some(signals) = signals.filter(|_| is_signalled) else {
-        return Ok(());
-    };
-    match signals.take().map_err(cannot)? {
-        Some(_) => Err(Error::Interrupted),
-        None => Ok(()),
-    }
-}
-
-/// Returns the error of the interface that got furthest, and logs the others.
-fn failure(sessions: &[Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
-    let now = sys::now();
-    let Some(carrier_at) = carrier_at else {
-        if sessions.iter().all(|session| session.link().index() == 0) {
-            let removed = sessions.iter().map(|session| session.link().name.clone());
-            let removed: Vec<_> = removed.collect();
-            return Error::NoInterface(format!("{} removed", removed.join(" and ")));
-        }
-        let names: Vec<_> = sessions
-            .iter()
-            .map(|session| session.link().name.as_str())
-            .collect();
-        return Error::NoCarrier {
-            interface: names.join(" "),
-            waited: now.since(started_at),
-        };
-    };
-    // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
-    let received = received_now();
-    let mut begun: Vec<_> = sessions
-        .iter()
-        .filter(|session| session.has_begun())
-        .collect();
-    begun.sort_by_key(|session| session.progress());
-    let mut errors: Vec<_> = begun
-        .into_iter()
-        .map(|session| {
-            let count = received_on(session.link(), &received);
-            session.failure(now.since(carrier_at), count)
-        })
-        .collect();
-    let last = errors.pop();
-    for error in errors {
-        log::error!("{}", error.chain());
-    }
-    last.unwrap_or_else(|| Error::NoOffer("no interface was asked on".to_owned()))
 }

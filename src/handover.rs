@@ -10,6 +10,8 @@
 
 mod files;
 mod initramfs;
+#[cfg(feature = "ipv6")]
+mod ipv6;
 mod managers;
 mod resolv_conf;
 
@@ -20,8 +22,10 @@ use crate::config::HandOver;
 use crate::sys::file::{self, EVERYBODY, OWNER};
 use crate::sys::{self, machine};
 pub use files::EarlierFiles;
-use files::warn_of_error;
+use files::{is_machine_namespace, warn_of_error};
 use initramfs::{dracut_files, net_conf, net_conf_name};
+#[cfg(feature = "ipv6")]
+pub use ipv6::{remove6, write6};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
 use resolv_conf::RESOLV_CONF;
@@ -65,12 +69,6 @@ pub fn restore(interface: &str, earlier: &EarlierFiles) {
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
 pub fn remove(interface: &str) {
     restore(interface, &EarlierFiles::default());
-}
-
-fn is_machine_namespace() -> bool {
-    let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
-    // thread-self, since each thread may be in a namespace of its own (setns(2)).
-    namespace("1").is_ok_and(|machine| namespace("thread-self").is_ok_and(|ours| machine == ours))
 }
 
 fn write_files(root: &Path, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {

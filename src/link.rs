@@ -7,6 +7,8 @@
 
 mod changes;
 mod interface;
+#[cfg(feature = "ipv6")]
+mod ipv6;
 mod lease_settings;
 mod select;
 mod state;
@@ -29,6 +31,8 @@ use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
 pub use interface::{EarlierLease, Link, Presence};
+#[cfg(feature = "ipv6")]
+pub use ipv6::Ipv6Settings;
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 

@@ -6,6 +6,8 @@ use serde::Serialize;
 
 use crate::acquire::{self, Session};
 use crate::config::Config;
+#[cfg(feature = "ipv6")]
+use crate::config::Family;
 use crate::error::Error;
 use crate::link::{self, Found, Link};
 use crate::recorder::Recorder;
@@ -22,6 +24,15 @@ use wireboot_proto::text::safe::Safe;
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let config = &settings.config;
     let recorder = Recorder::default();
+    #[cfg(feature = "ipv6")]
+    let follow = match config.dhcp.family {
+        Family::V4 => follow,
+        Family::V6 => super::lease6::follow,
+        Family::Either => {
+            let what = "--family either is for boot: a lease is of one family, 4 or 6";
+            return Err(Error::Usage(what.to_owned()));
+        }
+    };
     let result = follow(&settings, config, &recorder);
     recorder.save_after(config.output.record.as_deref(), result)
 }

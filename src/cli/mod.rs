@@ -9,6 +9,8 @@ mod discover;
 mod explain;
 mod fetch;
 mod lease;
+#[cfg(feature = "ipv6")]
+mod lease6;
 mod settings;
 
 use std::fmt::Write as _;

@@ -91,3 +91,10 @@ pub(super) fn warn_of_error(file: &str, result: io::Result<()>) {
         log::warn!("/{file}: not written: {error}");
     }
 }
+
+/// Returns whether the network is the machine's, which the files describe.
+pub(super) fn is_machine_namespace() -> bool {
+    let namespace = |process| fs::read_link(format!("/proc/{process}/ns/net"));
+    // thread-self, since each thread may be in a namespace of its own (setns(2)).
+    namespace("1").is_ok_and(|machine| namespace("thread-self").is_ok_and(|ours| machine == ours))
+}

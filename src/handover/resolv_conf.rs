@@ -6,6 +6,8 @@ use std::path::Path;
 
 use crate::sys::file::{self, EVERYBODY};
 use wireboot_proto::dhcp::lease::Lease;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::lease::Lease6;
 
 /// The file, below the root.
 pub(super) const RESOLV_CONF: &str = "etc/resolv.conf";
@@ -15,6 +17,14 @@ pub(super) const END: &str = "# wireboot: to here";
 /// Writes the resolvers of `lease` to the file below `root`; without a lease removes ours.
 pub(super) fn replace(root: &Path, lease: Option<&Lease>) -> io::Result<()> {
     replace_own_lines(root, lease.map(resolvers).as_deref())
+}
+
+/// As [`replace`] with a lease of IPv6; a resolver on the link is one of `interface`.
+#[cfg(feature = "ipv6")]
+pub(super) fn replace6(root: &Path, interface: &str, lease: &Lease6) -> io::Result<()> {
+    let servers = lease.dns_on(interface);
+    let own = lines(&lease.search, &servers);
+    replace_own_lines(root, Some(own.as_str()).filter(|own| !own.is_empty()))
 }
 
 /// Returns the lines between the marks in the file below `root`; none without marks.
@@ -68,18 +78,22 @@ pub(super) fn resolv_conf(before: &str, own: Option<&str>) -> String {
 
 /// Returns the lines of a resolver's configuration.
 pub(super) fn resolvers(lease: &Lease) -> String {
-    let mut text = String::new();
     let mut domains = lease.search.clone();
     if domains.is_empty() {
         domains.extend(lease.domain.clone());
     }
+    lines(&domains, &lease.dns)
+}
+
+fn lines(domains: &[String], servers: &[impl ToString]) -> String {
+    let mut text = String::new();
     if !domains.is_empty() {
         // Of `search` and `domain` the last one counts (resolv.conf(5)), so that only one is
         // written.
         text.push_str(&format!("search {}\n", domains.join(" ")));
     }
-    for server in &lease.dns {
-        text.push_str(&format!("nameserver {server}\n"));
+    for server in servers {
+        text.push_str(&format!("nameserver {}\n", server.to_string()));
     }
     text
 }

@@ -38,6 +38,8 @@ pub mod filter {
 pub mod firmware;
 pub mod hashing;
 pub mod heap;
+#[cfg(feature = "ipv6")]
+pub mod ipv6;
 pub mod kexec;
 pub mod machine;
 pub mod mapped;
