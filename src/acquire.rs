@@ -4,15 +4,24 @@
 #![forbid(unsafe_code)]
 
 mod address_setup;
+mod beside;
 mod binding;
 mod boot_server;
 mod client_config;
 mod diagnosis;
 mod dialogue;
+#[cfg(feature = "ipv6")]
+mod either;
+#[cfg(feature = "ipv6")]
+pub mod ipv6;
 mod keep;
+mod kept;
 mod lease_store;
 mod listener;
+mod race;
 mod session;
+#[cfg(feature = "ipv6")]
+mod session6;
 mod station;
 #[cfg(feature = "discover")]
 mod survey;
@@ -23,13 +32,14 @@ mod waiting;
 mod witness;
 
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 
+#[cfg(feature = "ipv6")]
+use crate::config::Family;
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::gate::Gate;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
-use crate::link::{self, Found, Link, Watch};
+use crate::link::{self, Found, Link};
 use crate::report;
 use crate::script::Event;
 use crate::sys;
@@ -37,20 +47,24 @@ use crate::sys::signal::Signals;
 use crate::timeline::Timeline;
 use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::dhcp::offer;
-use wireboot_proto::time::Instant;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::lease::Lease6;
 
+use beside::Beside;
 pub use binding::Binding;
 pub use boot_server::boot_file;
-use diagnosis::{Furthest, received_now, received_on};
+#[cfg(feature = "ipv6")]
+use either::{Winner, either};
+#[cfg(feature = "ipv6")]
+use ipv6::Bound6;
 pub use keep::keep;
+use kept::Kept;
 #[cfg(fuzzing)]
 pub use lease_store::fuzz as fuzz_lease_file;
+use race::{best_offer, drive, open, race, until, wait};
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};
-use trial::Trial;
-use waiting::WaitingReport;
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
@@ -63,12 +77,39 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         log::info!("{}: {lease}", link.name);
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
+    #[cfg(feature = "ipv6")]
+    if config.dhcp.family == Family::V6 {
+        let found = link::find(&config.link, &gate.recorder, Some(signals))?;
+        let (bound, lease) = ipv6::lease(found, config, Some(signals))?;
+        return Ok(bound_by_ipv6(Box::new(bound), lease, gate));
+    }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
+    #[cfg(feature = "ipv6")]
+    let session = match config.dhcp.family {
+        Family::Either => match either(found, config, signals, &gate.timeline)? {
+            Winner::V4(session) => *session,
+            Winner::V6(bound, lease) => return Ok(bound_by_ipv6(bound, lease, gate)),
+        },
+        Family::V4 | Family::V6 => self::lease(found, config, Some(signals), &gate.timeline)?,
+    };
+    #[cfg(not(feature = "ipv6"))]
     let session = self::lease(found, config, Some(signals), &gate.timeline)?;
     let (session, lease) = configure(session)?;
     gate.timeline.note("address and routes are set");
     log::info!("{}: {lease}", session.link().name);
-    Ok((Binding::leased(session, lease.address), lease))
+    let kept = Kept::V4(Box::new(session));
+    Ok((Binding::leased(kept, lease.address), lease))
+}
+
+#[cfg(feature = "ipv6")]
+fn bound_by_ipv6(bound: Box<Bound6>, lease: Lease6, gate: &Gate) -> (Binding, Lease) {
+    gate.timeline.note("addresses and routes are set");
+    for address in &lease.addresses {
+        log::info!("{}: {address}", bound.session().link().name);
+    }
+    let kept = Kept::V6(bound);
+    let lease = Lease::of_ipv6(lease);
+    (Binding::leased(kept, lease.address), lease)
 }
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
@@ -109,10 +150,12 @@ pub fn preview(
         &mut watch,
         config,
         signals,
+        &mut Beside::default(),
         Session::only_discover,
         |sessions, now| best_offer(sessions, config, now),
     );
     let previewed = end.and_then(|place| {
+        let place = place.unwrap_or_default();
         let session = sessions.swap_remove(place);
         let lease = session.preview();
         session.link().restore();
@@ -201,11 +244,13 @@ pub fn listen_on(
                 &mut watch,
                 config,
                 Some(signals),
+                &mut Beside::default(),
                 None,
                 nothing,
             );
             // It is the only one.
-            let place = acquired.inspect_err(|_| sessions.drain(..).for_each(Session::release))?;
+            let acquired = acquired.inspect_err(|_| sessions.drain(..).for_each(Session::release));
+            let place = acquired?.unwrap_or_default();
             (session, lease) = configure(sessions.swap_remove(place))?;
         }
         let Some(until) = session.probe_answered_by().filter(|at| now < *at) else {
@@ -213,6 +258,7 @@ pub fn listen_on(
         };
         wait(
             std::slice::from_ref(&session),
+            &Beside::default(),
             &mut watch,
             Some(signals),
             until,
@@ -272,232 +318,4 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
         }
     }
     Ok(released)
-}
-
-fn open(links: Vec<Link>, config: &DhcpConfig) -> Result<Vec<Session>, Error> {
-    let sessions = links.into_iter().map(|link| Session::open(link, config));
-    sessions.collect()
-}
-
-fn race(
-    mut sessions: Vec<Session>,
-    mut watch: Watch,
-    config: &Config,
-    signals: Option<&Signals>,
-    timeline: &Timeline,
-) -> Result<Session, Error> {
-    let winner = until(
-        &mut sessions,
-        &mut watch,
-        config,
-        signals,
-        |session| session.set_defers_choice(true),
-        |sessions, now| {
-            accept_best(sessions, config, now);
-            None
-        },
-    );
-    for (place, session) in sessions.iter().enumerate() {
-        if winner.as_ref().map_or(true, |winner| *winner == place) {
-            timeline.extend(session.moments().iter().cloned());
-        }
-    }
-    let session = winner.map(|winner| {
-        let mut session = sessions.swap_remove(winner);
-        let parent = |other: &&mut Session| {
-            cfg!(feature = "bond") && other.link().index() == session.link().port()
-        };
-        if let Some(parent) = sessions.iter_mut().find(parent) {
-            session.take_over(parent);
-        }
-        session.set_defers_choice(false);
-        session.set_link_monitor(watch);
-        session
-    });
-    let is_won = session.is_ok();
-    sessions.into_iter().for_each(|other| other.end(is_won));
-    session
-}
-
-/// Raises the interfaces and drives the sessions, after `prepare`, until one has a lease, or `choose` returns
-/// one; returns its place. VLANs to try get sessions too.
-fn until(
-    sessions: &mut Vec<Session>,
-    watch: &mut Watch,
-    config: &Config,
-    signals: Option<&Signals>,
-    prepare: fn(&mut Session),
-    choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
-) -> Result<usize, Error> {
-    sessions.iter_mut().for_each(prepare);
-    // After the sockets are open: what arrives right after the carrier would be lost otherwise.
-    link::raise(sessions.iter().map(Session::link))?;
-    let trial = Trial::new(config, prepare);
-    drive(sessions, watch, config, signals, trial, choose)
-}
-
-/// As [`until`], on interfaces that are up.
-fn drive(
-    sessions: &mut Vec<Session>,
-    watch: &mut Watch,
-    config: &Config,
-    signals: Option<&Signals>,
-    mut trial: Option<Trial<'_>>,
-    mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
-) -> Result<usize, Error> {
-    let mut started_at = sys::now();
-    let mut carrier_at = None;
-    let mut waiting = WaitingReport::begin(started_at);
-    loop {
-        let now = sys::now();
-        while let Some(change) = watch.next_change()? {
-            for session in sessions.iter_mut() {
-                session.handle_link(&change, now);
-            }
-        }
-        for (place, session) in sessions.iter_mut().enumerate() {
-            session.handle_input(watch, now)?;
-            session.handle_timeout(now);
-            while let Some(event) = session.poll_event() {
-                // The others are released by the caller: what is left to run would hold an address
-                // each.
-                if let dhcp::Event::Bound(_) = event {
-                    return Ok(place);
-                }
-                if let Some(reason) = event.refusal() {
-                    report::change(&session.link().name, Event::Nak(reason));
-                }
-            }
-        }
-        if let Some(place) = choose(sessions, now) {
-            return Ok(place);
-        }
-        if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
-            carrier_at = Some(now);
-        }
-        let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| {
-            // Counted from the carrier: autonegotiation takes seconds, which is no fault of the
-            // server's.
-            at + config.dhcp.timeout
-        });
-        let is_over = now >= deadline;
-        if is_over && config.dhcp.never_gives_up {
-            log::warn!(
-                "{}; still asking",
-                failure(sessions, carrier_at, started_at).chain()
-            );
-            for session in sessions.iter() {
-                report::change(&session.link().name, Event::LeaseFail);
-            }
-            started_at = now;
-            carrier_at = carrier_at.map(|_| now);
-            continue;
-        }
-        if is_over || (!config.dhcp.never_gives_up && sessions.iter().all(Session::is_hopeless)) {
-            return Err(failure(sessions, carrier_at, started_at));
-        }
-        let tries_at = carrier_at.zip(trial.as_ref());
-        let tries_at = tries_at.map(|(at, trial)| trial.due_at(at));
-        if let Some(trial) = trial.take_if(|_| tries_at.is_some_and(|at| now >= at)) {
-            trial.begin(sessions, config)?;
-            continue;
-        }
-        waiting.handle_timeout(sessions, deadline, now);
-        let until = [tries_at, Some(waiting.poll_timeout())];
-        let until = until.into_iter().flatten().fold(deadline, Instant::min);
-        wait(sessions, watch, signals, until)?;
-    }
-}
-
-/// Takes the best offer of all interfaces, one at a time, so that no server sets an address aside
-/// for nothing.
-fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
-    if let Some(place) = best_offer(sessions, config, now)
-        && let Some(session) = sessions.get_mut(place)
-    {
-        session.accept(now);
-    }
-}
-
-/// Returns the place of the session whose offer is to be taken now; none while all can wait, or a
-/// lease is still waited for.
-fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usize> {
-    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
-    let best = standings.iter().flatten().map(|standing| standing.rank);
-    let best = best.max();
-    // Each REQUEST binds an address on a server, which stays unused until its lease ends.
-    if sessions
-        .iter()
-        .any(|session| session.is_worth_awaiting(best))
-    {
-        return None;
-    }
-    let is_ordered = !config.link.interfaces.is_empty();
-    offer::choose(&standings, is_ordered, now)
-}
-
-fn wait(
-    sessions: &[Session],
-    watch: &mut Watch,
-    signals: Option<&Signals>,
-    deadline: Instant,
-) -> Result<(), Error> {
-    let cannot = |source| Error::System {
-        doing: "cannot wait for packets".to_owned(),
-        source,
-    };
-    report::service::alive();
-    let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
-    let next = sessions.iter().filter_map(Session::poll_timeout).min();
-    let until = [next, watchdog]
-        .into_iter()
-        .flatten()
-        .fold(deadline, Instant::min);
-    let mut sources: Vec<_> = sessions.iter().flat_map(Session::sources).collect();
-    sources.push(watch.as_fd());
-    sources.extend(signals.map(AsFd::as_fd));
-    let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
-    // They stand last.
-    // Read only then, which is a system call less for each packet.
-    let mut readable = readable.into_iter().rev();
-    let is_signalled = signals.is_some() && readable.next() == Some(true);
-    if readable.next() == Some(true) {
-        watch.set_readable();
-    }
-    let Some(signals) = signals.filter(|_| is_signalled) else {
-        return Ok(());
-    };
-    match signals.take().map_err(cannot)? {
-        Some(signal) => Err(Error::Interrupted(signal)),
-        None => Ok(()),
-    }
-}
-
-/// Returns the error of the interface that got furthest, and logs the others.
-fn failure(sessions: &mut [Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
-    let now = sys::now();
-    let Some(carrier_at) = carrier_at else {
-        if sessions.iter().all(|session| session.link().index() == 0) {
-            let removed = sessions.iter().map(|session| session.link().name.clone());
-            let removed: Vec<_> = removed.collect();
-            return Error::NoInterface(format!("{} removed", removed.join(" and ")));
-        }
-        let names: Vec<_> = sessions
-            .iter()
-            .map(|session| session.link().name.as_str())
-            .collect();
-        return Error::NoCarrier {
-            interface: names.join(" "),
-            waited: now.since(started_at),
-        };
-    };
-    // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
-    let received = received_now();
-    let mut errors = Furthest::default();
-    for session in sessions.iter_mut().filter(|session| session.has_begun()) {
-        let count = received_on(session.link(), &received);
-        let error = session.failure(now.since(carrier_at), count);
-        errors.add(session.progress(), error);
-    }
-    errors.end("no interface was asked on")
 }

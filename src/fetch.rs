@@ -45,6 +45,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, FetchConfig};
 use crate::error::Error;
@@ -118,7 +119,12 @@ impl Fetcher {
             access: ServerAccess {
                 interface: Some(interface.to_owned()),
                 names: Arc::new(Names::read(Some(lease), Some(interface))),
-                address_timeout: config.dhcp.timeout,
+                address_timeout: if lease.address.is_unspecified() {
+                    // Only an address of IPv4 is waited for.
+                    Duration::ZERO
+                } else {
+                    config.dhcp.timeout
+                },
                 ca: config.fetch.ca.as_ref().map(PathBuf::from),
                 client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
                 pins: trust.policy.pins.clone(),

@@ -12,12 +12,15 @@
 mod below;
 mod earlier;
 mod initramfs;
+#[cfg(feature = "ipv6")]
+mod ipv6;
 mod managers;
+mod place;
 mod resolv_conf;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+#[cfg(feature = "root")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use crate::config::{HandOver, MadeOf};
 use crate::sys::file::{EVERYBODY, OWNER};
@@ -25,27 +28,20 @@ use crate::sys::{self, files, machine};
 #[cfg(feature = "bond")]
 use below::{below_keyfiles, below_units};
 pub use earlier::EarlierFiles;
-use earlier::{Place, warn_of_error};
+use earlier::warn_of_error;
 #[cfg(fuzzing)]
 pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
+#[cfg(feature = "ipv6")]
+pub use ipv6::{remove6, write6};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
 #[cfg(feature = "hand")]
-use resolv_conf::NAMESPACES;
+pub use place::set_resolv_conf;
+use place::{Place, here};
 #[cfg(feature = "root")]
 use resolv_conf::RESOLV_CONF;
 use wireboot_proto::dhcp::lease::Lease;
-
-/// The file of `--resolv-conf`.
-#[cfg(feature = "hand")]
-static SET_RESOLV_CONF: OnceLock<PathBuf> = OnceLock::new();
-
-/// Sets the file for resolvers, in place of that of the network namespace.
-#[cfg(feature = "hand")]
-pub fn set_resolv_conf(path: PathBuf) {
-    let _ = SET_RESOLV_CONF.set(path);
-}
 
 /// Writes the files about `lease` of this interface and client, and sets the host name if there is none.
 ///
@@ -96,51 +92,6 @@ pub fn set_resolvers(own: Option<&str>) {
     if let Err(error) = resolv_conf::replace_own_lines(&path, own) {
         log::info!("{} of the new root: not written: {error}", path.display());
     }
-}
-
-/// Returns where the files of this process's network namespace are; found out once, since a process
-/// without privileges may not look any more.
-fn here() -> &'static Place {
-    static HERE: OnceLock<Place> = OnceLock::new();
-    HERE.get_or_init(find_place)
-}
-
-fn find_place() -> Place {
-    let mut place = Place::below(Path::new("/"));
-    place.is_machine = is_machine_namespace();
-    if !place.is_machine {
-        place.resolv_conf = None;
-    }
-    #[cfg(feature = "hand")]
-    if let Some(path) = SET_RESOLV_CONF.get() {
-        place.resolv_conf = Some(path.clone());
-    } else if !place.is_machine {
-        place.resolv_conf = resolv_conf_of_namespace();
-    }
-    if place.resolv_conf.is_none() {
-        log::debug!("not in the machine's network namespace: no resolvers and no host name set");
-    }
-    place
-}
-
-// thread-self, since each thread may be in a namespace of its own (setns(2)).
-const NAMESPACE: &str = "/proc/thread-self/ns/net";
-
-fn is_machine_namespace() -> bool {
-    let machine = fs::read_link("/proc/1/ns/net");
-    machine.is_ok_and(|machine| fs::read_link(NAMESPACE).is_ok_and(|ours| machine == ours))
-}
-
-/// Returns the file for the resolvers of the network namespace by the name that `ip netns` has for it.
-#[cfg(feature = "hand")]
-fn resolv_conf_of_namespace() -> Option<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    let key = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let ours = key(fs::metadata(NAMESPACE).ok()?);
-    let mut names = fs::read_dir("/run/netns").ok()?.flatten();
-    let found = names.find(|name| fs::metadata(name.path()).is_ok_and(|there| key(there) == ours));
-    let directory = Path::new(NAMESPACES).join(found?.file_name());
-    Some(directory.join("resolv.conf"))
 }
 
 fn write_files(place: &Place, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {

@@ -9,6 +9,8 @@
 mod bond;
 mod changes;
 mod interface;
+#[cfg(feature = "ipv6")]
+mod ipv6;
 mod lease_settings;
 mod made;
 mod requested;
@@ -35,6 +37,8 @@ use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
 pub use interface::{EarlierLease, Link, Presence};
+#[cfg(feature = "ipv6")]
+pub use ipv6::Ipv6Settings;
 #[cfg(feature = "root")]
 pub use standing::Standing;
 use state::{addresses, open_socket, set_up};

@@ -11,8 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use super::keep::Renewal;
-use super::session::Session;
+use super::kept::{Kept, KeptRenewal};
 use super::switch_port::SwitchPort;
 use crate::error::Error;
 use crate::gate::{Exit, Gate};
@@ -37,20 +36,20 @@ enum Leased {
     /// Set without DHCP: there is nothing to renew. The files for other programs were such before.
     Static(Arc<EarlierFiles>),
     /// From a server, and not renewed at the moment.
-    Idle(Box<Session>),
+    Idle(Kept),
     /// From a server, and renewed by a thread until a byte is in its pipe.
-    Renewed(JoinHandle<Session>, PipeWriter),
+    Renewed(JoinHandle<Kept>, PipeWriter),
     /// Nobody knows any longer: its thread has panicked.
     Gone,
 }
 
 impl Binding {
-    /// Takes over a configured session.
-    pub fn leased(session: Session, address: Ipv4Addr) -> Self {
+    /// Takes over a configured session, with its address of IPv4 if it has one.
+    pub(super) fn leased(kept: Kept, address: Ipv4Addr) -> Self {
         Self {
-            link: session.shared_link(),
+            link: kept.shared_link(),
             address,
-            lease: Leased::Idle(Box::new(session)),
+            lease: Leased::Idle(kept),
         }
     }
 
@@ -93,8 +92,8 @@ impl Binding {
     /// # Errors
     /// [`Error::System`] when a call fails that every machine should allow.
     pub fn renew(&mut self, signals: Signals, gate: Gate) -> Result<(), Error> {
-        let session = match std::mem::replace(&mut self.lease, Leased::Gone) {
-            Leased::Idle(session) => session,
+        let kept = match std::mem::replace(&mut self.lease, Leased::Gone) {
+            Leased::Idle(kept) => kept,
             Leased::Static(earlier) => {
                 self.lease = Leased::Static(Arc::clone(&earlier));
                 let link = Arc::clone(&self.link);
@@ -144,7 +143,7 @@ impl Binding {
         };
         // A pipe, since the thread sleeps in poll, which no flag or channel ends.
         let (stop, stopper) = pipe().map_err(failed)?;
-        let mut renewal = Renewal::begin(*session)?;
+        let mut renewal = KeptRenewal::begin(kept)?;
         let thread = thread::spawn(move || {
             let name = renewal.link_name();
             let end = loop {
@@ -182,9 +181,7 @@ impl Binding {
             Leased::Renewed(thread, mut stopper) => {
                 // The thread has the other end for as long as it runs.
                 let _ = stopper.write_all(&[0]);
-                thread
-                    .join()
-                    .map_or(Leased::Gone, |session| Leased::Idle(Box::new(session)))
+                thread.join().map_or(Leased::Gone, Leased::Idle)
             }
             other @ (Leased::Static(_) | Leased::Idle(_) | Leased::Gone) => other,
         };
@@ -194,7 +191,7 @@ impl Binding {
     pub fn restore(mut self) {
         self.settle();
         match self.lease {
-            Leased::Idle(session) => session.restore(),
+            Leased::Idle(kept) => kept.restore(),
             Leased::Static(earlier) => restore_static(&self.link, &earlier),
             Leased::Renewed(..) | Leased::Gone => {
                 handover::remove(&self.link.name, &self.link.made_of);

@@ -41,14 +41,14 @@ pub(super) fn client_id(config: &ClientConfig) -> Vec<u8> {
 
 /// Differs between machines even where the kernel has not gathered any randomness yet, as in a rack
 /// of equal machines that start from equal images.
-fn seed(MacAddress([a, b, c, d, e, f]): MacAddress) -> u64 {
+pub(super) fn seed(MacAddress([a, b, c, d, e, f]): MacAddress) -> u64 {
     let mac = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
     // Equal seeds would give a rack equal delays, which is what the jitter of RFC 2131 §4.1 avoids.
     Random::new(sys::seed() ^ Random::new(mac).next_u64()).next_u64()
 }
 
 /// Reads what the kernel shows of the firmware in /sys; a machine without SMBIOS has no UUID.
-fn machine_identity() -> MachineIdentity {
+pub(super) fn machine_identity() -> MachineIdentity {
     let uuid = firmware::smbios("product_uuid");
     MachineIdentity {
         architecture: architecture(firmware::is_efi()),

@@ -475,6 +475,14 @@ impl Session {
         }
     }
 
+    /// Releases what was granted, and what a server may just be granting, since a session of IPv6 has the
+    /// interface, on which nothing was set here.
+    #[cfg(feature = "ipv6")]
+    pub(super) fn withdraw(mut self) {
+        self.dialogue.release(true, sys::now());
+        self.send();
+    }
+
     /// Puts the interface and the lease file back as they were found, without a RELEASE: another
     /// client may have the same lease.
     pub fn restore(self) {

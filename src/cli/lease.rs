@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::acquire::{self, Session};
 use crate::config::Config;
+#[cfg(feature = "ipv6")]
+use crate::config::Family;
 use crate::error::Error;
 #[cfg(feature = "hand")]
 use crate::handover;
@@ -23,6 +25,22 @@ use wireboot_proto::text::safe::Safe;
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let config = &settings.config;
     let recorder = Recorder::default();
+    if config.dhcp.script_only && config.dhcp.script.is_none() {
+        return Err(Error::Usage("--script-only: no --script".to_owned()));
+    }
+    #[cfg(feature = "hand")]
+    if let Some(path) = &settings.lease.resolv_conf {
+        handover::set_resolv_conf(path.clone());
+    }
+    #[cfg(feature = "ipv6")]
+    let follow = match config.dhcp.family {
+        Family::V4 => follow,
+        Family::V6 => super::lease6::follow,
+        Family::Either => {
+            let what = "--family either is for boot: a lease is of one family, 4 or 6";
+            return Err(Error::Usage(what.to_owned()));
+        }
+    };
     let result = follow(&settings, config, &recorder);
     recorder.save_after(config.output.record.as_deref(), result)
 }
@@ -39,13 +57,6 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         return Err(Error::Usage(
             "--keep, --release, --dry-run and --inform exclude each other".to_owned(),
         ));
-    }
-    if config.dhcp.script_only && config.dhcp.script.is_none() {
-        return Err(Error::Usage("--script-only: no --script".to_owned()));
-    }
-    #[cfg(feature = "hand")]
-    if let Some(path) = &options.resolv_conf {
-        handover::set_resolv_conf(path.clone());
     }
     if options.release {
         return release(config, recorder);

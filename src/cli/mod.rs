@@ -9,6 +9,8 @@ mod discover;
 mod explain;
 mod fetch;
 mod lease;
+#[cfg(feature = "ipv6")]
+mod lease6;
 mod settings;
 
 use std::fmt::Write as _;
@@ -211,6 +213,7 @@ fn version() -> String {
         ("firmware", cfg!(feature = "firmware")),
         ("grub", cfg!(feature = "grub")),
         ("hand", cfg!(feature = "hand")),
+        ("ipv6", cfg!(feature = "ipv6")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("root", cfg!(feature = "root")),

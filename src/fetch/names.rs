@@ -9,7 +9,7 @@ mod exchange;
 
 use std::fs;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct Names {
     /// Whether the interface had addresses of these families.
     has_ipv4: bool,
     has_ipv6: bool,
+    /// Interfaces and their indices, for link-local addresses.
+    zones: Vec<(String, u32)>,
     /// The server that had an answer last; a dead one is waited for once.
     first: AtomicUsize,
 }
@@ -45,6 +47,13 @@ impl Names {
     pub fn read(lease: Option<&Lease>, interface: Option<&str>) -> Self {
         let mut config = NameConfig::default();
         if let Some(lease) = lease {
+            #[cfg(feature = "ipv6")]
+            for server in lease.ipv6.iter().flat_map(|lease| &lease.dns) {
+                let index = interface.and_then(|name| if_nametoindex(name).ok());
+                let index = index.filter(|_| server.is_unicast_link_local());
+                let server = SocketAddrV6::new(*server, PORT, 0, index.unwrap_or(0));
+                config.add_server(server.into());
+            }
             for server in &lease.dns {
                 config.add_server((*server, PORT).into());
             }
@@ -57,12 +66,18 @@ impl Names {
         config.hosts = read("/etc/hosts");
         // /proc/net is that of the process's first thread; other threads may be in another namespace.
         let routes = read("/proc/thread-self/net/route");
+        let own = read("/proc/thread-self/net/if_inet6");
         Self {
             config,
             has_lease: lease.is_some(),
             // Without /proc nothing is known.
             has_ipv4: routes.is_empty() || has_ipv4(&routes, interface),
-            has_ipv6: has_ipv6(&read("/proc/thread-self/net/if_inet6"), interface),
+            has_ipv6: has_ipv6(&own, interface),
+            zones: if cfg!(feature = "ipv6") {
+                own.lines().filter_map(zone).collect()
+            } else {
+                Vec::new()
+            },
             first: AtomicUsize::new(0),
         }
     }
@@ -75,8 +90,17 @@ impl Names {
         patience: Duration,
     ) -> Result<Vec<SocketAddr>, Cause> {
         let (host, port) = (url.host(), url.port());
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
+        match host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(ip)) if cfg!(feature = "ipv6") && ip.is_unicast_link_local() => {
+                let zone = url.zone().or(interface);
+                let mut zones = self.zones.iter();
+                let index = zones.find(|(name, _)| Some(&**name) == zone);
+                // Without one the kernel takes that of the socket.
+                let index = index.map_or(0, |(_, index)| *index);
+                return Ok(vec![SocketAddrV6::new(ip, port, 0, index).into()]);
+            }
+            Ok(address) => return Ok(vec![SocketAddr::new(address, port)]),
+            Err(_) => {}
         }
         let mut found = self.config.known(host);
         if found.is_empty() {
@@ -145,6 +169,13 @@ fn has_ipv4(routes: &str, interface: Option<&str>) -> bool {
         let name = line.split_whitespace().next();
         name.is_some() && (interface.is_none() || name == interface)
     })
+}
+
+/// Returns the name and the index of the interface in a line of `/proc/net/if_inet6`.
+fn zone(line: &str) -> Option<(String, u32)> {
+    let mut fields = line.split_whitespace().skip(1);
+    let index = u32::from_str_radix(fields.next()?, 16).ok()?;
+    Some((fields.nth(3)?.to_owned(), index))
 }
 
 /// Returns whether a line of `/proc/net/if_inet6` is an address of global scope. Its fields:

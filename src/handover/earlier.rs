@@ -9,35 +9,14 @@ use std::path::{Path, PathBuf};
 use super::below::below_names;
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
-use super::resolv_conf::{self, RESOLV_CONF, ResolvConf};
+use super::place::Place;
+use super::resolv_conf::{self, ResolvConf};
 use crate::config::MadeOf;
 use crate::sys::file::{EVERYBODY, OWNER};
 use crate::sys::files;
 
 /// More than any of these files takes, bytes: what is longer is of nobody who could be served by it.
 const MAX_LEN: usize = 64 << 10;
-
-/// Where the files are.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// The file for resolvers; none where nobody would read one.
-    pub(super) resolv_conf: Option<PathBuf>,
-    /// The directory above all others.
-    pub(super) root: PathBuf,
-    /// The network is the machine's, which the others describe.
-    pub(super) is_machine: bool,
-}
-
-impl Place {
-    /// Returns the place below `root`, for the machine's network.
-    pub(super) fn below(root: &Path) -> Self {
-        Self {
-            resolv_conf: Some(root.join(RESOLV_CONF)),
-            root: root.to_owned(),
-            is_machine: true,
-        }
-    }
-}
 
 /// Returns the paths of all files about an interface, that for resolvers first.
 pub(super) fn paths(place: &Place, interface: &str, of: &MadeOf) -> Vec<PathBuf> {

@@ -180,7 +180,7 @@ fn dhclient_variables(lease: &Lease) -> String {
 
 /// Quotes for a POSIX shell: within single quotes nothing has a meaning but their end. Control
 /// characters go, since a reader by lines would take what follows one for a line of its own.
-fn quoted(value: &str) -> String {
+pub(super) fn quoted(value: &str) -> String {
     let value: String = value.chars().filter(|c| !c.is_control()).collect();
     format!("'{}'", value.replace('\'', "'\\''"))
 }

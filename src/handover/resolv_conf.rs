@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use crate::sys::file::EVERYBODY;
 use crate::sys::files;
 use wireboot_proto::dhcp::lease::Lease;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::lease::Lease6;
 
 /// Files for one network namespace each are in a directory of its name (ip-netns(8)).
 #[cfg(feature = "hand")]
@@ -22,6 +24,14 @@ pub(super) const END: &str = "# wireboot: to here";
 /// Writes the resolvers of `lease` to the file; without a lease removes ours.
 pub(super) fn replace(path: &Path, lease: Option<&Lease>) -> io::Result<()> {
     replace_own_lines(path, lease.map(resolvers).as_deref())
+}
+
+/// As [`replace`] with a lease of IPv6; a resolver on the link is one of `interface`.
+#[cfg(feature = "ipv6")]
+pub(super) fn replace6(path: &Path, interface: &str, lease: &Lease6) -> io::Result<()> {
+    let servers = lease.dns_on(interface);
+    let own = lines(&lease.search, &servers);
+    replace_own_lines(path, Some(own.as_str()).filter(|own| !own.is_empty()))
 }
 
 /// Returns the lines between the marks in the file; none without marks.
@@ -137,18 +147,22 @@ pub(super) fn resolv_conf(before: &str, own: Option<&str>) -> String {
 
 /// Returns the lines of a resolver's configuration.
 pub(super) fn resolvers(lease: &Lease) -> String {
-    let mut text = String::new();
     let mut domains = lease.search.clone();
     if domains.is_empty() {
         domains.extend(lease.domain.clone());
     }
+    lines(&domains, &lease.dns)
+}
+
+fn lines(domains: &[String], servers: &[impl ToString]) -> String {
+    let mut text = String::new();
     if !domains.is_empty() {
         // Of `search` and `domain` the last one counts (resolv.conf(5)), so that only one is
         // written.
         text.push_str(&format!("search {}\n", domains.join(" ")));
     }
-    for server in &lease.dns {
-        text.push_str(&format!("nameserver {server}\n"));
+    for server in servers {
+        text.push_str(&format!("nameserver {}\n", server.to_string()));
     }
     text
 }

@@ -1,9 +1,10 @@
 use super::initramfs::NIS_DOMAIN;
 use super::resolv_conf::{BEGIN, END, RESOLV_CONF, resolv_conf, resolvers};
 use super::*;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wireboot_proto::dhcp::lease::{LeaseTimes, StaticRoute};
 use wireboot_proto::packet::dhcp::Message;

@@ -217,6 +217,8 @@ impl Watch {
                 | RouteMessage::Ack(_)
                 | RouteMessage::Done
                 | RouteMessage::Other => continue,
+                #[cfg(feature = "ipv6")]
+                RouteMessage::NewAddress6(_) => continue,
             };
             if let Some(link) = before.remove(&index) {
                 self.known.insert(index, link);
@@ -261,6 +263,8 @@ impl Watch {
             | RouteMessage::Ack(_)
             | RouteMessage::Done
             | RouteMessage::Other => return,
+            #[cfg(feature = "ipv6")]
+            RouteMessage::NewAddress6(_) => return,
         };
         self.pending.push_back(change);
     }

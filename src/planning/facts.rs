@@ -59,6 +59,11 @@ pub fn facts(
     facts.gateway = default.and_then(|route| route.gateway);
     facts.dhcp_server = dhcp_server;
     facts.dns.clone_from(&lease.dns);
+    #[cfg(feature = "ipv6")]
+    if let Some(ipv6) = &lease.ipv6 {
+        facts.prefix_len = ipv6.addresses.first().map_or(0, |first| first.prefix_len());
+        facts.ipv6 = Some(ipv6.clone());
+    }
     facts.domain.clone_from(&lease.domain);
     facts.host_name.clone_from(&lease.host_name);
     let options = lease.options.iter();
@@ -99,7 +104,11 @@ pub fn facts(
 fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Error> {
     let name = config.file.as_ref().or(lease.boot_file.as_ref());
     let name = name.ok_or_else(|| Error::NothingBootable {
-        what: if lease.is_without_dhcp() {
+        what: if is_ipv6(lease) {
+            "neither a router nor a DHCPv6 server names a boot file (option 59); configure one \
+             there, or use --boot-file"
+                .to_owned()
+        } else if lease.is_without_dhcp() {
             "without DHCP there is no boot file; use --boot-file".to_owned()
         } else if let Some(bytes) = sent(code::BOOT_FILE_NAME, lease) {
             format!(
@@ -117,6 +126,11 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
         source: None,
     })?;
     Ok(name)
+}
+
+/// Returns whether a lease is of IPv6.
+const fn is_ipv6(lease: &Lease) -> bool {
+    cfg!(feature = "ipv6") && lease.address.is_unspecified()
 }
 
 /// Adds to a failed fetch what option 66 has where that names no server, and so the DHCP server was asked.

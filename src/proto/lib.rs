@@ -34,6 +34,8 @@ pub mod format {
     pub mod x509;
 }
 pub mod http;
+#[cfg(feature = "ipv6")]
+pub mod ipv6;
 pub mod netlink {
     //! Messages of rtnetlink: links, addresses and routes (rtnetlink(7)).
 
@@ -42,6 +44,8 @@ pub mod netlink {
     pub mod message;
     pub mod request;
     pub mod route;
+    #[cfg(feature = "ipv6")]
+    pub mod route6;
 }
 pub mod packet {
     //! Packets on the wire: headers and messages, decoded and encoded without state.
@@ -51,10 +55,14 @@ pub mod packet {
 
     pub mod arp;
     pub mod dhcp;
+    #[cfg(feature = "ipv6")]
+    pub mod dhcpv6;
     pub mod dns;
     pub mod ethernet;
     pub mod icmpv6;
     pub mod ipv4;
+    #[cfg(feature = "ipv6")]
+    pub mod neighbor;
     pub mod option;
     pub mod pxe;
     pub mod slow;

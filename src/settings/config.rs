@@ -102,6 +102,22 @@ impl Default for Loader {
     }
 }
 
+/// The family of addresses.
+#[cfg(feature = "ipv6")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Family {
+    /// IPv4, by DHCP.
+    #[default]
+    V4,
+    /// IPv6, by routers and DHCPv6.
+    V6,
+    /// Both at once; the first with a boot file wins.
+    Either,
+}
+
+#[cfg(feature = "ipv6")]
+named!(Family: "4" => V4, "6" => V6, "either" => Either);
+
 /// Programs that take over the lease, besides those that read klibc's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HandOver {
@@ -290,6 +306,9 @@ impl MadeOf {
 pub struct DhcpConfig {
     /// Static settings, beside a lease or in place of one.
     pub given: StaticConfig,
+    /// The family of addresses.
+    #[cfg(feature = "ipv6")]
+    pub family: Family,
     /// How long to wait for a lease, counted from the carrier.
     pub timeout: Duration,
     /// How the machine presents itself to DHCP servers.
@@ -322,6 +341,8 @@ impl Default for DhcpConfig {
     fn default() -> Self {
         Self {
             given: StaticConfig::default(),
+            #[cfg(feature = "ipv6")]
+            family: Family::default(),
             // Longer than the 30 s for which spanning tree keeps a new port blocked by default
             // (IEEE 802.1D).
             timeout: Duration::from_secs(60),

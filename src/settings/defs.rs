@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::commands::Command;
+#[cfg(feature = "ipv6")]
+use super::config::Family;
 use super::config::{
     ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Sandbox,
     Stage,
@@ -922,6 +924,20 @@ pub static SETTINGS: &[Setting] = &[
         lands: Lands::Config(|config, input| {
             config.dhcp.proxy_wait = Some(input.seconds()?);
             config.dhcp.late_wait = Duration::ZERO;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "ipv6")]
+    Setting {
+        name: "family",
+        of: LEASE | BOOT | WORD,
+        takes: Takes::OneOf("FAMILY", Family::NAMES),
+        default: "4",
+        help: "use IPv4 (4), IPv6 by router advertisements and DHCPv6 (6), or, for boot, both at \
+               once: the first with a boot file wins (either)",
+        lands: Lands::Config(|config, input| {
+            config.dhcp.family = input.named()?;
             Ok(())
         }),
         ..NOTHING

@@ -41,6 +41,8 @@ pub mod filter {
 pub mod firmware;
 pub mod hashing;
 pub mod heap;
+#[cfg(feature = "ipv6")]
+pub mod ipv6;
 pub mod kexec;
 #[cfg(feature = "root")]
 pub mod loop_device;

@@ -30,6 +30,10 @@ mod fetch_servers;
 mod first_process;
 mod given;
 mod handover;
+#[cfg(feature = "ipv6")]
+mod ipv6;
+#[cfg(feature = "ipv6")]
+mod ipv6_boot;
 #[cfg(feature = "iso")]
 mod iso;
 mod keep;

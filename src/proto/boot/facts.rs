@@ -2,7 +2,11 @@
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
+#[cfg(feature = "ipv6")]
+use core::net::Ipv6Addr;
 
+#[cfg(feature = "ipv6")]
+use crate::ipv6::lease::Lease6;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::ipv4::netmask;
 use crate::sorted::SortedMap;
@@ -60,7 +64,7 @@ pub struct Facts {
     pub made_by: Vec<String>,
     /// Its hardware address.
     pub mac: MacAddress,
-    /// Its IP address.
+    /// Its IP address; unspecified where there is none of IPv4.
     pub address: Ipv4Addr,
     /// Prefix of the address, 0 to 32 bits.
     pub prefix_len: u8,
@@ -72,6 +76,9 @@ pub struct Facts {
     pub dhcp_server: Ipv4Addr,
     /// Resolvers.
     pub dns: Vec<Ipv4Addr>,
+    /// What IPv6 has given, where there is no IPv4.
+    #[cfg(feature = "ipv6")]
+    pub ipv6: Option<Box<Lease6>>,
     /// Domain.
     pub domain: Option<String>,
     /// The machine's host name.
@@ -123,6 +130,8 @@ impl Facts {
             boot_server: server,
             dhcp_server: server,
             dns: Vec::new(),
+            #[cfg(feature = "ipv6")]
+            ipv6: None,
             domain: None,
             host_name: None,
             options: SortedMap::new(),
@@ -167,17 +176,25 @@ impl Facts {
     /// `{netmask}`, `{gateway}`, `{server}`, `{mac}`, `{hostname}` and `{uuid}`. Other text in braces
     /// is left as it is.
     pub fn fill_in(&self, text: &str) -> String {
-        let gateway = (self.gateway).map_or(String::new(), |gateway| gateway.to_string());
+        let [address, server, gateway, netmask] = self.addresses();
         let host_name = self.host_name.clone().unwrap_or_default();
         let uuid = self.smbios("product_uuid").unwrap_or_default();
         let mac = self.mac.to_string();
+        let bracketed = |text: &str| {
+            if text.contains(':') {
+                format!("[{text}]")
+            } else {
+                text.to_owned()
+            }
+        };
         // The kernel's order (nfsroot.rst): client:server:gateway:netmask:host
-        // name:device:autoconf.
+        // name:device:autoconf. The kernel knows IPv4 alone, and dracut IPv6 in brackets
+        // (dracut.cmdline(7)).
         let ip = format!(
-            "{}:{}:{gateway}:{}:{host_name}:{}:none",
-            self.address,
-            self.boot_server,
-            self.netmask(),
+            "{}:{}:{}:{netmask}:{host_name}:{}:none",
+            bracketed(&address),
+            bracketed(&server),
+            bracketed(&gateway),
             self.interface
         );
         let mut text = text.to_owned();
@@ -188,10 +205,10 @@ impl Facts {
         [
             ("{ip}", ip),
             ("{bootif}", self.hardware_address()),
-            ("{address}", self.address.to_string()),
-            ("{netmask}", self.netmask().to_string()),
+            ("{address}", address),
+            ("{netmask}", netmask),
             ("{gateway}", gateway),
-            ("{server}", self.boot_server.to_string()),
+            ("{server}", server),
             ("{mac}", mac),
             ("{hostname}", host_name),
             ("{uuid}", uuid.to_ascii_lowercase()),
@@ -207,6 +224,45 @@ impl Facts {
         let has = move |word| line.split_whitespace().any(|there| key(there) == key(word));
         let words = self.made_by.iter().map(String::as_str);
         words.filter(move |word| !has(word))
+    }
+
+    /// Returns whether the interface has an address of IPv4.
+    pub const fn has_ipv4(&self) -> bool {
+        !cfg!(feature = "ipv6") || !self.address.is_unspecified()
+    }
+
+    /// Returns the address, server, router and netmask as texts; of IPv6 the last one is the bits of the
+    /// prefix.
+    fn addresses(&self) -> [String; 4] {
+        #[cfg(feature = "ipv6")]
+        if let Some(lease) = &self.ipv6 {
+            let first = lease.addresses.first();
+            let text = |address: Option<Ipv6Addr>| address.map(|address| address.to_string());
+            return [
+                text(first.map(|first| first.address)).unwrap_or_default(),
+                self.boot_file.host().to_owned(),
+                text(lease.gateway()).unwrap_or_default(),
+                first.map_or_else(String::new, |first| first.prefix_len().to_string()),
+            ];
+        }
+        [
+            self.address.to_string(),
+            self.boot_server.to_string(),
+            (self.gateway).map_or(String::new(), |gateway| gateway.to_string()),
+            self.netmask().to_string(),
+        ]
+    }
+
+    /// Returns the address as text.
+    pub fn address_text(&self) -> String {
+        let [address, ..] = self.addresses();
+        address
+    }
+
+    /// Returns the server of the boot files as text.
+    pub fn server_text(&self) -> String {
+        let [_, server, ..] = self.addresses();
+        server
     }
 
     /// Returns the hardware address as `BOOTIF=` and names of files have it: the type, 01 for
@@ -252,5 +308,35 @@ mod tests {
              vlan=bond0.7:bond0"
         );
         assert_eq!(facts.fill_in("{address}"), "192.0.2.21");
+    }
+    #[cfg(feature = "ipv6")]
+    #[test]
+    fn placeholders_are_of_ipv6_where_there_is_no_ipv4() {
+        use crate::ipv6::lease::{LeasedAddress, Origin, Route6};
+        let none = Ipv4Addr::UNSPECIFIED;
+        let boot_file = "http://[2001:db8::1]/x".parse().unwrap();
+        let mut facts = Facts::new(boot_file, MacAddress::BROADCAST, none, none);
+        facts.interface = "eth0".to_owned();
+        facts.ipv6 = Some(Box::new(Lease6 {
+            addresses: vec![LeasedAddress {
+                address: "2001:db8::7".parse().unwrap(),
+                preferred: 1,
+                valid: 2,
+                origin: Origin::Prefix,
+            }],
+            routes: vec![Route6 {
+                destination: Ipv6Addr::UNSPECIFIED,
+                prefix_len: 0,
+                gateway: Some("fe80::1".parse().unwrap()),
+                preference: Default::default(),
+                lifetime: 9,
+            }],
+            ..Lease6::default()
+        }));
+        assert!(!facts.has_ipv4());
+        assert_eq!(
+            facts.fill_in("ip={ip} {address} {server} {gateway} {netmask}"),
+            "ip=[2001:db8::7]:[2001:db8::1]:[fe80::1]:64::eth0:none 2001:db8::7 2001:db8::1 fe80::1 64"
+        );
     }
 }

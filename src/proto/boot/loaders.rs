@@ -312,7 +312,11 @@ fn list(names: &[MachineName]) -> String {
 /// in hexadecimal with ever fewer digits, as pxelinux and GRUB both search them
 /// (`grub_net_search_config_file`).
 pub(super) fn names_of(facts: &Facts) -> impl Iterator<Item = MachineName> {
-    let digits = format!("{:08X}", facts.address.to_bits());
+    let mut digits = format!("{:08X}", facts.address.to_bits());
+    if !facts.has_ipv4() {
+        // pxelinux has no names of IPv6.
+        digits.clear();
+    }
     let fewer = (1..=digits.len()).rev();
     let by_address = fewer.filter_map(move |len| {
         Some(MachineName {

@@ -33,6 +33,19 @@ pub const NLM_F_CREATE: u16 = 0x400;
 /// Adds the object after equal ones.
 pub const NLM_F_APPEND: u16 = 0x800;
 
+// Of addresses and routes, for both families (linux/if_addr.h, linux/rtnetlink.h).
+#[cfg(feature = "ipv6")]
+pub(super) const AF_INET6: u8 = 10;
+pub(super) const IFA_ADDRESS: u16 = 1;
+pub(super) const IFA_LOCAL: u16 = 2;
+pub(super) const IFA_CACHEINFO: u16 = 6;
+pub(super) const RT_TABLE_MAIN: u8 = 254;
+pub(super) const RTA_DST: u16 = 1;
+pub(super) const RTA_GATEWAY: u16 = 5;
+pub(super) const RTA_OIF: u16 = 4;
+pub(super) const RTA_PRIORITY: u16 = 6;
+pub(super) const RTN_UNICAST: u8 = 1;
+
 /// In an answer: the request is not repeated after the error.
 const NLM_F_CAPPED: u16 = 0x100;
 /// In an answer: attributes follow.

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "bond")]
 use crate::netlink::bond::BondOptions;
+#[cfg(feature = "ipv6")]
+use crate::netlink::message::AF_INET6;
 use crate::netlink::message::{
     Builder, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
     NLM_F_REQUEST, nested,
@@ -13,6 +15,8 @@ use crate::netlink::route::{
     IFLA_LINKINFO, IFLA_MTU, InstalledRoute, KernelRoute, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE,
     RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
 };
+#[cfg(feature = "ipv6")]
+use crate::netlink::route6::{Address6, KernelRoute6};
 use crate::prelude::*;
 
 const IFLA_VLAN_ID: u16 = 1;
@@ -95,6 +99,40 @@ pub enum NetlinkRequest {
     },
     /// Delete a route.
     DeleteRoute(KernelRoute),
+    /// List all IPv6 addresses.
+    #[cfg(feature = "ipv6")]
+    Addresses6,
+    /// Add, set or delete an IPv6 address.
+    #[cfg(feature = "ipv6")]
+    Address6(Operation, Address6),
+    /// Add, set or delete an IPv6 route.
+    #[cfg(feature = "ipv6")]
+    Route6(Operation, KernelRoute6),
+}
+
+/// What is done with an IPv6 address or route.
+#[cfg(feature = "ipv6")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Add it; fails if it exists.
+    Add,
+    /// Add it, or set the lifetime of the same one; of a route the kernel then says that it exists.
+    Set,
+    /// Delete it.
+    Delete,
+}
+
+#[cfg(feature = "ipv6")]
+impl Operation {
+    /// Chooses the type of the message, and its flags.
+    const fn choose(self, new: u16, delete: u16) -> (u16, u16) {
+        const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
+        match self {
+            Self::Add => (new, DO | NLM_F_CREATE | NLM_F_EXCL),
+            Self::Set => (new, DO | NLM_F_CREATE),
+            Self::Delete => (delete, DO),
+        }
+    }
 }
 
 impl NetlinkRequest {
@@ -119,6 +157,12 @@ impl NetlinkRequest {
                 "netlink(RTM_NEWROUTE)"
             }
             Self::DeleteRoute(_) => "netlink(RTM_DELROUTE)",
+            #[cfg(feature = "ipv6")]
+            Self::Addresses6 => "netlink(RTM_GETADDR, IPv6)",
+            #[cfg(feature = "ipv6")]
+            Self::Address6(..) => "netlink(address, IPv6)",
+            #[cfg(feature = "ipv6")]
+            Self::Route6(..) => "netlink(route, IPv6)",
         }
     }
 
@@ -199,6 +243,24 @@ impl NetlinkRequest {
                 route.encode(DO | NLM_F_CREATE | place, sequence)
             }
             Self::DeleteRoute(route) => route.encode(RTM_DELROUTE, DO, sequence),
+            #[cfg(feature = "ipv6")]
+            Self::Addresses6 => {
+                let fixed = [AF_INET6, 0, 0, 0, 0, 0, 0, 0];
+                Builder::new(RTM_GETADDR, DUMP, sequence, &fixed).finish()
+            }
+            #[cfg(feature = "ipv6")]
+            Self::Address6(operation, address) => {
+                let (kind, mut flags) = operation.choose(RTM_NEWADDR, RTM_DELADDR);
+                if *operation == Operation::Set {
+                    flags |= NLM_F_REPLACE;
+                }
+                address.encode(kind, flags, sequence)
+            }
+            #[cfg(feature = "ipv6")]
+            Self::Route6(operation, route) => {
+                let (kind, flags) = operation.choose(RTM_NEWROUTE, RTM_DELROUTE);
+                route.encode(kind, flags, sequence)
+            }
         }
     }
 }

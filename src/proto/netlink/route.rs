@@ -1,15 +1,21 @@
 //! rtnetlink (RFC 3549 §3): links, IPv4 addresses and IPv4 routes.
 //!
-//! Attributes that are not used here are skipped. IPv6 is not supported.
+//! Attributes that are not used here are skipped.
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
 
 #[cfg(feature = "bond")]
 use crate::netlink::bond;
+#[cfg(feature = "ipv6")]
+use crate::netlink::message::AF_INET6;
 use crate::netlink::message::{
-    Ack, Attribute, Builder, NLMSG_DONE, NLMSG_ERROR, NetlinkMessage, attributes,
+    Ack, Attribute, Builder, IFA_ADDRESS, IFA_CACHEINFO, IFA_LOCAL, NLMSG_DONE, NLMSG_ERROR,
+    NetlinkMessage, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_PRIORITY, RTN_UNICAST,
+    attributes,
 };
+#[cfg(feature = "ipv6")]
+use crate::netlink::route6::Address6;
 use crate::packet::ethernet::MacAddress;
 use crate::reader::{DecodeError, Reader};
 
@@ -47,31 +53,22 @@ const IFLA_STATS64: u16 = 23;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 pub(super) const IFLA_INFO_DATA: u16 = 2;
 
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
-const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
 /// Since Linux 5.18.
 const IFA_PROTO: u16 = 11;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-const RTA_PRIORITY: u16 = 6;
 const RTA_PREFSRC: u16 = 7;
 const RTA_TABLE: u16 = 15;
 
-const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_KERNEL: u8 = 2;
 // The protocol of routes of a lease, as set by systemd-networkd and dhcpcd.
 const RTPROT_DHCP: u8 = 16;
 const RTNH_F_ONLINK: u32 = 4;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
-const RTN_UNICAST: u8 = 1;
 
 /// A network interface as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -456,6 +453,9 @@ pub enum RouteMessage {
     /// A route was removed by itself, not with its address or interface: of those the kernel says
     /// nothing.
     DelRoute(InstalledRoute),
+    /// An IPv6 address is new or has changed.
+    #[cfg(feature = "ipv6")]
+    NewAddress6(Address6),
     /// The answer to a request.
     Ack(Ack),
     /// The dump is complete.
@@ -486,6 +486,10 @@ impl RouteMessage {
             }
             RTM_DELADDR if family == Some(AF_INET) => {
                 Self::DelAddress(Address::decode(frame.payload)?)
+            }
+            #[cfg(feature = "ipv6")]
+            RTM_NEWADDR if family == Some(AF_INET6) => {
+                Self::NewAddress6(Address6::decode(frame.payload)?)
             }
             RTM_NEWROUTE | RTM_DELROUTE => match InstalledRoute::decode(frame.payload)? {
                 None => Self::Other,

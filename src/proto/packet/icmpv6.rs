@@ -24,11 +24,11 @@ pub const HOP_LIMIT: u8 = 255;
 /// Multicast address of all nodes, ff02::1, on Ethernet (RFC 2464 §7).
 pub const ALL_NODES: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
 
-const ROUTER_SOLICITATION: u8 = 133;
+/// Type of a router solicitation.
+pub const ROUTER_SOLICITATION: u8 = 133;
 /// The M flag of an advertisement.
-const MANAGED: u8 = 0x80;
+pub(super) const MANAGED: u8 = 0x80;
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
-const ALL_ROUTERS_MAC: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 2]);
 
 /// Advertisement of an IPv6 router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,21 +91,40 @@ impl RouterAdvertisement {
 
 /// Returns the frame that asks routers to advertise themselves, from no address (RFC 4861 §4.1).
 pub fn router_solicitation(source: MacAddress) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(62);
+    from_no_address(
+        source,
+        ALL_ROUTERS,
+        vec![ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0],
+    )
+}
+
+/// Returns the frame of a multicast message whose sender has no address, with its checksum.
+pub(super) fn from_no_address(
+    source: MacAddress,
+    group: Ipv6Addr,
+    mut message: Vec<u8>,
+) -> Vec<u8> {
+    let to = group.octets();
+    let [.., a, b, c, d] = to;
+    let mut frame = Vec::with_capacity(54 + message.len());
     EthernetHeader {
-        destination: ALL_ROUTERS_MAC,
+        // RFC 2464 §7.
+        destination: MacAddress([0x33, 0x33, a, b, c, d]),
         source,
         vlan: None,
         ethertype: ETHERTYPE_IPV6,
     }
     .encode(&mut frame);
-    let [from, to] = [Ipv6Addr::UNSPECIFIED, ALL_ROUTERS].map(|address| address.octets());
-    frame.extend([0x60, 0, 0, 0, 0, 8, NEXT_HEADER_ICMPV6, HOP_LIMIT]);
+    // A message of neighbour discovery has 48 bytes at most here.
+    let [.., high, low] = message.len().to_be_bytes();
+    frame.extend([0x60, 0, 0, 0, high, low, NEXT_HEADER_ICMPV6, HOP_LIMIT]);
+    let from = Ipv6Addr::UNSPECIFIED.octets();
     frame.extend(from);
     frame.extend(to);
-    let mut message = [ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
-    let [high, low] = sum(&from, &to, &message).to_be_bytes();
-    (message[2], message[3]) = (high, low);
+    let checksum = sum(&from, &to, &message).to_be_bytes();
+    if let Some(field) = message.get_mut(2..4) {
+        field.copy_from_slice(&checksum);
+    }
     frame.extend(message);
     frame
 }
@@ -183,7 +202,7 @@ mod tests {
     fn a_solicitation_goes_to_all_routers_with_a_correct_sum() {
         let frame = router_solicitation(OURS);
         assert_eq!(frame.len(), 62);
-        assert_eq!(frame[..6], ALL_ROUTERS_MAC.0);
+        assert_eq!(frame[..6], [0x33, 0x33, 0, 0, 0, 2]);
         // The sum of the constant fields (RFC 1071).
         assert_eq!(frame[54..58], [133, 0, 0x7b, 0xb8]);
     }

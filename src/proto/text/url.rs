@@ -23,7 +23,7 @@ pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
 use image::Inside;
 use parts::{
     check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
-    remove_dot_segments, split_fragment, split_port, split_query,
+    remove_dot_segments, split_fragment, split_port, split_query, split_zone,
 };
 
 /// The address of a file; shown without credentials and without pin.
@@ -261,9 +261,14 @@ impl Url {
         self.scheme
     }
 
-    /// Returns the host, a name or an address, IPv6 without brackets.
+    /// Returns the host, a name or an address, IPv6 without brackets and zone.
     pub fn host(&self) -> &str {
-        &self.host
+        split_zone(&self.host).0
+    }
+
+    /// Returns the interface that a link-local address is reached by, if the URL names one.
+    pub fn zone(&self) -> Option<&str> {
+        split_zone(&self.host).1
     }
 
     /// Returns the port, named or implied.
@@ -283,12 +288,17 @@ impl Url {
             && (other.inside.is_none() || self.path_in_image() == other.path_in_image())
     }
 
-    /// Returns host and port as in the Host header of HTTP.
+    /// Returns host and port as in the Host header of HTTP, which has no zone (RFC 6874 §3).
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
+        self.authority_in("")
+    }
+
+    fn authority_in(&self, zone: &str) -> String {
+        let host = self.host();
+        let host = if host.contains(':') {
+            format!("[{host}{zone}]")
         } else {
-            self.host.clone()
+            host.to_owned()
         };
         match self.port {
             Some(port) => format!("{host}:{port}"),
@@ -477,7 +487,9 @@ impl FromStr for Url {
         };
         let host_at = start + authority.len() - host_port.len() + 1;
         let (host, port) = split_port(host_port).map_err(|what| fault(host_at, what))?;
-        check_host(host).map_err(|what| fault(host_at, what))?;
+        // RFC 6874 §2 has the zone behind an encoded percent sign; people write it plainly.
+        let host = host.replacen("%25", "%", 1);
+        check_host(&host).map_err(|what| fault(host_at, what))?;
         let credentials = credentials
             .map(|text| {
                 percent_decoded_text(text).ok_or(fault(start + 1, "the user name is not UTF-8"))
@@ -496,7 +508,7 @@ impl FromStr for Url {
         Ok(Self {
             scheme,
             credentials,
-            host: host.to_owned(),
+            host,
             port,
             path: if path.is_empty() {
                 "/".to_owned()
@@ -513,7 +525,10 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, authority) = (self.scheme.name(), self.authority());
+        let zone = self
+            .zone()
+            .map_or_else(String::new, |zone| format!("%25{zone}"));
+        let (scheme, authority) = (self.scheme.name(), self.authority_in(&zone));
         write!(f, "{scheme}://{authority}{}", self.reference())?;
         match &self.inside {
             Some(inside) => write!(f, "#{}", inside.fragment()),

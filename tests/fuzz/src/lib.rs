@@ -8,9 +8,13 @@ use wireboot_proto::dhcp::config::Detection;
 use wireboot_proto::dhcp::inquiry::{BootQuestion, Inquiry};
 use wireboot_proto::dhcp::survey::{Survey, suspicions, verdicts};
 use wireboot_proto::dhcp::{Client, RequestCounts};
+use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::MessageType;
+use wireboot_proto::packet::dhcpv6::{self, MessageType as MessageType6};
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::neighbor::NeighborMessage;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::BootItem;
 use wireboot_proto::packet::udp::Datagram;
@@ -288,5 +292,79 @@ fn datagram(payload: &[u8]) -> Datagram<'_> {
         source: SocketAddrV4::new([192, 0, 2, 1].into(), 67),
         destination: SocketAddrV4::new([255; 4].into(), 68),
         payload,
+    }
+}
+
+/// Drives IPv6 on an interface by what `data` has: each message behind its kind, its length and the
+/// hundredths of a second since the one before. An answer of a server gets the number of the last question
+/// and the client's identifier, which nothing would guess.
+pub fn ipv6(data: &[u8]) {
+    let mac = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+    let identity = Identity {
+        duid: vec![0, 3, 0, 1],
+        iaid: [0; 4],
+        options: Vec::new(),
+    };
+    let mut now = Instant::ZERO;
+    let config = Config6 {
+        mac,
+        identity,
+        wants_boot_file: data.len().is_multiple_of(2),
+        offer_wait: Duration::from_millis(250),
+        boot_file_wait: Duration::from_secs(12),
+        detection: Detection::Overlapped,
+        seed: 7,
+    };
+    let mut client = Ipv6Client::new(config, now);
+    let router = "fe80::1".parse().unwrap();
+    let mut transaction = [0; 3];
+    let mut rest = data;
+    while let [kind, len, hundredths, after @ ..] = rest {
+        let (message, after) = after.split_at(usize::from(*len).min(after.len()));
+        rest = after;
+        now += Duration::from_millis(10 * u64::from(*hundredths));
+        match kind % 8 {
+            0 => {
+                let _ = client.handle_router(router, 255, message, now);
+            }
+            1 => {
+                let head = [134, 0, 0, 0, 64, kind & 0xf8, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+                let message = [&head[..], message].concat();
+                let _ = client.handle_router(router, 255, &message, now);
+            }
+            2 => {
+                let _ = client.handle_server(router, message, now);
+            }
+            3 => client.renew(now),
+            4 => {
+                if let Ok(message) = NeighborMessage::decode(message) {
+                    client.handle_neighbor(router, message, now);
+                }
+            }
+            kind => {
+                let kind = if kind == 5 {
+                    MessageType6::ADVERTISE
+                } else {
+                    MessageType6::REPLY
+                };
+                let mut answer = dhcpv6::begin(kind, transaction);
+                dhcpv6::put(&mut answer, 1, &client.identity().duid);
+                dhcpv6::put(&mut answer, 2, &[1]);
+                answer.extend(message);
+                let _ = client.handle_server(router, &answer, now);
+            }
+        }
+        client.handle_timeout(now);
+        while let Some(sent) = client.poll_transmit(now) {
+            if let Transmit6::Dhcp(_, message) = sent
+                && let Ok(message) = dhcpv6::Message::decode(&message)
+            {
+                transaction = message.transaction;
+            }
+        }
+        assert!(client.poll_timeout(now).is_none_or(|at| at > now));
+        let lease = client.lease(now);
+        assert!(lease.routes.len() <= 64 && lease.addresses.len() <= 40);
+        let _ = (client.settled(now), client.explain(now));
     }
 }

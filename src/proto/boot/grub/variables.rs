@@ -63,7 +63,7 @@ impl Variables {
             ("net_default_server", server.to_owned()),
             ("pxe_default_server", server.to_owned()),
             ("net_default_mac", facts.mac.to_string()),
-            ("net_default_ip", facts.address.to_string()),
+            ("net_default_ip", facts.address_text()),
         ];
         if let Some((_, image)) = &drive {
             // What loopback.cfg asks for: the name of the image on its disk.
@@ -93,8 +93,8 @@ impl Variables {
         // What grub_net_configure_by_dhcp_ack() sets; both cards, since files name either.
         for (name, value) in [
             ("mac", Some(facts.mac.to_string())),
-            ("ip", Some(facts.address.to_string())),
-            ("next_server", Some(facts.boot_server.to_string())),
+            ("ip", Some(facts.address_text())),
+            ("next_server", Some(facts.server_text())),
             ("boot_file", Some(facts.boot_file_name.clone())),
             ("hostname", facts.host_name.clone()),
             ("domain", facts.domain.clone()),

@@ -411,8 +411,13 @@ fn time(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
 /// Succeeds when the interface that holds the lease is among those named.
 fn interface(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     // "ipv6" is iPXE's other one (net/ndp.c); a name that it does not know is a failure, too.
-    if let Some(name) = call.value("configurator").filter(|name| *name != "dhcp") {
-        let what = "is not done: there is the lease of DHCP for IPv4 alone";
+    let done = if call.context.facts.has_ipv4() {
+        "dhcp"
+    } else {
+        "ipv6"
+    };
+    if let Some(name) = call.value("configurator").filter(|name| *name != done) {
+        let what = format!("is not done: there is the lease of \"{done}\" alone");
         return Err(CommandFault::new(name, what));
     }
     let names = call.words;
@@ -430,7 +435,7 @@ fn interface_status(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
         "{} ({}): {}/{}",
         call.context.facts.interface,
         call.context.facts.mac,
-        call.context.facts.address,
+        call.context.facts.address_text(),
         call.context.facts.prefix_len
     )))
 }

@@ -41,7 +41,7 @@ impl Type {
     pub(super) const UINT16: Self = Self::integer(2, false);
     pub(super) const UINT32: Self = Self::integer(4, false);
 
-    const fn integer(len: usize, is_signed: bool) -> Self {
+    pub(super) const fn integer(len: usize, is_signed: bool) -> Self {
         Self::Integer { len, is_signed }
     }
 

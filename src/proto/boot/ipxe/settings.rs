@@ -48,6 +48,11 @@ impl SettingValue {
     fn address(address: Ipv4Addr) -> Self {
         Self::new(Type::Ipv4, address.octets())
     }
+
+    #[cfg(feature = "ipv6")]
+    fn address6(address: core::net::Ipv6Addr) -> Self {
+        Self::new(Type::Ipv6, address.octets())
+    }
 }
 
 /// A setting's name in its parts: `net0.dhcp/209:string`.
@@ -292,8 +297,23 @@ impl ScriptSettings {
                 let octets = [&[1][..], &vendor.to_be_bytes(), &device.to_be_bytes()];
                 SettingValue::new(Type::Hex(""), octets.concat())
             }),
+            "ip" | "netmask" | "next-server" | "dhcp-server" if !facts.has_ipv4() => None,
             "ip" => Some(SettingValue::address(facts.address)),
             "netmask" => Some(SettingValue::address(facts.netmask())),
+            // net/ndp.c and net/udp/dhcpv6.c.
+            #[cfg(feature = "ipv6")]
+            "ip6" => Some(SettingValue::address6(
+                facts.ipv6.as_ref()?.addresses.first()?.address,
+            )),
+            #[cfg(feature = "ipv6")]
+            "len6" => {
+                let len = facts.ipv6.as_ref()?.addresses.first()?.prefix_len();
+                Some(SettingValue::new(Type::integer(1, false), [len]))
+            }
+            #[cfg(feature = "ipv6")]
+            "gateway6" => Some(SettingValue::address6(facts.ipv6.as_ref()?.gateway()?)),
+            #[cfg(feature = "ipv6")]
+            "dns6" => Some(SettingValue::address6(*facts.ipv6.as_ref()?.dns.first()?)),
             "gateway" => facts.gateway.map(SettingValue::address),
             "dns" => facts.dns.first().copied().map(SettingValue::address),
             "domain" => facts.domain.as_deref().and_then(text),

@@ -298,7 +298,7 @@ fn system_options(bits: u32, place: &Place, line: &str, context: &mut Context) -
         let (address, server) = (facts.address, facts.boot_server);
         // pxelinux has four fields here; the kernel takes those that are missing as empty.
         let ip = format!("{address}:{server}:{gateway}:{}", facts.netmask());
-        add("ip", Some(ip));
+        add("ip", Some(ip).filter(|_| facts.has_ipv4()));
     }
     if bits & 2 != 0 {
         add("BOOTIF", Some(facts.hardware_address()));

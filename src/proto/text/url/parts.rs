@@ -114,12 +114,29 @@ pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     match host {
         "" => Err("the host is missing"),
-        _ if host.contains(':') => host
-            .parse::<Ipv6Addr>()
-            .map(drop)
-            .map_err(|_| "not an IPv6 address"),
+        _ if host.contains(':') => {
+            let (address, zone) = split_zone(host);
+            let address = address.parse::<Ipv6Addr>();
+            let address = address.map_err(|_| "not an IPv6 address")?;
+            // RFC 4007 §11: other addresses need no zone.
+            let may_have_zone = cfg!(feature = "ipv6") && address.is_unicast_link_local();
+            match zone {
+                Some(zone) if !may_have_zone || zone.is_empty() || !zone.chars().all(is_name) => {
+                    Err("a zone that is no interface, or of no link-local address")
+                }
+                _ => Ok(()),
+            }
+        }
         _ if host.chars().all(is_name) => Ok(()),
         _ => Err("a character that host names cannot have"),
+    }
+}
+
+/// Splits a host from its zone, the interface that a link-local address is reached by.
+pub(super) fn split_zone(host: &str) -> (&str, Option<&str>) {
+    match host.split_once('%') {
+        Some((address, zone)) => (address, Some(zone)),
+        None => (host, None),
     }
 }
 

@@ -226,3 +226,29 @@ fn a_file_inside_of_an_image_is_named_behind_the_address_of_the_image() {
     assert!(!url("http://h/iso").names_iso());
     assert!(!url("http://h/é").names_iso());
 }
+
+#[cfg(feature = "ipv6")]
+#[test]
+fn a_link_local_host_may_have_a_zone_which_no_server_sees() {
+    for text in [
+        "http://[fe80::1%25eth0]:81/a/b",
+        "http://[fe80::1%eth0]:81/a/b",
+    ] {
+        let url = url(text);
+        assert_eq!(url.to_string(), "http://[fe80::1%25eth0]:81/a/b");
+        assert_eq!((url.host(), url.zone()), ("fe80::1", Some("eth0")));
+        assert_eq!(url.authority(), "[fe80::1]:81");
+        let other = url.join("../c").unwrap();
+        assert_eq!(other.to_string(), "http://[fe80::1%25eth0]:81/c");
+    }
+    assert_eq!(url("tftp://[fe80::1]/x").zone(), None);
+    for wrong in [
+        "http://[fe80::1%25]/",
+        "http://[2001:db8::1%25eth0]/",
+        "http://[fe80::1%25a/b]/",
+        "http://[fe80::1%25a b]/",
+        "http://host%25eth0/",
+    ] {
+        assert!(wrong.parse::<Url>().is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,86 @@
+//! A boot over the family that has a boot file, both asked at once.
+
+use super::beside::Beside;
+use super::ipv6::Bound6;
+use super::race::{accept_best, lost, open, until, won_by};
+use super::session::Session;
+use crate::config::Config;
+use crate::error::Error;
+use crate::link::Found;
+use crate::sys;
+use crate::sys::signal::Signals;
+use crate::timeline::Timeline;
+use wireboot_proto::ipv6::lease::Lease6;
+
+/// Who has won a race of both families.
+pub(super) enum Winner {
+    /// A session with a lease, which is not configured yet.
+    V4(Box<Session>),
+    /// An interface that is configured.
+    V6(Box<Bound6>, Lease6),
+}
+
+/// As [`lease()`](super::lease()), with both families at once on all interfaces. The first with an address
+/// and a boot file wins; without any boot file IPv4, or, where that has no lease in time, IPv6.
+///
+/// # Errors
+/// As [`lease()`](super::lease()), with why IPv6 has no address either.
+pub(super) fn either(
+    found: Found,
+    config: &Config,
+    signals: &Signals,
+    timeline: &Timeline,
+) -> Result<Winner, Error> {
+    let Found { links, mut watch } = found;
+    let mut sessions = open(links, &config.dhcp)?;
+    let mut beside = Beside::open(sessions.iter().map(Session::shared_link), config);
+    let won = until(
+        &mut sessions,
+        &mut watch,
+        config,
+        Some(signals),
+        &mut beside,
+        |session| session.set_defers_choice(true),
+        |sessions, now| {
+            accept_best(sessions, config, now);
+            None
+        },
+    );
+    if let Ok(Some(place)) = won {
+        beside.end();
+        return Ok(Winner::V4(Box::new(won_by(
+            sessions, place, watch, timeline,
+        ))));
+    }
+    let now = sys::now();
+    let is_interrupted = matches!(won, Err(Error::Interrupted(_)));
+    let best = if is_interrupted {
+        None
+    } else {
+        beside.take_best(now)
+    };
+    let explained = beside.explain(now);
+    beside.end();
+    let Some(mut session) = best else {
+        lost(sessions, timeline);
+        return Err(match won {
+            Err(Error::NoOffer(text)) => Error::NoOffer(format!("{text}; IPv6: {explained}")),
+            Err(error) => error,
+            Ok(_) => Error::NoOffer(format!("no address; IPv6: {explained}")),
+        });
+    };
+    for other in sessions {
+        if other.link().index() == session.link().index() {
+            other.withdraw();
+        } else {
+            other.end(true);
+        }
+    }
+    match session.configure() {
+        Ok(lease) => Ok(Winner::V6(Box::new(Bound6::new(session, watch)), lease)),
+        Err(error) => {
+            session.release();
+            Err(error)
+        }
+    }
+}

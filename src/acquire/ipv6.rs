@@ -1,0 +1,350 @@
+//! Acquires addresses of IPv6 on one of the interfaces, and keeps them.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::session6::Session6;
+use crate::config::Config;
+use crate::error::Error;
+use crate::link::{self, Found, Link, Watch};
+use crate::sys::clock::Alarm;
+use crate::sys::signal::{Signal, Signals};
+use crate::sys::{self, SyscallError};
+use wireboot_proto::ipv6::lease::Lease6;
+use wireboot_proto::time::{Instant, Seconds};
+
+/// Shortest time from one change of the interface to the next, whatever routers send.
+const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// An interface with its lease, and the monitor of its changes.
+#[derive(Debug)]
+pub struct Bound6 {
+    session: Session6,
+    watch: Watch,
+}
+
+impl Bound6 {
+    /// Takes over a configured session.
+    pub(super) const fn new(session: Session6, watch: Watch) -> Self {
+        Self { session, watch }
+    }
+
+    /// The session.
+    pub const fn session(&self) -> &Session6 {
+        &self.session
+    }
+
+    /// The interface, for a user beside the session.
+    pub(super) fn shared_link(&self) -> Arc<Link> {
+        self.session.shared_link()
+    }
+
+    /// Puts the interface back as it was found.
+    pub(super) fn restore(self) {
+        self.session.restore();
+    }
+}
+
+/// Raises the interfaces, acquires addresses on the first where that succeeds and configures it; the others,
+/// and on failure all, are left as they were found.
+///
+/// # Errors
+/// [`Error::NoCarrier`] when no interface has one in time, [`Error::NoOffer`] when neither router nor server
+/// gives an address in time after that, [`Error::Refused`] when another host has the link-local address,
+/// [`Error::Configure`] with what the kernel refused.
+pub fn lease(
+    found: Found,
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Result<(Bound6, Lease6), Error> {
+    let Found { links, mut watch } = found;
+    let mut sessions = Vec::new();
+    let mut refused = None;
+    for link in links {
+        match Session6::open(Arc::new(link), config) {
+            Ok(session) => sessions.push(session),
+            Err(error) => {
+                log::debug!("{}", error.chain());
+                refused = Some(error);
+            }
+        }
+    }
+    if let Some(error) = refused.filter(|_| sessions.is_empty()) {
+        return Err(error);
+    }
+    let settled = settle(&mut sessions, &mut watch, config, signals);
+    let bound = settled.and_then(|place| {
+        let lease = sessions
+            .get_mut(place)
+            .map(Session6::configure)
+            .transpose()?;
+        Ok((sessions.swap_remove(place), lease.unwrap_or_default()))
+    });
+    // A server may have set an address aside that nobody uses.
+    sessions.into_iter().for_each(Session6::release);
+    bound.map(|(session, lease)| (Bound6 { session, watch }, lease))
+}
+
+/// Drives the sessions until one has its lease; returns its place.
+fn settle(
+    sessions: &mut [Session6],
+    watch: &mut Watch,
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Result<usize, Error> {
+    link::raise(sessions.iter().map(Session6::link))?;
+    let started_at = sys::now();
+    let mut carrier_at = None;
+    loop {
+        let now = sys::now();
+        while let Some(change) = watch.next_change()? {
+            for session in sessions.iter_mut() {
+                session.handle_link(&change, now)?;
+            }
+        }
+        for (place, session) in sessions.iter_mut().enumerate() {
+            drive(session, now)?;
+            if session.settled(now).is_some() {
+                return Ok(place);
+            }
+        }
+        if sessions.iter().any(Session6::has_begun) {
+            carrier_at.get_or_insert(now);
+        }
+        let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| {
+            at + config.dhcp.timeout
+        });
+        if now >= deadline {
+            return Err(failure(sessions, carrier_at, started_at, now));
+        }
+        wait(sessions, watch, signals, deadline, now)?;
+    }
+}
+
+fn drive(session: &mut Session6, now: Instant) -> Result<(), Error> {
+    session.handle_input(now)?;
+    session.handle_timeout(now)
+}
+
+fn failure(
+    sessions: &[Session6],
+    carrier_at: Option<Instant>,
+    started_at: Instant,
+    now: Instant,
+) -> Error {
+    let names: Vec<_> = sessions
+        .iter()
+        .map(|session| &*session.link().name)
+        .collect();
+    let Some(carrier_at) = carrier_at else {
+        return Error::NoCarrier {
+            interface: names.join(" "),
+            waited: now.since(started_at),
+        };
+    };
+    let begun = sessions.iter().filter(|session| session.has_begun());
+    let why = begun.map(|session| format!("{}: {}", session.link().name, session.explain(now)));
+    let waited = Seconds(now.since(carrier_at));
+    Error::NoOffer(format!(
+        "no address of IPv6 after {waited:.1} s: {}",
+        why.collect::<Vec<_>>().join("; ")
+    ))
+}
+
+fn wait(
+    sessions: &[Session6],
+    watch: &mut Watch,
+    signals: Option<&Signals>,
+    deadline: Instant,
+    now: Instant,
+) -> Result<(), Error> {
+    let next = sessions
+        .iter()
+        .filter_map(|session| session.poll_timeout(now))
+        .min();
+    let until = next.map_or(deadline, |next| next.min(deadline));
+    let mut sources: Vec<_> = sessions.iter().flat_map(Session6::sources).collect();
+    sources.push(watch.as_fd());
+    sources.extend(signals.map(AsFd::as_fd));
+    sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
+    watch.set_readable();
+    let signal = signals
+        .map(Signals::take)
+        .transpose()
+        .map_err(cannot_wait)?;
+    match signal.flatten() {
+        Some(signal) => Err(Error::Interrupted(signal)),
+        None => Ok(()),
+    }
+}
+
+/// Listens for other hosts with the addresses that are in use already, for a lease that nobody keeps. What
+/// another host has is removed, and what routers and servers give instead is set.
+///
+/// # Errors
+/// As [`lease`].
+pub fn listen_on(
+    bound: Bound6,
+    lease: Lease6,
+    config: &Config,
+    signals: &Signals,
+) -> Result<(Bound6, Lease6), Error> {
+    let Bound6 { session, mut watch } = bound;
+    let mut sessions = [session];
+    let listened = listen(&mut sessions, &mut watch, lease, config, signals);
+    let [session] = sessions;
+    match listened {
+        Ok(lease) => Ok((Bound6 { session, watch }, lease)),
+        Err(error) => {
+            session.release();
+            Err(error)
+        }
+    }
+}
+
+fn listen(
+    sessions: &mut [Session6; 1],
+    watch: &mut Watch,
+    mut lease: Lease6,
+    config: &Config,
+    signals: &Signals,
+) -> Result<Lease6, Error> {
+    loop {
+        let now = sys::now();
+        let [session] = &mut *sessions;
+        while let Some(change) = watch.next_change()? {
+            session.handle_link(&change, now)?;
+        }
+        drive(session, now)?;
+        if session.take_news() {
+            lease = session.configure()?;
+            if lease.addresses.is_empty() && session.settled(now).is_none() {
+                settle(sessions, watch, config, Some(signals))?;
+                let [session] = &mut *sessions;
+                lease = session.configure()?;
+                continue;
+            }
+        }
+        let Some(until) = session.probe_answered_by().filter(|at| now < *at) else {
+            return Ok(lease);
+        };
+        wait(sessions, watch, Some(signals), until, now)?;
+    }
+}
+
+/// Keeps the lease until a signal ends it, as for IPv4: SIGHUP renews, SIGTERM and SIGINT leave the
+/// configuration, which ends with its lifetimes, and SIGUSR2 gives everything back.
+///
+/// # Errors
+/// [`Error::System`] when a call fails that every machine should allow.
+pub fn keep(bound: Bound6, signals: &Signals) -> Result<(), Error> {
+    let mut renewal = Renewal6::begin(bound)?;
+    let name = renewal.session.link().name.clone();
+    loop {
+        match signals.take().map_err(cannot_wait)? {
+            Some(Signal::Hangup) => renewal.session.renew(sys::now()),
+            Some(Signal::Interrupt | Signal::End) => {
+                log::info!("{name}: ends, and leaves the addresses as they are");
+                return Ok(());
+            }
+            Some(Signal::User2) => {
+                renewal.session.release();
+                log::info!("{name}: released the addresses");
+                return Ok(());
+            }
+            None => {}
+        }
+        renewal.handle_events()?;
+        renewal.wait([signals.as_fd()])?;
+    }
+}
+
+/// A lease in use, as [`Renewal`](super::keep::Renewal).
+#[derive(Debug)]
+pub(super) struct Renewal6 {
+    session: Session6,
+    watch: Watch,
+    alarm: Alarm,
+    /// When the interface is changed, as routers and servers have said.
+    change_at: Option<Instant>,
+    changed_at: Instant,
+}
+
+impl Renewal6 {
+    /// Begins to keep the lease of a configured session.
+    ///
+    /// # Errors
+    /// [`Error::System`] without a timer.
+    pub(super) fn begin(bound: Bound6) -> Result<Self, Error> {
+        Ok(Self {
+            session: bound.session,
+            watch: bound.watch,
+            alarm: Alarm::open().map_err(cannot_wait)?,
+            change_at: None,
+            changed_at: Instant::ZERO,
+        })
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// As [`keep`].
+    pub(super) fn handle_events(&mut self) -> Result<(), Error> {
+        let now = sys::now();
+        while let Some(change) = self.watch.next_change()? {
+            self.session.handle_link(&change, now)?;
+        }
+        drive(&mut self.session, now)?;
+        if self.session.take_news() {
+            let at = now.max(self.changed_at + CHANGE_INTERVAL);
+            self.change_at.get_or_insert(at);
+        }
+        if self.change_at.is_some_and(|at| now >= at) {
+            (self.change_at, self.changed_at) = (None, now);
+            if let Err(error) = self.session.configure() {
+                log::error!("{}", error.chain());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something is due, or one of `others` is readable; returns which of those are.
+    ///
+    /// # Errors
+    /// [`Error::System`] when `poll` fails.
+    pub(super) fn wait<const N: usize>(
+        &mut self,
+        others: [BorrowedFd<'_>; N],
+    ) -> Result<[bool; N], Error> {
+        let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
+        let deadline = deadlines.into_iter().flatten().min();
+        self.alarm.set(deadline).map_err(cannot_wait)?;
+        let mut sources = others.to_vec();
+        sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);
+        sources.extend(self.session.sources());
+        let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
+        self.watch.set_readable();
+        Ok(readable.first_chunk().copied().unwrap_or([false; N]))
+    }
+
+    /// The interface's name.
+    pub(super) fn link_name(&self) -> String {
+        self.session.link().name.clone()
+    }
+
+    /// Ends the renewal and leaves the lease in force.
+    pub(super) fn end(self) -> Bound6 {
+        Bound6 {
+            session: self.session,
+            watch: self.watch,
+        }
+    }
+}
+
+fn cannot_wait(source: SyscallError) -> Error {
+    Error::System {
+        doing: "cannot wait for packets and signals".to_owned(),
+        source,
+    }
+}

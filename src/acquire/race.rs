@@ -1,0 +1,278 @@
+//! Sessions of several interfaces, driven until one has a lease.
+
+use std::os::fd::AsFd;
+
+use super::beside::Beside;
+use super::diagnosis::{Furthest, received_now, received_on};
+use super::session::Session;
+use super::trial::Trial;
+use super::waiting::WaitingReport;
+use crate::config::{Config, DhcpConfig};
+use crate::error::Error;
+use crate::link::{self, Link, Watch};
+use crate::report;
+use crate::script::Event;
+use crate::sys;
+use crate::sys::signal::Signals;
+use crate::timeline::Timeline;
+use wireboot_proto::dhcp;
+use wireboot_proto::dhcp::offer;
+use wireboot_proto::time::Instant;
+
+/// Drives the sessions until one has a lease, which is returned; the others are ended.
+///
+/// # Errors
+/// As [`lease()`](super::lease()).
+pub(super) fn race(
+    mut sessions: Vec<Session>,
+    mut watch: Watch,
+    config: &Config,
+    signals: Option<&Signals>,
+    timeline: &Timeline,
+) -> Result<Session, Error> {
+    let winner = until(
+        &mut sessions,
+        &mut watch,
+        config,
+        signals,
+        &mut Beside::default(),
+        |session| session.set_defers_choice(true),
+        |sessions, now| {
+            accept_best(sessions, config, now);
+            None
+        },
+    );
+    match winner {
+        Ok(place) => Ok(won_by(sessions, place.unwrap_or_default(), watch, timeline)),
+        Err(error) => {
+            lost(sessions, timeline);
+            Err(error)
+        }
+    }
+}
+
+pub(super) fn open(links: Vec<Link>, config: &DhcpConfig) -> Result<Vec<Session>, Error> {
+    let sessions = links.into_iter().map(|link| Session::open(link, config));
+    sessions.collect()
+}
+
+/// Returns the session that has a lease, whose moments go to `timeline`, and ends the others.
+pub(super) fn won_by(
+    mut sessions: Vec<Session>,
+    place: usize,
+    watch: Watch,
+    timeline: &Timeline,
+) -> Session {
+    let mut session = sessions.swap_remove(place);
+    timeline.extend(session.moments().iter().cloned());
+    let parent = |other: &&mut Session| {
+        cfg!(feature = "bond") && other.link().index() == session.link().port()
+    };
+    if let Some(parent) = sessions.iter_mut().find(parent) {
+        session.take_over(parent);
+    }
+    session.set_defers_choice(false);
+    session.set_link_monitor(watch);
+    sessions.into_iter().for_each(|other| other.end(true));
+    session
+}
+
+/// Ends all sessions, none of which has a lease; what happened on all of them goes to `timeline`.
+pub(super) fn lost(sessions: Vec<Session>, timeline: &Timeline) {
+    for session in sessions {
+        timeline.extend(session.moments().iter().cloned());
+        session.end(false);
+    }
+}
+
+/// Raises the interfaces and drives the sessions, after `prepare`, until one has a lease, or `choose` returns
+/// one; returns its place, or none when one of those beside has a boot file. VLANs to try get sessions too.
+pub(super) fn until(
+    sessions: &mut Vec<Session>,
+    watch: &mut Watch,
+    config: &Config,
+    signals: Option<&Signals>,
+    beside: &mut Beside,
+    prepare: fn(&mut Session),
+    choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
+) -> Result<Option<usize>, Error> {
+    sessions.iter_mut().for_each(prepare);
+    // After the sockets are open: what arrives right after the carrier would be lost otherwise.
+    link::raise(sessions.iter().map(Session::link))?;
+    let trial = Trial::new(config, prepare);
+    drive(sessions, watch, config, signals, beside, trial, choose)
+}
+
+/// As [`until`], on interfaces that are up.
+pub(super) fn drive(
+    sessions: &mut Vec<Session>,
+    watch: &mut Watch,
+    config: &Config,
+    signals: Option<&Signals>,
+    beside: &mut Beside,
+    mut trial: Option<Trial<'_>>,
+    mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
+) -> Result<Option<usize>, Error> {
+    let mut started_at = sys::now();
+    let mut carrier_at = None;
+    let mut waiting = WaitingReport::begin(started_at);
+    loop {
+        let now = sys::now();
+        while let Some(change) = watch.next_change()? {
+            for session in sessions.iter_mut() {
+                session.handle_link(&change, now);
+            }
+            beside.handle_link(&change, now);
+        }
+        for (place, session) in sessions.iter_mut().enumerate() {
+            session.handle_input(watch, now)?;
+            session.handle_timeout(now);
+            while let Some(event) = session.poll_event() {
+                // The others are released by the caller: what is left to run would hold an address
+                // each.
+                if let dhcp::Event::Bound(_) = event {
+                    return Ok(Some(place));
+                }
+                if let Some(reason) = event.refusal() {
+                    report::change(&session.link().name, Event::Nak(reason));
+                }
+            }
+        }
+        if let Some(place) = choose(sessions, now) {
+            return Ok(Some(place));
+        }
+        if beside.drive(now) {
+            return Ok(None);
+        }
+        if carrier_at.is_none() && sessions.iter().any(Session::has_begun) {
+            carrier_at = Some(now);
+        }
+        let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| {
+            // Counted from the carrier: autonegotiation takes seconds, which is no fault of the
+            // server's.
+            at + config.dhcp.timeout
+        });
+        let is_over = now >= deadline;
+        if is_over && config.dhcp.never_gives_up {
+            log::warn!(
+                "{}; still asking",
+                failure(sessions, carrier_at, started_at).chain()
+            );
+            for session in sessions.iter() {
+                report::change(&session.link().name, Event::LeaseFail);
+            }
+            started_at = now;
+            carrier_at = carrier_at.map(|_| now);
+            continue;
+        }
+        let is_hopeless = sessions.iter().all(Session::is_hopeless) && beside.is_empty();
+        if is_over || (!config.dhcp.never_gives_up && is_hopeless) {
+            return Err(failure(sessions, carrier_at, started_at));
+        }
+        let tries_at = carrier_at.zip(trial.as_ref());
+        let tries_at = tries_at.map(|(at, trial)| trial.due_at(at));
+        if let Some(trial) = trial.take_if(|_| tries_at.is_some_and(|at| now >= at)) {
+            trial.begin(sessions, config)?;
+            continue;
+        }
+        waiting.handle_timeout(sessions, deadline, now);
+        let until = [tries_at, Some(waiting.poll_timeout())];
+        let until = until.into_iter().flatten().fold(deadline, Instant::min);
+        wait(sessions, beside, watch, signals, until)?;
+    }
+}
+
+/// Takes the best offer of all interfaces, one at a time, so that no server sets an address aside
+/// for nothing.
+pub(super) fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
+    if let Some(place) = best_offer(sessions, config, now)
+        && let Some(session) = sessions.get_mut(place)
+    {
+        session.accept(now);
+    }
+}
+
+/// Returns the place of the session whose offer is to be taken now; none while all can wait, or a
+/// lease is still waited for.
+pub(super) fn best_offer(sessions: &[Session], config: &Config, now: Instant) -> Option<usize> {
+    let standings: Vec<_> = sessions.iter().map(Session::standing).collect();
+    let best = standings.iter().flatten().map(|standing| standing.rank);
+    let best = best.max();
+    // Each REQUEST binds an address on a server, which stays unused until its lease ends.
+    if sessions
+        .iter()
+        .any(|session| session.is_worth_awaiting(best))
+    {
+        return None;
+    }
+    let is_ordered = !config.link.interfaces.is_empty();
+    offer::choose(&standings, is_ordered, now)
+}
+
+pub(super) fn wait(
+    sessions: &[Session],
+    beside: &Beside,
+    watch: &mut Watch,
+    signals: Option<&Signals>,
+    deadline: Instant,
+) -> Result<(), Error> {
+    let cannot = |source| Error::System {
+        doing: "cannot wait for packets".to_owned(),
+        source,
+    };
+    report::service::alive();
+    let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
+    let next = sessions.iter().filter_map(Session::poll_timeout).min();
+    let until = [next, beside.poll_timeout(sys::now()), watchdog]
+        .into_iter()
+        .flatten()
+        .fold(deadline, Instant::min);
+    let mut sources: Vec<_> = sessions.iter().flat_map(Session::sources).collect();
+    sources.extend(beside.sources());
+    sources.push(watch.as_fd());
+    sources.extend(signals.map(AsFd::as_fd));
+    let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
+    // They stand last.
+    // Read only then, which is a system call less for each packet.
+    let mut readable = readable.into_iter().rev();
+    let is_signalled = signals.is_some() && readable.next() == Some(true);
+    if readable.next() == Some(true) {
+        watch.set_readable();
+    }
+    let Some(signals) = signals.filter(|_| is_signalled) else {
+        return Ok(());
+    };
+    match signals.take().map_err(cannot)? {
+        Some(signal) => Err(Error::Interrupted(signal)),
+        None => Ok(()),
+    }
+}
+
+/// Returns the error of the interface that got furthest, and logs the others.
+fn failure(sessions: &mut [Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
+    let now = sys::now();
+    let Some(carrier_at) = carrier_at else {
+        if sessions.iter().all(|session| session.link().index() == 0) {
+            let removed = sessions.iter().map(|session| session.link().name.clone());
+            let removed: Vec<_> = removed.collect();
+            return Error::NoInterface(format!("{} removed", removed.join(" and ")));
+        }
+        let names: Vec<_> = sessions
+            .iter()
+            .map(|session| session.link().name.as_str())
+            .collect();
+        return Error::NoCarrier {
+            interface: names.join(" "),
+            waited: now.since(started_at),
+        };
+    };
+    // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
+    let received = received_now();
+    let mut errors = Furthest::default();
+    for session in sessions.iter_mut().filter(|session| session.has_begun()) {
+        let count = received_on(session.link(), &received);
+        let error = session.failure(now.since(carrier_at), count);
+        errors.add(session.progress(), error);
+    }
+    errors.end("no interface was asked on")
+}

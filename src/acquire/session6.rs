@@ -1,0 +1,392 @@
+//! IPv6 on one interface: the sockets and settings around a [`Ipv6Client`].
+
+use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client_config::{machine_identity, seed};
+use crate::config::{Config, DhcpConfig, Family};
+use crate::error::Error;
+use crate::handover;
+use crate::link::{Change, Ipv6Settings, Link, Presence};
+use crate::sys::filter::FilterProgram;
+use crate::sys::ipv6::{NeighborSocket, link_local_socket};
+use crate::sys::packet::{PacketSocket, SocketConfig};
+use crate::sys::{self, SyscallError};
+use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use wireboot_proto::ipv6::identity::Identity;
+use wireboot_proto::ipv6::lease::Lease6;
+use wireboot_proto::packet::dhcpv6::{ALL_SERVERS, CLIENT_PORT, SERVER_PORT};
+use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
+use wireboot_proto::packet::neighbor::NeighborMessage;
+use wireboot_proto::time::Instant;
+
+/// How long an offer waits for a better one if no boot file is needed. RFC 8415 §18.2.1 has the first delay,
+/// a second; other servers of a link answer within milliseconds.
+const OFFER_WAIT: Duration = Duration::from_millis(250);
+/// Messages that are read at once, so that a flood leaves time for everything else.
+const MAX_BATCH: usize = 64;
+/// The largest message: that of a link with jumbo frames.
+const MAX_MESSAGE_LEN: usize = 9216;
+
+/// An interface that asks routers and servers of IPv6.
+#[derive(Debug)]
+pub struct Session6 {
+    link: Arc<Link>,
+    config: DhcpConfig,
+    wants_boot_file: bool,
+    may_enable: bool,
+    settings: Ipv6Settings,
+    /// From the first carrier on.
+    running: Option<Running>,
+    has_carrier: bool,
+    /// The kernel's queues are active.
+    is_running: bool,
+    /// A router or server has said something since it was last asked for.
+    has_news: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    client: Ipv6Client,
+    neighbors: NeighborSocket,
+    frames: PacketSocket,
+    /// Once the link-local address may be used.
+    servers: Option<UdpSocket>,
+}
+
+impl Session6 {
+    /// Prepares an interface, which may be down.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused.
+    pub(super) fn open(link: Arc<Link>, config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            settings: Ipv6Settings::prepare(&link, config.dhcp.family == Family::V6)?,
+            // Who races IPv4 leaves IPv6 off where it is.
+            may_enable: config.dhcp.family == Family::V6,
+            link,
+            config: config.dhcp.clone(),
+            // The user has named one.
+            wants_boot_file: config.dhcp.proxy_wait.is_some() && config.boot.file.is_none(),
+            running: None,
+            has_carrier: false,
+            is_running: false,
+            has_news: false,
+        })
+    }
+
+    /// The interface.
+    pub fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The interface, for a user beside the session.
+    pub(super) fn shared_link(&self) -> Arc<Link> {
+        Arc::clone(&self.link)
+    }
+
+    /// Who this client is for servers, once there was a carrier.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.running
+            .as_ref()
+            .map(|running| running.client.identity())
+    }
+
+    /// Returns whether there has been a carrier.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Handles a change of the interface.
+    ///
+    /// # Errors
+    /// As [`Session6::handle_timeout`].
+    pub(super) fn handle_link(&mut self, change: &Change, now: Instant) -> Result<(), Error> {
+        match self.link.follow(change) {
+            Some(Presence::Same) => {}
+            Some(Presence::Removed) => {
+                self.running = None;
+                self.has_carrier = false;
+            }
+            // The kernel has forgotten what was set.
+            Some(Presence::Returned) => {
+                self.settings = Ipv6Settings::prepare(&self.link, self.may_enable)?;
+            }
+            None => return Ok(()),
+        }
+        let carrier = change.link.carrier && !change.gone;
+        if carrier && self.running.is_none() {
+            self.running = Some(self.begin(now)?);
+            log::debug!("{}: carrier; asking for IPv6", self.link.name);
+        } else if carrier && (!self.has_carrier || (change.link.running && !self.is_running)) {
+            // What was sent before the kernel's queues were active is lost, and it then sets the MTU of
+            // IPv6 anew (addrconf_notify).
+            if let Some(running) = &mut self.running {
+                running.client.handle_carrier(now);
+            }
+            self.has_news = true;
+        }
+        (self.has_carrier, self.is_running) = (carrier, change.link.running);
+        Ok(())
+    }
+
+    fn begin(&self, now: Instant) -> Result<Running, Error> {
+        let (name, index) = (&self.link.name, self.link.index());
+        let refused = |source| Error::Configure {
+            interface: name.clone(),
+            what: "up the sockets of IPv6 (they take CAP_NET_RAW)".to_owned(),
+            source,
+        };
+        let neighbors = NeighborSocket::open(name, index).map_err(refused)?;
+        let nothing = FilterProgram::nothing();
+        let mut options = SocketConfig::new(index, &nothing);
+        // It only sends.
+        options.protocol = 0;
+        let frames = options.open().map_err(refused)?;
+        let DhcpConfig {
+            identify,
+            introduction,
+            ..
+        } = &self.config;
+        let mac = self.link.mac;
+        let host_name = self.config.given.host_name.as_deref();
+        let config = Config6 {
+            mac,
+            identity: Identity::new(*identify, introduction, host_name, mac, machine_identity()),
+            wants_boot_file: self.wants_boot_file,
+            offer_wait: self.config.proxy_wait.unwrap_or(OFFER_WAIT),
+            boot_file_wait: self.config.late_wait.min(self.config.timeout / 2),
+            detection: self.config.detection,
+            seed: seed(mac),
+        };
+        Ok(Running {
+            client: Ipv6Client::new(config, now),
+            neighbors,
+            frames,
+            servers: None,
+        })
+    }
+
+    /// Handles what has arrived.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when another host has the link-local address, [`Error::System`] when the kernel
+    /// fails to deliver.
+    pub(super) fn handle_input(&mut self, now: Instant) -> Result<(), Error> {
+        let name = &self.link.name;
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        let mut buf = [0; MAX_MESSAGE_LEN];
+        let unreadable = |source| Error::System {
+            doing: format!("cannot read from {name}"),
+            source,
+        };
+        for _ in 0..MAX_BATCH {
+            let received = running.neighbors.receive(&mut buf).map_err(unreadable)?;
+            let Some(input) = received else {
+                break;
+            };
+            let message = buf.get(..input.len).unwrap_or_default();
+            if message.first() == Some(&ROUTER_ADVERTISEMENT) {
+                let handled =
+                    running
+                        .client
+                        .handle_router(input.source, input.hop_limit, message, now);
+                match handled {
+                    Ok(()) => self.has_news = true,
+                    Err(why) => log::debug!(
+                        "{name}: the advertisement of the router {} is ignored: {why}",
+                        input.source
+                    ),
+                }
+                continue;
+            }
+            let conflict = NeighborMessage::decode(message)
+                .ok()
+                .filter(|_| input.hop_limit == HOP_LIMIT)
+                .and_then(|message| running.client.handle_neighbor(input.source, message, now));
+            if let Some(conflict) = conflict {
+                let what = format!("{name}: another host has {}", conflict.address);
+                if conflict.is_link_local {
+                    return Err(Error::Refused(format!(
+                        "{what}, the link-local address of this interface; is its hardware address \
+                         in use twice?"
+                    )));
+                }
+                log::warn!("{what}; it is not used");
+                self.has_news = true;
+            }
+        }
+        let servers = running.servers.iter();
+        for socket in servers {
+            for _ in 0..MAX_BATCH {
+                let Ok((len, source)) = socket.recv_from(&mut buf) else {
+                    break;
+                };
+                let SocketAddr::V6(source) = source else {
+                    continue;
+                };
+                let source = *source.ip();
+                let payload = buf.get(..len).unwrap_or_default();
+                match running.client.handle_server(source, payload, now) {
+                    Ok(()) => self.has_news = true,
+                    Err(why) => {
+                        log::debug!("{name}: a message of {source} is ignored: {why}");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Drives the timers, and sends what is due.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] when the link-local address or its socket is refused.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        let Some(running) = &mut self.running else {
+            return Ok(());
+        };
+        let (link, index) = (&self.link, self.link.index());
+        if running.servers.is_none() && running.client.may_use_link_local(now) {
+            let address = running.client.link_local();
+            self.settings.set_link_local(link, address)?;
+            let socket = link_local_socket(address, CLIENT_PORT, index);
+            running.servers = Some(socket.map_err(|source| Error::Configure {
+                interface: link.name.clone(),
+                what: format!(
+                    "up port {CLIENT_PORT} of {address} (does another DHCPv6 client run?)"
+                ),
+                source,
+            })?);
+        }
+        running.client.handle_timeout(now);
+        while let Some(transmit) = running.client.poll_transmit(now) {
+            let name = &link.name;
+            let sent = match &transmit {
+                Transmit6::Frame(frame) => {
+                    link.recorder.sent(name, frame);
+                    running.frames.send(frame)
+                }
+                Transmit6::Solicitation(message) => {
+                    log::debug!("{name}: router solicitation");
+                    running.neighbors.send_to_routers(message)
+                }
+                Transmit6::Dhcp(kind, message) => {
+                    log::debug!("{name}: {kind}");
+                    send_to_servers(running.servers.as_ref(), message, index)
+                }
+            };
+            // It is sent again.
+            if let Err(error) = sent {
+                log::debug!("{name}: {}", error.chain());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when [`Session6::handle_timeout`] must be called.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.running.as_ref()?.client.poll_timeout(now)
+    }
+
+    /// Returns the descriptors to wait on.
+    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.running.iter().flat_map(|running| {
+            let servers = running.servers.iter().map(AsFd::as_fd);
+            servers.chain([running.neighbors.as_fd()])
+        })
+    }
+
+    /// Returns the lease, once nothing better is to be expected.
+    pub(super) fn settled(&self, now: Instant) -> Option<Lease6> {
+        self.running.as_ref()?.client.settled(now)
+    }
+
+    /// Returns until when another host may say that it has an address.
+    pub(super) fn probe_answered_by(&self) -> Option<Instant> {
+        self.running.as_ref()?.client.probe_answered_by()
+    }
+
+    /// Returns whether a router or server has said something since the last time.
+    pub(super) const fn take_news(&mut self) -> bool {
+        std::mem::replace(&mut self.has_news, false)
+    }
+
+    /// Configures the interface as routers and servers say at present, and writes the files; returns the
+    /// lease.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] with what the kernel refused.
+    pub(super) fn configure(&mut self) -> Result<Lease6, Error> {
+        let client = self.running.as_ref().map(|running| &running.client);
+        let mut lease = client.map_or_else(Lease6::default, |client| client.lease(sys::now()));
+        if self.config.given.ignores_server_dns {
+            lease.dns.clear();
+        }
+        self.settings.apply(&self.link, &lease)?;
+        handover::write6(&self.link.name, &lease);
+        Ok(lease)
+    }
+
+    /// Renews the lease of a server now.
+    pub(super) fn renew(&mut self, now: Instant) {
+        if let Some(running) = &mut self.running {
+            running.client.renew(now);
+        }
+    }
+
+    /// Returns why there is no lease.
+    pub(super) fn explain(&self, now: Instant) -> String {
+        let running = self.running.as_ref();
+        running.map_or_else(
+            || "no carrier".to_owned(),
+            |running| running.client.explain(now),
+        )
+    }
+
+    /// Gives the lease of a server back, and puts the interface back as it was found.
+    pub(super) fn release(mut self) {
+        self.send_release();
+        self.restore();
+    }
+
+    /// Gives the lease of a server back, and undoes what is of IPv6: the interface is somebody else's.
+    pub(super) fn end_beside(mut self) {
+        self.send_release();
+        self.settings.restore();
+    }
+
+    fn send_release(&mut self) {
+        let index = self.link.index();
+        if let Some(running) = &mut self.running
+            && let Some(message) = running.client.release(sys::now())
+            && let Err(error) = send_to_servers(running.servers.as_ref(), &message, index)
+        {
+            log::warn!("{}: not released: {}", self.link.name, error.chain());
+        }
+    }
+
+    /// Puts the interface back as it was found.
+    pub(super) fn restore(mut self) {
+        self.settings.restore();
+        handover::remove6(&self.link.name);
+        self.link.restore();
+    }
+}
+
+fn send_to_servers(
+    socket: Option<&UdpSocket>,
+    message: &[u8],
+    index: u32,
+) -> Result<(), SyscallError> {
+    let to = SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, index);
+    let sent = socket.map_or(Ok(0), |socket| socket.send_to(message, to));
+    sent.map(drop).map_err(|source| SyscallError {
+        call: "sendto(ff02::1:2)",
+        source,
+    })
+}

@@ -1,0 +1,144 @@
+//! The files about IPv6 for the programs that come later: resolvers, and klibc's variables as
+//! initramfs-tools and cloud-init read them.
+
+use super::earlier::warn_of_error;
+use super::initramfs::quoted;
+use super::place::here;
+use super::resolv_conf;
+use crate::sys::file::EVERYBODY;
+use crate::sys::files;
+use wireboot_proto::ipv6::lease::{Lease6, Origin};
+
+/// Writes the files about `lease` of an interface; in a network namespace other than the machine's only
+/// the resolvers, where there is a file for them.
+pub fn write6(interface: &str, lease: &Lease6) {
+    let place = here();
+    if let Some(path) = &place.resolv_conf {
+        warn_of_error(path, resolv_conf::replace6(path, interface, lease));
+    }
+    if place.is_machine {
+        let path = place.root.join(file_name(interface));
+        let text = net_conf(interface, lease);
+        warn_of_error(&path, files::replace(&path, text.as_bytes(), EVERYBODY));
+    }
+}
+
+/// Removes the files of [`write6`], and its lines in `/etc/resolv.conf`.
+pub fn remove6(interface: &str) {
+    let place = here();
+    if let Some(path) = &place.resolv_conf {
+        warn_of_error(path, resolv_conf::replace_own_lines(path, None));
+    }
+    if place.is_machine {
+        // Mostly there is none.
+        let _ = files::remove(&place.root.join(file_name(interface)));
+    }
+}
+
+fn file_name(interface: &str) -> String {
+    format!("run/net6-{interface}.conf")
+}
+
+/// Returns the variables that initramfs-tools writes for IPv6, which cloud-init reads.
+fn net_conf(interface: &str, lease: &Lease6) -> String {
+    let address = lease.addresses.first();
+    let proto = match address.map(|given| given.origin) {
+        Some(Origin::Server) => "dhcp6",
+        Some(Origin::Prefix) | None => "auto6",
+    };
+    let text = |value: Option<String>| value.unwrap_or_default();
+    let mut dns = lease.dns_on(interface).into_iter();
+    let fields = [
+        ("DEVICE6", interface.to_owned()),
+        ("IPV6PROTO", proto.to_owned()),
+        (
+            "IPV6ADDR",
+            text(address.map(|given| given.address.to_string())),
+        ),
+        (
+            "IPV6NETMASK",
+            text(address.map(|given| given.prefix_len().to_string())),
+        ),
+        (
+            "IPV6GATEWAY",
+            text(lease.gateway().map(|gateway| gateway.to_string())),
+        ),
+        ("IPV6DNS0", text(dns.next())),
+        ("IPV6DNS1", text(dns.next())),
+        ("IPV6DOMAINSEARCH", lease.search.join(" ")),
+    ];
+    let lines = fields.iter();
+    lines
+        .map(|(name, value)| format!("{name}={}\n", quoted(value)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    use wireboot_proto::ipv6::lease::{LeasedAddress, Route6};
+    use wireboot_proto::packet::neighbor::Preference;
+
+    fn lease() -> Lease6 {
+        let through = |gateway: &str, preference| Route6 {
+            destination: "::".parse().unwrap(),
+            prefix_len: 0,
+            gateway: Some(gateway.parse().unwrap()),
+            preference,
+            lifetime: 9,
+        };
+        Lease6 {
+            addresses: vec![LeasedAddress {
+                address: "2001:db8::7".parse().unwrap(),
+                preferred: 1,
+                valid: 2,
+                origin: Origin::Server,
+            }],
+            routes: vec![
+                through("fe80::1", Preference::Low),
+                through("fe80::2", Preference::High),
+                through("fe80::3", Preference::High),
+            ],
+            dns: vec!["fe80::53".parse().unwrap(), "2001:db8::53".parse().unwrap()],
+            search: vec!["lab.example".to_owned()],
+            ..Lease6::default()
+        }
+    }
+
+    #[test]
+    fn the_variables_have_the_preferred_router_and_resolvers_with_their_interface() {
+        let text = net_conf("eth0", &lease());
+        for line in [
+            "DEVICE6='eth0'",
+            "IPV6PROTO='dhcp6'",
+            "IPV6ADDR='2001:db8::7'",
+            "IPV6NETMASK='128'",
+            "IPV6GATEWAY='fe80::2'",
+            "IPV6DNS0='fe80::53%eth0'",
+            "IPV6DNS1='2001:db8::53'",
+            "IPV6DOMAINSEARCH='lab.example'",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}: {text}");
+        }
+    }
+
+    #[test]
+    fn resolvers_are_written_with_their_interface_and_removed() {
+        let root = std::env::temp_dir().join(format!("wireboot-resolv6-{}", std::process::id()));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        let path = root.join(resolv_conf::RESOLV_CONF);
+        resolv_conf::replace6(&path, "eth0", &lease()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("search lab.example\nnameserver fe80::53%eth0\n"),
+            "{text}"
+        );
+        resolv_conf::replace6(&path, "eth0", &Lease6::default()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(text, "");
+    }
+}

@@ -1,0 +1,381 @@
+//! The whole of IPv6 on one interface: when routers and servers are asked, and when what they have said is
+//! enough.
+
+use crate::prelude::*;
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use super::address;
+use super::configuration::Configuration;
+use super::dhcp::{Dhcp6, Ignored};
+use super::identity::Identity;
+use super::lease::{Lease6, LeasedAddress};
+use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
+use super::probe::AddressProbes;
+use crate::dhcp::config::Detection;
+use crate::packet::dhcpv6::MessageType;
+use crate::packet::ethernet::MacAddress;
+use crate::packet::neighbor::NeighborMessage;
+use crate::time::{Instant, Random};
+
+/// How long a router may take to advertise itself before servers are asked without one: some networks have
+/// DHCPv6 and no router.
+const ROUTER_TIME: Duration = Duration::from_secs(1);
+/// How long a router is waited for once a server has given an address, from the beginning.
+const DEFAULT_ROUTER_TIME: Duration = Duration::from_secs(2);
+/// How long an address in a prefix waits for servers that routers speak of. It is of use without them.
+const SERVER_TIME: Duration = Duration::from_secs(5);
+/// So many SOLICITs without an address, and configuration alone is asked for, too.
+const PATIENT_SOLICITS: u32 = 2;
+
+/// Configuration of a client.
+#[derive(Debug, Clone)]
+pub struct Config6 {
+    /// The hardware address of the interface.
+    pub mac: MacAddress,
+    /// Who the client is for servers.
+    pub identity: Identity,
+    /// Whether a boot file is needed.
+    pub wants_boot_file: bool,
+    /// How long an offer waits for a better one.
+    pub offer_wait: Duration,
+    /// How long an address waits for a server with a boot file, if one is needed.
+    pub boot_file_wait: Duration,
+    /// How conflicts are detected.
+    pub detection: Detection,
+    /// The seed of delays and transaction numbers, different for each machine and start.
+    pub seed: u64,
+}
+
+/// What is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transmit6 {
+    /// An Ethernet frame.
+    Frame(Vec<u8>),
+    /// A message of ICMPv6 to all routers, by the kernel.
+    Solicitation(Vec<u8>),
+    /// A message to port 547 of all servers, by the kernel.
+    Dhcp(MessageType, Vec<u8>),
+}
+
+/// An address that another host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conflict {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Whether it is the link-local one, without which nothing can be asked for.
+    pub is_link_local: bool,
+}
+
+/// IPv6 on one interface.
+#[derive(Debug)]
+pub struct Ipv6Client {
+    link_local: Ipv6Addr,
+    wants_boot_file: bool,
+    boot_file_wait: Duration,
+    detection: Detection,
+    routers: RouterDiscovery,
+    servers: Dhcp6,
+    probes: AddressProbes,
+    began_at: Instant,
+    /// When there was an address first.
+    address_at: Option<Instant>,
+    random: Random,
+}
+
+impl Ipv6Client {
+    /// Begins to ask routers, on an interface that has a carrier.
+    pub fn new(config: Config6, now: Instant) -> Self {
+        let mut random = Random::new(config.seed);
+        let link_local = address::link_local(config.mac);
+        let mut probes = AddressProbes::new(config.mac);
+        if config.detection != Detection::Off {
+            probes.add(link_local, now, &mut random);
+        }
+        let strict = config.detection == Detection::Strict;
+        let began_at = probes.answered_by().filter(|_| strict).unwrap_or(now);
+        Self {
+            link_local,
+            wants_boot_file: config.wants_boot_file,
+            boot_file_wait: config.boot_file_wait,
+            detection: config.detection,
+            routers: RouterDiscovery::new(config.mac, began_at),
+            servers: Dhcp6::new(
+                config.identity,
+                config.wants_boot_file,
+                config.offer_wait,
+                random.next_u64(),
+            ),
+            probes,
+            began_at,
+            address_at: None,
+            random,
+        }
+    }
+
+    /// Handles an advertisement of a router, from its type on.
+    ///
+    /// # Errors
+    /// Why it is ignored.
+    pub fn handle_router(
+        &mut self,
+        source: Ipv6Addr,
+        hop_limit: u8,
+        message: &[u8],
+        now: Instant,
+    ) -> Result<(), IgnoredAdvertisement> {
+        self.routers.handle_input(source, hop_limit, message, now)
+    }
+
+    /// Handles a message of a server.
+    ///
+    /// # Errors
+    /// Why it is ignored.
+    pub fn handle_server(
+        &mut self,
+        source: Ipv6Addr,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), Ignored> {
+        self.servers.handle_input(source, payload, now)
+    }
+
+    /// Handles a neighbour solicitation or advertisement; returns the address that is another host's.
+    pub fn handle_neighbor(
+        &mut self,
+        source: Ipv6Addr,
+        message: NeighborMessage,
+        now: Instant,
+    ) -> Option<Conflict> {
+        let address = self.probes.handle_input(source, message, now)?;
+        self.probes.forget(address);
+        let is_link_local = address == self.link_local;
+        if !is_link_local && !self.routers.handle_conflict(address) {
+            self.servers.decline(now);
+        }
+        Some(Conflict {
+            address,
+            is_link_local,
+        })
+    }
+
+    /// Asks routers at once: the carrier has returned, or what was sent may be lost.
+    pub fn handle_carrier(&mut self, now: Instant) {
+        self.routers.ask_again(now.max(self.began_at));
+    }
+
+    /// Drives the timers, and asks servers when that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.routers.handle_timeout(now, &mut self.random);
+        self.servers.handle_timeout(now);
+        if now < self.began_at {
+            return;
+        }
+        let is_heard = self.routers.is_heard();
+        let is_late = now >= self.began_at + ROUTER_TIME;
+        if self.routers.is_managed() || (!is_heard && is_late) {
+            self.servers.solicit(now);
+        }
+        let has_grant = self.servers.grant().is_some();
+        let is_in_vain = !has_grant
+            && (self.servers.refused().is_some() || self.servers.solicits() >= PATIENT_SOLICITS);
+        let needs_file = self.wants_boot_file && !self.has_boot_file();
+        let is_stateless =
+            is_heard && !self.routers.is_managed() && (self.routers.has_other() || needs_file);
+        let is_open = self.servers.informed().is_none() || needs_file;
+        if is_open && (is_stateless || is_in_vain || (has_grant && needs_file)) {
+            self.servers.inform(now);
+        }
+        if self.servers.informed().is_some() && !needs_file {
+            self.servers.end_information();
+        }
+        let addresses = self.addresses(now);
+        if addresses.is_empty() {
+            self.address_at = None;
+        } else {
+            self.address_at.get_or_insert(now);
+        }
+        if self.detection != Detection::Off {
+            for address in addresses {
+                self.probes.add(address.address, now, &mut self.random);
+            }
+        }
+    }
+
+    /// Returns what is to be sent next.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit6> {
+        if let Some(frame) = self.probes.poll_transmit() {
+            return Some(Transmit6::Frame(frame));
+        }
+        if let Some(message) = self.routers.poll_transmit() {
+            return Some(Transmit6::Solicitation(message));
+        }
+        let (kind, message) = self.servers.poll_transmit(now)?;
+        Some(Transmit6::Dhcp(kind, message))
+    }
+
+    /// Returns when [`Ipv6Client::handle_timeout`] must be called.
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let at = self.address_at;
+        let waits = [
+            (!self.routers.is_heard()).then(|| self.began_at + ROUTER_TIME),
+            Some(self.began_at),
+            at.map(|_| self.began_at + DEFAULT_ROUTER_TIME),
+            at.map(|at| at + SERVER_TIME),
+            at.map(|at| at + self.boot_file_wait),
+            self.probes.answered_by(),
+        ];
+        let own = waits.into_iter().flatten().filter(|at| *at > now).min();
+        let machines = [self.routers.poll_timeout(), self.servers.poll_timeout()];
+        machines.into_iter().flatten().chain(own).min()
+    }
+
+    /// Returns what there is, once nothing better is to be expected: an address that can be used, and a
+    /// boot file if one is needed and there is one.
+    pub fn settled(&self, now: Instant) -> Option<Lease6> {
+        let lease = self.lease(now);
+        // Servers on the link, and with an address of it, need no other.
+        let boots_from_link =
+            self.wants_boot_file && self.servers.refused().is_some() && self.has_boot_file();
+        let Some(address_at) = self.address_at else {
+            return boots_from_link.then_some(lease);
+        };
+        let is_unprobed = self.detection == Detection::Strict
+            && (lease.addresses.iter()).any(|given| !self.probes.is_clear(given.address, now));
+        if is_unprobed {
+            return None;
+        }
+        let has_grant = self.servers.grant().is_some();
+        let is_answered = if self.wants_boot_file {
+            self.has_boot_file() || now >= address_at + self.boot_file_wait
+        } else if has_grant {
+            true
+        } else {
+            // What a router says is enough, if it speaks of no server.
+            let is_awaited = self.routers.is_managed() || self.routers.has_other();
+            let has_answer = self.servers.informed().is_some();
+            !is_awaited || has_answer || now >= address_at + SERVER_TIME
+        };
+        // An address without a router is of little use, and a router may be slow.
+        let has_routes = self.routers.has_router(now)
+            || (self.routers.is_heard() && !has_grant)
+            || now >= self.began_at + DEFAULT_ROUTER_TIME;
+        (is_answered && has_routes).then_some(lease)
+    }
+
+    /// Returns what there is at present.
+    pub fn lease(&self, now: Instant) -> Lease6 {
+        let configuration = self.configuration();
+        let mut dns: Vec<_> = self.routers.resolvers(now).collect();
+        let mut search: Vec<_> = self.routers.domains(now).cloned().collect();
+        // Of routers first (RFC 8106 §5.3.1 leaves the order to the host).
+        dns.extend(configuration.dns.iter().copied());
+        search.extend(configuration.search);
+        let mut seen = Vec::new();
+        dns.retain(|server| {
+            !seen.contains(server) && {
+                seen.push(*server);
+                true
+            }
+        });
+        search.dedup();
+        Lease6 {
+            addresses: self.addresses(now),
+            routes: self.routers.routes(now),
+            mtu_octets: self.routers.mtu_octets(),
+            dns,
+            search,
+            boot_file: configuration.boot_file,
+            boot_parameters: configuration.boot_parameters,
+            server: self.servers.grant().map(|grant| grant.server),
+        }
+    }
+
+    fn addresses(&self, now: Instant) -> Vec<LeasedAddress> {
+        let granted = self.servers.grant();
+        let granted = granted.into_iter().flat_map(|grant| grant.addresses(now));
+        let mut addresses: Vec<_> = granted.filter(|given| given.valid > 0).collect();
+        for formed in self.routers.addresses(now) {
+            let is_same = |given: &LeasedAddress| given.address == formed.address;
+            if !addresses.iter().any(is_same) {
+                addresses.push(formed);
+            }
+        }
+        addresses
+    }
+
+    fn configuration(&self) -> Configuration {
+        let granted = self.servers.grant();
+        let mut configuration =
+            granted.map_or_else(Configuration::default, |grant| grant.configuration.clone());
+        if let Some(informed) = self.servers.informed() {
+            configuration.add(informed);
+        }
+        configuration
+    }
+
+    fn has_boot_file(&self) -> bool {
+        let granted = self.servers.grant().map(|grant| &grant.configuration);
+        let all = [granted, self.servers.informed()];
+        all.into_iter().flatten().any(|all| all.boot_file.is_some())
+    }
+
+    /// Returns the link-local address.
+    pub const fn link_local(&self) -> Ipv6Addr {
+        self.link_local
+    }
+
+    /// Returns whether the link-local address may be set.
+    pub fn may_use_link_local(&self, now: Instant) -> bool {
+        now >= self.began_at
+    }
+
+    /// Returns until when another host may say that it has an address.
+    pub fn probe_answered_by(&self) -> Option<Instant> {
+        self.probes.answered_by()
+    }
+
+    /// Renews the lease of a server now.
+    pub fn renew(&mut self, now: Instant) {
+        self.servers.renew(now);
+    }
+
+    /// Gives the lease of a server back; returns the message, which is sent once.
+    pub fn release(&mut self, now: Instant) -> Option<Vec<u8>> {
+        self.servers.release(now)
+    }
+
+    /// Returns who this client is for servers.
+    pub const fn identity(&self) -> &Identity {
+        self.servers.identity()
+    }
+
+    /// Returns why there is no address, or no boot file, in words for people.
+    pub fn explain(&self, now: Instant) -> String {
+        let routers = if !self.routers.is_heard() {
+            "no router advertises itself"
+        } else if self.routers.is_managed() {
+            "a router says that servers assign addresses"
+        } else if self.routers.addresses(now).is_empty() {
+            "the routers name no prefix of 64 bits to form an address in, and no server"
+        } else {
+            "a router gives a prefix"
+        };
+        let servers = match self.servers.refused() {
+            _ if self.servers.grant().is_some() || self.servers.informed().is_some() => {
+                "a DHCPv6 server answers".to_owned()
+            }
+            Some((server, status)) => {
+                format!("the DHCPv6 server {server} has no address ({status})")
+            }
+            None => match (self.servers.solicits(), self.servers.information_requests()) {
+                (0, 0) => "no DHCPv6 server was asked".to_owned(),
+                (solicits, informs) => format!(
+                    "no DHCPv6 server has answered {} messages",
+                    solicits + informs
+                ),
+            },
+        };
+        format!("{routers}; {servers}")
+    }
+}

@@ -1,0 +1,72 @@
+//! The retransmission of one message until it is answered (RFC 8415 §15).
+
+use core::time::Duration;
+
+use crate::packet::dhcpv6::MessageType;
+use crate::time::{Instant, Random};
+
+/// The random part of a delay, in percent of it (RFC 8415 §15).
+const JITTER_PERCENT: u32 = 10;
+
+/// How a message is repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The first delay (IRT).
+    pub first: Duration,
+    /// The longest delay (MRT).
+    pub longest: Duration,
+}
+
+/// A message that is repeated.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its type.
+    pub kind: MessageType,
+    /// Its number, the same for all repetitions (RFC 8415 §16.1).
+    pub transaction: [u8; 3],
+    /// When it was sent first.
+    began_at: Option<Instant>,
+    /// How often it was sent.
+    pub sent: u32,
+    pub(super) next_at: Instant,
+    delay: Duration,
+    pub(super) pace: Pace,
+}
+
+impl Exchange {
+    /// Begins an exchange, whose first message is due at once.
+    pub fn begin(kind: MessageType, pace: Pace, now: Instant, random: &mut Random) -> Self {
+        let [a, b, c, ..] = random.next_u64().to_be_bytes();
+        Self {
+            kind,
+            transaction: [a, b, c],
+            began_at: None,
+            sent: 0,
+            next_at: now,
+            delay: Duration::ZERO,
+            pace,
+        }
+    }
+
+    /// Counts a message that is sent now, and sets when the next is due. Returns hundredths of a second
+    /// since the first, for option 8 (RFC 8415 §21.9).
+    pub fn handle_sent(&mut self, now: Instant, random: &mut Random) -> u16 {
+        let began_at = *self.began_at.get_or_insert(now);
+        self.sent += 1;
+        let Pace { first, longest } = self.pace;
+        self.delay = if self.sent == 1 {
+            // The first delay of SOLICIT is never shortened (RFC 8415 §18.2.1), and no other needs to be.
+            random.between(first, first + first / 100 * JITTER_PERCENT)
+        } else {
+            let doubled = self.delay + random.jitter(self.delay, JITTER_PERCENT);
+            if doubled > longest {
+                random.jitter(longest, JITTER_PERCENT)
+            } else {
+                doubled
+            }
+        };
+        self.next_at = now + self.delay;
+        let hundredths = now.since(began_at).as_millis() / 10;
+        u16::try_from(hundredths).unwrap_or(u16::MAX)
+    }
+}

@@ -1,0 +1,174 @@
+//! What routers and servers have given to an interface, with the lifetimes that are left.
+
+use crate::prelude::*;
+use core::fmt;
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use super::address::SUBNET_LEN;
+use crate::packet::neighbor::Preference;
+use crate::text::url::Url;
+use crate::time::Instant;
+
+/// A lifetime without end, in seconds.
+pub const FOREVER: u32 = u32::MAX;
+/// An instant that does not come.
+const NEVER: Instant = Instant::from_millis(u64::MAX);
+
+/// Addresses, routes and configuration of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lease6 {
+    /// The addresses, one of a server first.
+    pub addresses: Vec<LeasedAddress>,
+    /// Networks on the link, and default routers and other routes behind them.
+    pub routes: Vec<Route6>,
+    /// The MTU for IPv6, 1280 bytes or more.
+    pub mtu_octets: Option<u32>,
+    /// Resolvers, those of routers first.
+    pub dns: Vec<Ipv6Addr>,
+    /// Domains that names are looked up in.
+    pub search: Vec<String>,
+    /// The boot file, a URL (option 59).
+    pub boot_file: Option<String>,
+    /// What goes with it (option 60).
+    pub boot_parameters: Vec<String>,
+    /// The DHCPv6 server that answered.
+    pub server: Option<Ipv6Addr>,
+}
+
+impl Lease6 {
+    /// Returns the resolvers in the form of resolv.conf(5): one on the link with the interface that it is
+    /// reached by.
+    pub fn dns_on(&self, interface: &str) -> Vec<String> {
+        let zoned = |server: &Ipv6Addr| {
+            if server.is_unicast_link_local() {
+                format!("{server}%{interface}")
+            } else {
+                server.to_string()
+            }
+        };
+        self.dns.iter().map(zoned).collect()
+    }
+
+    /// Returns the configuration that the boot file is to read, of its parameters: a path or URL among them
+    /// (RFC 5970 §3.2 leaves their meaning to the boot file). A number is the size of the file, for HTTP
+    /// boot, and an assignment a word for a kernel.
+    pub fn configuration_file(&self) -> Option<&str> {
+        let is_path = |text: &&String| {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            let is_url = Url::has_scheme(text);
+            is_url || (!is_number && !text.contains(['=', ' ']))
+        };
+        self.boot_parameters
+            .iter()
+            .find(is_path)
+            .map(String::as_str)
+    }
+
+    /// Returns the default router that is preferred.
+    pub fn gateway(&self) -> Option<Ipv6Addr> {
+        let routes = self.routes.iter().rev();
+        let routes = routes.filter(|route| route.prefix_len == 0);
+        // The first of equal ones.
+        routes.max_by_key(|route| route.preference)?.gateway
+    }
+}
+
+/// An address and where it is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeasedAddress {
+    /// The address.
+    pub address: Ipv6Addr,
+    /// Seconds for which it is preferred from now on.
+    pub preferred: u32,
+    /// Seconds for which it is valid from now on.
+    pub valid: u32,
+    /// Who gave it.
+    pub origin: Origin,
+}
+
+/// Who gave an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A DHCPv6 server.
+    Server,
+    /// Nobody: it is formed in a prefix of a router.
+    Prefix,
+}
+
+impl LeasedAddress {
+    /// Returns the bits of its prefix: an address of a server says nothing about the network (RFC 5942 §4).
+    pub const fn prefix_len(&self) -> u8 {
+        match self.origin {
+            Origin::Server => 128,
+            Origin::Prefix => SUBNET_LEN,
+        }
+    }
+}
+
+impl fmt::Display for LeasedAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, valid, .. } = self;
+        write!(f, "{address}/{}", self.prefix_len())?;
+        match self.origin {
+            Origin::Server => write!(f, " from a server")?,
+            Origin::Prefix => write!(f, " in a prefix of a router")?,
+        }
+        match *valid {
+            FOREVER => f.write_str(" for ever"),
+            seconds => write!(f, " for {seconds} s"),
+        }
+    }
+}
+
+/// A route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route6 {
+    /// The network; its host bits are zero.
+    pub destination: Ipv6Addr,
+    /// Its bits, 0 to 128.
+    pub prefix_len: u8,
+    /// The router; none if the network is on the link.
+    pub gateway: Option<Ipv6Addr>,
+    /// Which of several routers is used.
+    pub preference: Preference,
+    /// Seconds for which it is valid from now on.
+    pub lifetime: u32,
+}
+
+impl fmt::Display for Route6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "route {}/{}", self.destination, self.prefix_len)?;
+        match self.gateway {
+            Some(gateway) => write!(f, " via {gateway}"),
+            None => write!(f, " on the link"),
+        }
+    }
+}
+
+/// When something ends whose lifetime was given in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Expiry(Instant);
+
+impl Expiry {
+    /// Returns the end of a lifetime that begins now.
+    pub fn after(seconds: u32, now: Instant) -> Self {
+        Self(match seconds {
+            FOREVER => NEVER,
+            seconds => now + Duration::from_secs(seconds.into()),
+        })
+    }
+
+    /// Returns the whole seconds that are left, rounded down: nothing outlives its lifetime.
+    pub fn left(self, now: Instant) -> u32 {
+        match self.0 {
+            NEVER => FOREVER,
+            at => at.since(now).as_secs().try_into().unwrap_or(FOREVER - 1),
+        }
+    }
+
+    /// Returns the instant; none if it has no end.
+    pub fn at(self) -> Option<Instant> {
+        Some(self.0).filter(|at| *at != NEVER)
+    }
+}

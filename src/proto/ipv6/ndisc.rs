@@ -1,0 +1,373 @@
+//! Router discovery (RFC 4861 §6.3), and the addresses that are formed in advertised prefixes (RFC 4862
+//! §5.5).
+//!
+//! Several routers and their advertisements are merged; everything ends with its lifetime.
+
+use crate::prelude::*;
+use core::net::Ipv6Addr;
+use core::time::Duration;
+
+use super::address::{self, SUBNET_LEN};
+use super::lease::{Expiry, LeasedAddress, Origin, Route6};
+use crate::packet::ethernet::MacAddress;
+use crate::packet::icmpv6::HOP_LIMIT;
+use crate::packet::neighbor::{Advertisement, Preference, Prefix, router_solicitation};
+use crate::reader::DecodeError;
+use crate::time::{Backoff, Instant, Random};
+
+/// A link has a few routers; more are a flood.
+const MAX_ROUTERS: usize = 16;
+const MAX_PREFIXES: usize = 32;
+const MAX_ROUTES: usize = 32;
+const MAX_RESOLVERS: usize = 16;
+/// An address that is in use is not shortened to less than this (RFC 4862 §5.5.3 e).
+const TWO_HOURS: u32 = 7200;
+/// The smallest MTU of IPv6 (RFC 8200 §5).
+const MIN_MTU: u32 = 1280;
+
+/// Why an advertisement is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum IgnoredAdvertisement {
+    /// It does not come from the link: a router has forwarded it.
+    #[error("its hop limit is {0} and not 255, so that it is not from this link")]
+    Forwarded(u8),
+    /// Its source is no link-local address (RFC 4861 §6.1.2).
+    #[error("its source is not link-local")]
+    NotLinkLocal,
+    /// It cannot be read.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+}
+
+/// What is known of the routers of a link.
+#[derive(Debug)]
+pub struct RouterDiscovery {
+    mac: MacAddress,
+    backoff: Backoff,
+    solicit_at: Option<Instant>,
+    is_due: bool,
+    is_heard: bool,
+    managed: bool,
+    other: bool,
+    mtu_octets: Option<u32>,
+    /// Each with the network behind it; a default router has one of no bits.
+    routes: Vec<KnownRoute>,
+    prefixes: Vec<KnownPrefix>,
+    resolvers: Vec<(Ipv6Addr, Expiry)>,
+    domains: Vec<(String, Expiry)>,
+}
+
+#[derive(Debug)]
+struct KnownRoute {
+    destination: Ipv6Addr,
+    prefix_len: u8,
+    router: Ipv6Addr,
+    preference: Preference,
+    ends: Expiry,
+}
+
+#[derive(Debug)]
+struct KnownPrefix {
+    network: Ipv6Addr,
+    len: u8,
+    on_link: Option<Expiry>,
+    address: Option<FormedAddress>,
+}
+
+#[derive(Debug)]
+struct FormedAddress {
+    preferred: Expiry,
+    valid: Expiry,
+    /// Another host has it.
+    is_taken: bool,
+}
+
+impl RouterDiscovery {
+    /// Begins to ask routers.
+    pub const fn new(mac: MacAddress, now: Instant) -> Self {
+        Self {
+            mac,
+            // RFC 4861 §6.3.7 has 3 messages 4 s apart, RFC 7559 §2 more with longer pauses. A switch
+            // that learns of its neighbour drops the first ones.
+            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(16)),
+            solicit_at: Some(now),
+            is_due: false,
+            is_heard: false,
+            managed: false,
+            other: false,
+            mtu_octets: None,
+            routes: Vec::new(),
+            prefixes: Vec::new(),
+            resolvers: Vec::new(),
+            domains: Vec::new(),
+        }
+    }
+
+    /// Handles an advertisement, from its type on.
+    ///
+    /// # Errors
+    /// Why it is ignored.
+    pub fn handle_input(
+        &mut self,
+        source: Ipv6Addr,
+        hop_limit: u8,
+        message: &[u8],
+        now: Instant,
+    ) -> Result<(), IgnoredAdvertisement> {
+        if hop_limit != HOP_LIMIT {
+            return Err(IgnoredAdvertisement::Forwarded(hop_limit));
+        }
+        if !source.is_unicast_link_local() {
+            return Err(IgnoredAdvertisement::NotLinkLocal);
+        }
+        let read = Advertisement::decode(message)?;
+        self.is_heard = true;
+        self.managed |= read.managed;
+        self.other |= read.other;
+        // RFC 7559 §2.1: until one is a default router.
+        if read.lifetime > 0 {
+            self.solicit_at = None;
+        }
+        self.set_route(
+            source,
+            (Ipv6Addr::UNSPECIFIED, 0),
+            read.preference,
+            read.lifetime.into(),
+            now,
+        );
+        for route in &read.routes {
+            let to = (address::network(route.network, route.len), route.len);
+            self.set_route(source, to, route.preference, route.lifetime, now);
+        }
+        for prefix in &read.prefixes {
+            self.set_prefix(prefix, now);
+        }
+        self.mtu_octets = read
+            .mtu_octets
+            .filter(|mtu| *mtu >= MIN_MTU)
+            .or(self.mtu_octets);
+        let resolvers = read.resolvers.into_iter();
+        let resolvers = resolvers.filter(|(resolver, _)| address::is_host(*resolver));
+        merge(&mut self.resolvers, resolvers, now);
+        merge(&mut self.domains, read.domains.into_iter(), now);
+        Ok(())
+    }
+
+    fn set_route(
+        &mut self,
+        router: Ipv6Addr,
+        (destination, prefix_len): (Ipv6Addr, u8),
+        preference: Preference,
+        lifetime: u32,
+        now: Instant,
+    ) {
+        let key = (router, destination, prefix_len);
+        let is_known =
+            |route: &KnownRoute| (route.router, route.destination, route.prefix_len) == key;
+        self.routes
+            .retain(|route| !is_known(route) && route.ends.left(now) > 0);
+        let routers = self.routes.iter().filter(|route| route.prefix_len == 0);
+        let has_room =
+            self.routes.len() < MAX_ROUTES && (prefix_len > 0 || routers.count() < MAX_ROUTERS);
+        if lifetime > 0 && has_room {
+            self.routes.push(KnownRoute {
+                destination,
+                prefix_len,
+                router,
+                preference,
+                ends: Expiry::after(lifetime, now),
+            });
+        }
+    }
+
+    fn set_prefix(&mut self, prefix: &Prefix, now: Instant) {
+        let network = address::network(prefix.network, prefix.len);
+        // RFC 4862 §5.5.3: neither the link-local prefix, nor one whose lifetimes are out of order.
+        let is_usable = !network.is_unicast_link_local()
+            && !network.is_multicast()
+            && prefix.preferred <= prefix.valid;
+        if !is_usable {
+            return;
+        }
+        let known = self.prefixes.iter();
+        let known = known.map(|known| (known.network, known.len));
+        let place = match known
+            .clone()
+            .position(|known| known == (network, prefix.len))
+        {
+            Some(place) => place,
+            None if known.len() < MAX_PREFIXES => {
+                self.prefixes.push(KnownPrefix {
+                    network,
+                    len: prefix.len,
+                    on_link: None,
+                    address: None,
+                });
+                self.prefixes.len() - 1
+            }
+            None => return,
+        };
+        let Some(known) = self.prefixes.get_mut(place) else {
+            return;
+        };
+        // Without the flag nothing is said about it (RFC 4861 §6.3.4).
+        if prefix.on_link {
+            known.on_link = Some(Expiry::after(prefix.valid, now));
+        }
+        // An identifier of 64 bits fits only there (RFC 4862 §5.5.3 d).
+        if !prefix.autonomous || prefix.len != SUBNET_LEN {
+            return;
+        }
+        let preferred = Expiry::after(prefix.preferred, now);
+        let valid = Expiry::after(prefix.valid, now);
+        let left = known.address.as_ref().map(|known| known.valid.left(now));
+        match (&mut known.address, left) {
+            (Some(known), Some(left)) if left > 0 => {
+                known.preferred = preferred;
+                // Nobody without authentication may end an address at once (RFC 4862 §5.5.3 e).
+                if prefix.valid > TWO_HOURS || prefix.valid > left {
+                    known.valid = valid;
+                } else if left > TWO_HOURS {
+                    known.valid = Expiry::after(TWO_HOURS, now);
+                }
+            }
+            _ if prefix.valid > 0 => {
+                known.address = Some(FormedAddress {
+                    preferred,
+                    valid,
+                    is_taken: false,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Forms no address any more that another host has; false if it is none of these.
+    pub fn handle_conflict(&mut self, taken: Ipv6Addr) -> bool {
+        let mac = self.mac;
+        let mut prefixes = self.prefixes.iter_mut();
+        let found = prefixes.find(|prefix| address::eui64(prefix.network, mac) == taken);
+        let formed = found.and_then(|prefix| prefix.address.as_mut());
+        formed.map(|formed| formed.is_taken = true).is_some()
+    }
+
+    /// Begins to ask again, unless a default router is known.
+    pub const fn ask_again(&mut self, now: Instant) {
+        if self.solicit_at.is_some() {
+            self.backoff.reset();
+            self.solicit_at = Some(now);
+        }
+    }
+
+    /// Drives the timer of solicitations.
+    pub fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
+        if self.solicit_at.is_some_and(|at| now >= at) {
+            self.is_due = true;
+            self.solicit_at = Some(now + self.backoff.next_delay(random));
+        }
+    }
+
+    /// Returns a solicitation that is due, from its type on.
+    pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        core::mem::take(&mut self.is_due).then(|| router_solicitation(self.mac))
+    }
+
+    /// Returns when [`RouterDiscovery::handle_timeout`] must be called.
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.solicit_at
+    }
+
+    /// Returns whether a router has advertised itself.
+    pub const fn is_heard(&self) -> bool {
+        self.is_heard
+    }
+
+    /// Returns whether a router says that servers assign addresses.
+    pub const fn is_managed(&self) -> bool {
+        self.managed
+    }
+
+    /// Returns whether a router says that servers know other configuration.
+    pub const fn has_other(&self) -> bool {
+        self.other
+    }
+
+    /// Returns whether there is a default router.
+    pub fn has_router(&self, now: Instant) -> bool {
+        let mut routes = self.routes.iter();
+        routes.any(|route| route.prefix_len == 0 && route.ends.left(now) > 0)
+    }
+
+    /// Returns the addresses that are formed in prefixes.
+    pub fn addresses(&self, now: Instant) -> Vec<LeasedAddress> {
+        let formed = self.prefixes.iter().filter_map(|prefix| {
+            let formed = prefix.address.as_ref()?;
+            let valid = formed.valid.left(now);
+            (valid > 0 && !formed.is_taken).then(|| LeasedAddress {
+                address: address::eui64(prefix.network, self.mac),
+                preferred: formed.preferred.left(now).min(valid),
+                valid,
+                origin: Origin::Prefix,
+            })
+        });
+        formed.collect()
+    }
+
+    /// Returns the routes: first networks on the link.
+    pub fn routes(&self, now: Instant) -> Vec<Route6> {
+        let on_link = self.prefixes.iter().filter_map(|prefix| {
+            Some(Route6 {
+                destination: prefix.network,
+                prefix_len: prefix.len,
+                gateway: None,
+                preference: Preference::Medium,
+                lifetime: prefix.on_link?.left(now),
+            })
+        });
+        let through = self.routes.iter().map(|route| Route6 {
+            destination: route.destination,
+            prefix_len: route.prefix_len,
+            gateway: Some(route.router),
+            preference: route.preference,
+            lifetime: route.ends.left(now),
+        });
+        let all = on_link.chain(through);
+        all.filter(|route| route.lifetime > 0).collect()
+    }
+
+    /// Returns the MTU of the link.
+    pub const fn mtu_octets(&self) -> Option<u32> {
+        self.mtu_octets
+    }
+
+    /// Returns the resolvers.
+    pub fn resolvers(&self, now: Instant) -> impl Iterator<Item = Ipv6Addr> {
+        let resolvers = self.resolvers.iter();
+        let valid = resolvers.filter(move |(_, ends)| ends.left(now) > 0);
+        valid.map(|(resolver, _)| *resolver)
+    }
+
+    /// Returns the domains that names are looked up in.
+    pub fn domains(&self, now: Instant) -> impl Iterator<Item = &String> {
+        let domains = self.domains.iter();
+        let valid = domains.filter(move |(_, ends)| ends.left(now) > 0);
+        valid.map(|(domain, _)| domain)
+    }
+}
+
+/// Gives what is known new lifetimes, and adds what is new; a lifetime of 0 ends it (RFC 8106 §5.1).
+fn merge<T: PartialEq>(
+    known: &mut Vec<(T, Expiry)>,
+    advertised: impl Iterator<Item = (T, u32)>,
+    now: Instant,
+) {
+    known.retain(|(_, ends)| ends.left(now) > 0);
+    for (value, seconds) in advertised {
+        let ends = Expiry::after(seconds, now);
+        if let Some((_, until)) = known.iter_mut().find(|(known, _)| *known == value) {
+            *until = ends;
+        } else if seconds > 0 && known.len() < MAX_RESOLVERS {
+            known.push((value, ends));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The messages of a client.
+
+use crate::prelude::*;
+
+use super::exchange::Exchange;
+use super::identity::Identity;
+use super::offer::Offer;
+use crate::packet::dhcpv6::{MessageType, begin, code, put};
+use crate::time::Instant;
+
+/// What is asked for; 82 and 83 must be (RFC 8415 §18.2.1, §18.2.6).
+const REQUESTED: [u16; 6] = [
+    code::DNS_SERVERS,
+    code::DOMAIN_LIST,
+    code::BOOT_FILE_URL,
+    code::BOOT_FILE_PARAMETERS,
+    code::SOL_MAX_RT,
+    code::INF_MAX_RT,
+];
+
+impl Identity {
+    /// Returns the message of an exchange that is about `offer`, which began `elapsed` hundredths of a second
+    /// ago.
+    pub(super) fn message(
+        &self,
+        exchange: &Exchange,
+        elapsed: u16,
+        offer: Option<&Offer>,
+        now: Instant,
+    ) -> Vec<u8> {
+        let kind = exchange.kind;
+        let mut message = begin(kind, exchange.transaction);
+        put(&mut message, code::CLIENT_ID, &self.duid);
+        // A REBIND is for every server.
+        if let Some(offer) = offer.filter(|_| kind != MessageType::REBIND) {
+            put(&mut message, code::SERVER_ID, &offer.server_id);
+        }
+        put(&mut message, code::ELAPSED_TIME, &elapsed.to_be_bytes());
+        let ends_lease = [MessageType::RELEASE, MessageType::DECLINE].contains(&kind);
+        if !ends_lease {
+            let requested = REQUESTED.iter().flat_map(|code| code.to_be_bytes());
+            let requested: Vec<_> = requested.collect();
+            put(&mut message, code::OPTION_REQUEST, &requested);
+        }
+        if kind != MessageType::INFORMATION_REQUEST {
+            // T1 and T2 are left to the server.
+            let mut association = [&self.iaid[..], &[0; 8]].concat();
+            for address in offer.into_iter().flat_map(|offer| offer.addresses(now)) {
+                let value = [&address.address.octets()[..], &[0; 8]].concat();
+                put(&mut association, code::IA_ADDRESS, &value);
+            }
+            put(&mut message, code::IA_NA, &association);
+        }
+        if !ends_lease {
+            for (code, value) in &self.options {
+                put(&mut message, *code, value);
+            }
+        }
+        message
+    }
+}

@@ -1,0 +1,261 @@
+//! What a client of DHCPv6 ignores, chooses and keeps.
+
+use super::*;
+
+/// The client alone.
+struct Asked {
+    client: Dhcp6,
+    now: Instant,
+}
+
+impl Asked {
+    fn new() -> Self {
+        let mut client = Dhcp6::new(identity(), false, Duration::from_millis(250), 7);
+        client.solicit(ms(0));
+        Self { client, now: ms(0) }
+    }
+
+    /// Lets time pass until a message is due, and returns it.
+    fn next(&mut self) -> (MessageType, Vec<u8>) {
+        loop {
+            self.client.handle_timeout(self.now);
+            if let Some(sent) = self.client.poll_transmit(self.now) {
+                return sent;
+            }
+            self.now = self.client.poll_timeout().expect("nothing is due");
+        }
+    }
+
+    fn hear(&mut self, answer: Answer) -> Result<(), Ignored> {
+        self.client.handle_input(SERVER, &answer.0, self.now)
+    }
+
+    /// Returns a client with a lease.
+    fn bound(times: [u32; 2], preferred: u32, valid: u32) -> Self {
+        let mut asked = Self::new();
+        for kind in [MessageType::ADVERTISE, MessageType::REPLY] {
+            let (_, sent) = asked.next();
+            let answer = Answer::new(kind, &sent)
+                .with(code::PREFERENCE, &[255])
+                .with_association(times, "2001:db8::7", preferred, valid);
+            asked.hear(answer).unwrap();
+        }
+        asked
+    }
+}
+
+#[test]
+fn what_is_not_an_answer_is_ignored() {
+    let mut asked = Asked::new();
+    let (_, solicit) = asked.next();
+    let offer = || Answer::new(MessageType::ADVERTISE, &solicit).with_address("2001:db8::7", 1, 2);
+    let mut other = offer();
+    other.0[3] ^= 1;
+    assert_eq!(asked.hear(other), Err(Ignored::WrongTransaction));
+    let mut other = offer();
+    // The last byte of the client's identifier.
+    other.0[17] ^= 1;
+    assert_eq!(asked.hear(other), Err(Ignored::WrongClient));
+    let mut anonymous = begin(MessageType::ADVERTISE, [solicit[1], solicit[2], solicit[3]]);
+    put(&mut anonymous, 1, &identity().duid);
+    assert_eq!(asked.hear(Answer(anonymous)), Err(Ignored::NoServer));
+    // Rapid commit was not asked for.
+    let mut reply = offer().with(14, &[]);
+    reply.0[0] = 7;
+    assert_eq!(
+        asked.hear(reply),
+        Err(Ignored::Unexpected(MessageType::REPLY))
+    );
+    // RECONFIGURE is of no exchange.
+    let mut reconfigure = offer();
+    reconfigure.0[..4].copy_from_slice(&[10, 0, 0, 0]);
+    assert_eq!(asked.hear(reconfigure), Err(Ignored::WrongTransaction));
+    assert!(matches!(
+        asked.hear(Answer(vec![2, 0])),
+        Err(Ignored::Malformed(_))
+    ));
+    assert_eq!(asked.hear(offer()), Ok(()));
+}
+
+#[test]
+fn an_invalid_address_is_none() {
+    let nothing = Err(Ignored::NoAddress(Status::SUCCESS));
+    for (times, address, preferred, valid, expected) in [
+        ([0, 0], "2001:db8::7", 1, 2, Ok(())),
+        ([5, 9], "2001:db8::7", 1, 2, Ok(())),
+        ([9, 0], "2001:db8::7", 1, 2, Ok(())),
+        // T1 after T2, preferred longer than valid, over, none of a host.
+        ([9, 5], "2001:db8::7", 1, 2, nothing),
+        ([0, 0], "2001:db8::7", 3, 2, nothing),
+        ([0, 0], "2001:db8::7", 0, 0, nothing),
+        ([0, 0], "ff02::1", 1, 2, nothing),
+        ([0, 0], "::", 1, 2, nothing),
+        ([0, 0], "fe80::7", 1, 2, nothing),
+    ] {
+        let mut asked = Asked::new();
+        let (_, solicit) = asked.next();
+        let offer = Answer::new(MessageType::ADVERTISE, &solicit);
+        let offer = offer.with_association(times, address, preferred, valid);
+        assert_eq!(asked.hear(offer), expected, "{times:?} {address}");
+    }
+    // Of another association.
+    let mut asked = Asked::new();
+    let (_, solicit) = asked.next();
+    let mut offer = Answer::new(MessageType::ADVERTISE, &solicit).with_address("2001:db8::7", 1, 2);
+    let at = offer.0.len() - 40;
+    assert_eq!(offer.0[at..at + 4], IAID);
+    offer.0[at] ^= 1;
+    assert_eq!(asked.hear(offer), nothing);
+}
+
+#[test]
+fn the_highest_preference_of_the_first_moments_wins() {
+    let mut asked = Asked::new();
+    let (_, solicit) = asked.next();
+    for (server, preference) in [(1, 0), (2, 9), (3, 9)] {
+        let offer = Answer::from_server(MessageType::ADVERTISE, &solicit, server);
+        let offer = offer.with(code::PREFERENCE, &[preference]);
+        asked.hear(offer.with_address("2001:db8::7", 1, 2)).unwrap();
+    }
+    let (kind, request) = asked.next();
+    assert_eq!(kind, MessageType::REQUEST);
+    let chosen = Message::decode(&request).unwrap().options;
+    assert_eq!(chosen.get(code::SERVER_ID), Some(&[0, 2, 2][..]));
+    assert_eq!(asked.now, ms(250));
+    // Once the first delay is over the first offer is accepted.
+    let mut asked = Asked::new();
+    let _ = asked.next();
+    let (_, solicit) = asked.next();
+    let offer = Answer::new(MessageType::ADVERTISE, &solicit);
+    asked.hear(offer.with_address("2001:db8::7", 1, 2)).unwrap();
+    let before = asked.now;
+    assert_eq!(asked.next().0, MessageType::REQUEST);
+    assert_eq!(asked.now, before);
+}
+
+#[test]
+fn a_server_that_does_not_grant_its_offer_is_left() {
+    let offered = |asked: &mut Asked| {
+        let (_, solicit) = asked.next();
+        let offer = Answer::new(MessageType::ADVERTISE, &solicit).with(code::PREFERENCE, &[255]);
+        asked.hear(offer.with_address("2001:db8::7", 1, 2)).unwrap();
+    };
+    let mut asked = Asked::new();
+    offered(&mut asked);
+    let kinds: Vec<_> = (0..5).map(|_| asked.next().0).collect();
+    assert_eq!(kinds[..4], [MessageType::REQUEST; 4]);
+    assert_eq!(kinds[4], MessageType::SOLICIT);
+    // It says that the address is of another link.
+    let mut asked = Asked::new();
+    offered(&mut asked);
+    let (_, request) = asked.next();
+    let refusal = Answer::new(MessageType::REPLY, &request).with(code::STATUS_CODE, &[0, 4]);
+    let not_on_link = Err(Ignored::NoAddress(Status::NOT_ON_LINK));
+    assert_eq!(asked.hear(refusal), not_on_link);
+    assert_eq!(asked.next().0, MessageType::SOLICIT);
+    assert_eq!(asked.now, ms(500));
+}
+
+#[test]
+fn the_longest_delay_of_a_server_counts_even_without_an_address() {
+    let mut asked = Asked::new();
+    let (_, solicit) = asked.next();
+    let none = |seconds: u32| {
+        Answer::new(MessageType::ADVERTISE, &solicit)
+            .with(code::STATUS_CODE, &[0, 2])
+            .with(code::SOL_MAX_RT, &seconds.to_be_bytes())
+    };
+    // Outside of 60 to 86400 it does not.
+    for seconds in [120, 59, 86_401] {
+        assert!(asked.hear(none(seconds)).is_err());
+    }
+    let mut last = asked.now;
+    let mut longest = Duration::ZERO;
+    for _ in 0..14 {
+        let _ = asked.next();
+        longest = longest.max(asked.now.since(last));
+        last = asked.now;
+    }
+    assert!((108..=132).contains(&longest.as_secs()), "{longest:?}");
+}
+
+#[test]
+fn a_lease_is_renewed_at_half_and_rebound_at_four_fifths_of_the_preferred_time() {
+    for (times, t1, t2) in [
+        ([0, 0], 500, 800),
+        ([100, 0], 100, 800),
+        ([100, 200], 100, 200),
+    ] {
+        let mut asked = Asked::bound(times, 1000, 2000);
+        let (kind, renew) = asked.next();
+        assert_eq!((kind, asked.now), (MessageType::RENEW, ms(t1 * 1000)));
+        let sent = Message::decode(&renew).unwrap().options;
+        assert!(sent.get(code::SERVER_ID).is_some());
+        let (mut kind, mut sent) = asked.next();
+        while kind == MessageType::RENEW {
+            (kind, sent) = asked.next();
+        }
+        assert_eq!((kind, asked.now), (MessageType::REBIND, ms(t2 * 1000)));
+        assert_eq!(
+            Message::decode(&sent).unwrap().options.get(code::SERVER_ID),
+            None
+        );
+        let reply = Answer::new(MessageType::REPLY, &sent).with_address("2001:db8::7", 10, 20);
+        asked.hear(reply).unwrap();
+        let (kind, _) = asked.next();
+        assert_eq!(
+            (kind, asked.now),
+            (MessageType::RENEW, ms(t2 * 1000 + 5000))
+        );
+    }
+}
+
+#[test]
+fn a_lease_ends_when_it_is_over_or_the_server_does_not_know_it() {
+    let mut asked = Asked::bound([0, 0], 10, 20);
+    while asked.next().0 != MessageType::SOLICIT {}
+    assert_eq!(asked.now, ms(20_000));
+    assert!(asked.client.grant().is_none());
+    let mut asked = Asked::bound([0, 0], 10, 20);
+    let (_, renew) = asked.next();
+    let mut value = [&IAID[..], &[0; 8]].concat();
+    put(&mut value, code::STATUS_CODE, &[0, 3]);
+    let unknown = Answer::new(MessageType::REPLY, &renew).with(code::IA_NA, &value);
+    assert!(asked.hear(unknown).is_err());
+    assert!(asked.client.grant().is_none());
+    // Without end there is nothing to renew.
+    let asked = Asked::bound([0, 0], FOREVER, FOREVER);
+    assert_eq!(asked.client.poll_timeout(), None);
+}
+
+#[test]
+fn a_lease_is_given_back_once() {
+    let mut asked = Asked::bound([0, 0], 10, 20);
+    let release = asked.client.release(asked.now).unwrap();
+    let sent = Message::decode(&release).unwrap();
+    assert_eq!(sent.kind, MessageType::RELEASE);
+    assert!(sent.options.get(code::SERVER_ID).is_some());
+    assert_eq!(sent.options.get(code::OPTION_REQUEST), None);
+    assert_eq!(asked.client.release(asked.now), None);
+    assert_eq!(asked.client.poll_timeout(), None);
+}
+
+#[test]
+fn delays_stay_within_a_tenth() {
+    let mut random = Random::new(3);
+    let pace = super::super::exchange::Pace {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(4),
+    };
+    for _ in 0..50 {
+        let mut exchange =
+            super::super::exchange::Exchange::begin(MessageType::SOLICIT, pace, ms(0), &mut random);
+        let mut at = ms(0);
+        for (least, most) in [(1000, 1100), (1900, 2310), (3600, 4851), (3600, 4400)] {
+            let _ = exchange.handle_sent(at, &mut random);
+            let gap = exchange.next_at.since(at).as_millis();
+            assert!((least..=most).contains(&gap), "{gap}");
+            at = exchange.next_at;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Kernel sockets of IPv6 on one interface: ICMPv6 for neighbour discovery, and the client's port of DHCPv6.
+//!
+//! The kernel answers neighbours, joins groups and computes checksums; frames of our own would have to.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::sockopt::{Ipv6MulticastHops, Ipv6RecvHopLimit};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6,
+    recvmsg, sendto, setsockopt, socket,
+};
+use nix::{setsockopt_impl, sockopt_impl};
+
+use super::error::SyscallError;
+use super::udp::bind_to;
+use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
+use wireboot_proto::packet::neighbor::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION};
+
+/// All routers on the link (RFC 4291 §2.7.1).
+const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+
+sockopt_impl!(
+    /// The types of ICMPv6 that are not received, a bit each (RFC 3542 §3.2).
+    Icmp6Filter,
+    SetOnly,
+    libc::IPPROTO_ICMPV6,
+    ICMPV6_FILTER,
+    [u32; 8]
+);
+// linux/icmpv6.h.
+const ICMPV6_FILTER: libc::c_int = 1;
+
+/// A socket for router advertisements, and for what neighbours say about addresses.
+#[derive(Debug)]
+pub struct NeighborSocket {
+    fd: OwnedFd,
+    index: u32,
+}
+
+/// A message received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighborInput {
+    /// Bytes in the buffer.
+    pub len: usize,
+    /// Its source.
+    pub source: Ipv6Addr,
+    /// Its hop limit.
+    pub hop_limit: u8,
+}
+
+impl NeighborSocket {
+    /// Opens a socket on an interface.
+    ///
+    /// # Errors
+    /// EPERM without CAP_NET_RAW, EAFNOSUPPORT in a kernel without IPv6.
+    pub fn open(interface: &str, index: u32) -> Result<Self, SyscallError> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(
+            AddressFamily::Inet6,
+            SockType::Raw,
+            flags,
+            SockProtocol::IcmpV6,
+        )
+        .map_err(|errno| SyscallError::new("socket(AF_INET6, IPPROTO_ICMPV6)", errno))?;
+        let mut blocked = [u32::MAX; 8];
+        for kind in [
+            ROUTER_ADVERTISEMENT,
+            NEIGHBOR_SOLICITATION,
+            NEIGHBOR_ADVERTISEMENT,
+        ] {
+            if let Some(word) = blocked.get_mut(usize::from(kind / 32)) {
+                *word &= !(1 << (kind % 32));
+            }
+        }
+        setsockopt(&fd, Icmp6Filter, &blocked)
+            .and_then(|()| setsockopt(&fd, Ipv6RecvHopLimit, &true))
+            .and_then(|()| setsockopt(&fd, Ipv6MulticastHops, &HOP_LIMIT.into()))
+            .map_err(|errno| SyscallError::new("setsockopt(IPPROTO_ICMPV6)", errno))?;
+        bind_to(&fd, Some(interface))?;
+        Ok(Self { fd, index })
+    }
+
+    /// Sends a message to all routers; the kernel adds its checksum.
+    ///
+    /// # Errors
+    /// EADDRNOTAVAIL without an address to send from.
+    pub fn send_to_routers(&self, message: &[u8]) -> Result<(), SyscallError> {
+        let to = SockaddrIn6::from(SocketAddrV6::new(ALL_ROUTERS, 0, 0, self.index));
+        sendto(self.fd.as_raw_fd(), message, &to, MsgFlags::empty())
+            .map(drop)
+            .map_err(|errno| SyscallError::new("sendto(IPPROTO_ICMPV6)", errno))
+    }
+
+    /// Reads the next message, whose checksum the kernel has verified; none when there is none yet.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn receive(&self, buf: &mut [u8]) -> Result<Option<NeighborInput>, SyscallError> {
+        let mut control = nix::cmsg_space!(libc::c_int);
+        let mut parts = [IoSliceMut::new(buf)];
+        let received = match recvmsg::<SockaddrIn6>(
+            self.fd.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            MsgFlags::MSG_DONTWAIT,
+        ) {
+            Ok(received) => received,
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
+            Err(errno) => return Err(SyscallError::new("recvmsg(IPPROTO_ICMPV6)", errno)),
+        };
+        let mut hop_limit = 0;
+        for control in received.cmsgs().into_iter().flatten() {
+            if let ControlMessageOwned::Ipv6HopLimit(limit) = control {
+                hop_limit = u8::try_from(limit).unwrap_or(0);
+            }
+        }
+        Ok(Some(NeighborInput {
+            len: received.bytes,
+            source: received
+                .address
+                .map_or(Ipv6Addr::UNSPECIFIED, |address| address.ip()),
+            hop_limit,
+        }))
+    }
+}
+
+impl AsFd for NeighborSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// A UDP socket on a link-local address, which does not block.
+///
+/// # Errors
+/// EADDRINUSE when another program has the port, EADDRNOTAVAIL when the address is not set or is still
+/// being probed.
+pub fn link_local_socket(
+    address: Ipv6Addr,
+    port: u16,
+    index: u32,
+) -> Result<UdpSocket, SyscallError> {
+    let call = "bind(AF_INET6)";
+    let failed = |source: io::Error| SyscallError { call, source };
+    let socket = UdpSocket::bind(SocketAddrV6::new(address, port, 0, index)).map_err(failed)?;
+    socket.set_nonblocking(true).map_err(failed)?;
+    Ok(socket)
+}

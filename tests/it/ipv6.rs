@@ -1,0 +1,490 @@
+//! `wireboot lease --family 6` against real routers and servers.
+
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::common::client::keep;
+use crate::common::far::{Far, Server};
+use crate::common::servers::DNSMASQ;
+use crate::common::{in_new_namespace, ip, wait_until};
+
+/// A cable whose far end has 2001:db8:1::1/64, and whose near end has a known hardware address.
+pub(crate) fn plug_in() -> Far {
+    let far = Far::plug_in();
+    for command in [
+        "ip link set far down",
+        "sysctl -q -w net.ipv6.conf.far.accept_dad=0 net.ipv6.conf.far.accept_ra=0",
+        "ip link set far address 52:54:00:00:00:01 up",
+        "ip address add 2001:db8:1::1/64 dev far nodad",
+    ] {
+        far.run(command);
+    }
+    ip("link set near address 52:54:00:12:34:56");
+    far
+}
+
+/// Makes another host on the same cable, with 2001:db8:1::2/64.
+fn beside(far: &Far) -> Far {
+    let other = far.beside(2);
+    for (host, namespace) in [(1, far), (2, &other)] {
+        for command in [
+            "sysctl -q -w net.ipv6.conf.far.accept_dad=0 net.ipv6.conf.far.accept_ra=0",
+            "ip link set far down",
+            "ip link set far up",
+            &format!("ip address add 2001:db8:1::{host}/64 dev far nodad"),
+        ] {
+            namespace.run(command);
+        }
+    }
+    other
+}
+
+/// What the near end forms of its hardware address.
+pub(crate) const LINK_LOCAL: &str = "fe80::5054:ff:fe12:3456";
+pub(crate) const FORMED: &str = "2001:db8:1:0:5054:ff:fe12:3456";
+pub(crate) const ROUTER: &str = "fe80::5054:ff:fe00:1";
+
+fn dnsmasq(far: &Far, range: &str) -> Server {
+    let command = format!(
+        "{DNSMASQ} --enable-ra --dhcp-range={range} --dhcp-option=option6:dns-server,[2001:db8:1::53]
+        --dhcp-option=option6:domain-search,lab.example
+        --dhcp-option=option6:bootfile-url,tftp://[2001:db8:1::1]/boot.ipxe"
+    );
+    far.serve(&command, "router advertisement")
+}
+
+pub(crate) fn radvd(far: &Far, options: &str) -> Server {
+    let config = format!(
+        "interface far {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; {options} }};"
+    );
+    let config = far.write("radvd.conf", &config);
+    let pid = far.folder.join("radvd.pid");
+    far.serve(
+        &format!("radvd -n -m stderr -d 1 -C {config} -p {}", pid.display()),
+        "version",
+    )
+}
+
+/// Kea; `near` must have a carrier, without which it does not listen.
+pub(crate) fn kea(far: &Far, more: &str) -> Server {
+    // Otherwise it is kept in a file that all servers of the host share.
+    let id = far.namespace();
+    let id: String = id.chars().filter(char::is_ascii_digit).collect();
+    let config = format!(
+        r#"{{ "Dhcp6": {{
+            "server-id": {{ "type": "EN", "enterprise-id": 1, "identifier": "{id:0>10}", "persist": false }},
+            "interfaces-config": {{ "interfaces": [ "far" ] }},
+            "lease-database": {{ "type": "memfile", "persist": false }},
+            {more}
+        }} }}"#
+    );
+    let config = far.write("kea6.json", &config);
+    ip("link set near up");
+    let server = far.serve(&format!("kea-dhcp6 -c {config}"), "DHCP6_STARTED");
+    ip("link set near down");
+    server
+}
+
+/// Runs the client to its end; returns its exit code, and what it printed on both outputs.
+fn lease(more: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+        .args(["lease", "--family", "6", "-i", "near", "-vv"])
+        .args(more)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// Runs the client, which must succeed; returns its report.
+fn leased(more: &[&str]) -> (Value, String) {
+    let (code, report, log) = lease(&[&["--json"], more].concat());
+    assert_eq!(code, Some(0), "{log}");
+    (serde_json::from_str(&report).unwrap(), log)
+}
+
+/// Fails unless the far end reaches an address.
+fn reaches(far: &Far, address: &str) {
+    far.run(&format!("busybox ping6 -c 1 -W 5 {address}"));
+}
+
+fn addresses() -> String {
+    ip("-6 -o address show dev near")
+}
+
+fn routes() -> String {
+    ip("-6 route show dev near")
+}
+
+fn sysctl(name: &str) -> String {
+    let path = format!("/proc/sys/net/ipv6/conf/near/{name}");
+    std::fs::read_to_string(path).unwrap().trim().to_owned()
+}
+
+/// Fails unless the near end is as it was plugged in.
+pub(crate) fn is_as_found() {
+    assert_eq!(addresses(), "");
+    assert_eq!(routes(), "");
+    assert_eq!(
+        (sysctl("accept_ra"), sysctl("addr_gen_mode")),
+        ("1".to_owned(), "0".to_owned())
+    );
+    assert!(
+        !ip("link show near").contains(",UP"),
+        "{}",
+        ip("link show near")
+    );
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_stateless_network_gives_a_prefix_and_a_boot_file() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let server = dnsmasq(&far, "2001:db8:1::,ra-stateless");
+        let (report, log) = leased(&[]);
+        assert_eq!(report["family"], 6);
+        assert_eq!(report["addresses"][0]["address"], FORMED);
+        assert_eq!(report["addresses"][0]["origin"], "prefix");
+        assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/boot.ipxe");
+        assert_eq!(report["dns"][0], "2001:db8:1::53");
+        assert_eq!(report["search"][0], "lab.example");
+        assert_eq!(report["duid"], "00030001525400123456");
+        assert_eq!(report["iaid"], "00123456");
+        assert!(addresses().contains(&format!("{FORMED}/64")) && addresses().contains(LINK_LOCAL));
+        assert!(
+            routes().contains(&format!("default via {ROUTER}")),
+            "{}",
+            routes()
+        );
+        assert!(
+            routes().contains("2001:db8:1::/64 proto ra"),
+            "{}",
+            routes()
+        );
+        assert!(!log.contains("SOLICIT\n"), "{log}");
+        assert_eq!(server.count("DHCPSOLICIT"), 0);
+        // It can be reached, and reaches others.
+        ip("route get 2001:db8:9::1");
+        reaches(&far, FORMED);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_managed_network_grants_an_address() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let _server = dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
+        let (report, _) = leased(&[]);
+        assert_eq!(report["addresses"][0]["address"], "2001:db8:1::100");
+        assert_eq!(report["addresses"][0]["prefix_length"], 128);
+        assert_eq!(report["addresses"].as_array().unwrap().len(), 1);
+        assert!(
+            addresses().contains("2001:db8:1::100/128"),
+            "{}",
+            addresses()
+        );
+        // The kernel removes it when it is over, even without this program.
+        let seconds = report["addresses"][0]["valid_seconds"].as_u64().unwrap();
+        assert!((590..=600).contains(&seconds), "{seconds}");
+        assert!(addresses().contains("dynamic"), "{}", addresses());
+        reaches(&far, "2001:db8:1::100");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_router_alone_is_taken_for_all_that_it_says() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let _router = radvd(
+            &far,
+            "AdvLinkMTU 1400; AdvDefaultPreference high;
+            prefix 2001:db8:1::/64 { AdvValidLifetime 3000; AdvPreferredLifetime 2000; };
+            prefix 2001:db8:2::/126 { };
+            prefix 2001:db8:3::/64 { AdvOnLink off; };
+            route 2001:db8:4::/48 { AdvRouteLifetime 500; };
+            RDNSS fe80::53 { }; DNSSL lab.example { };",
+        );
+        let (report, _) = leased(&[]);
+        let given = report["addresses"].as_array().unwrap();
+        let given: Vec<_> = given
+            .iter()
+            .map(|given| given["address"].as_str().unwrap())
+            .collect();
+        assert_eq!(given, [FORMED, "2001:db8:3:0:5054:ff:fe12:3456"]);
+        assert_eq!(report["dns"][0], "fe80::53%near");
+        assert_eq!(report["search"][0], "lab.example");
+        assert_eq!(report["server"], Value::Null);
+        let routes = routes();
+        for expected in [
+            "2001:db8:1::/64",
+            "2001:db8:2::/126",
+            "2001:db8:4::/48 via fe80::",
+        ] {
+            assert!(routes.contains(expected), "{routes}");
+        }
+        assert!(!routes.contains("2001:db8:3::"), "{routes}");
+        assert!(
+            routes.contains("metric 512") && routes.contains("pref high"),
+            "{routes}"
+        );
+        assert!(
+            routes.contains("expires 4") || routes.contains("expires 500"),
+            "{routes}"
+        );
+        assert_eq!(sysctl("mtu"), "1400");
+        assert!(ip("link show near").contains("mtu 1500"));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_router_without_a_prefix_routes_what_a_server_grants() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let _server = kea(&far, POOL);
+        far.run("ip link set far mtu 9000");
+        let _router = radvd(&far, "AdvManagedFlag on; AdvLinkMTU 9000;");
+        let (report, log) = leased(&[]);
+        assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
+        assert!(
+            routes().contains(&format!("default via {ROUTER}")),
+            "{}",
+            routes()
+        );
+        assert!(!routes().contains("2001:db8:1::/64"), "{}", routes());
+        // More than the link has is refused by the kernel, and nothing else is lost.
+        assert!(log.contains("MTU of 9000 bytes is not set"), "{log}");
+    });
+}
+
+/// One address, of a server that is asked without a router.
+const POOL: &str = r#""valid-lifetime": 600, "preferred-lifetime": 500, "renew-timer": 100, "rebind-timer": 200,
+    "subnet6": [ { "id": 1, "subnet": "2001:db8:1::/64", "interface": "far",
+        "pools": [ { "pool": "2001:db8:1::200/128" } ] } ]"#;
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_server_is_asked_where_no_router_is() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let _server = kea(&far, POOL);
+        let (report, _) = leased(&[]);
+        assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
+        assert_eq!(report["server"], ROUTER);
+        assert_eq!(report["routes"].as_array().unwrap().len(), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_server_without_addresses_is_asked_for_the_boot_file() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let options = r#""option-data": [ { "name": "bootfile-url", "data": "http://[2001:db8:1::1]/x" } ],
+            "subnet6": [ { "id": 1, "subnet": "2001:db8:1::/64", "interface": "far", "pools": [ ] } ]"#;
+        let _server = kea(&far, options);
+        let _router = radvd(&far, "AdvManagedFlag on; prefix 2001:db8:1::/64 { };");
+        let (report, log) = leased(&[]);
+        assert_eq!(report["addresses"][0]["address"], FORMED);
+        assert_eq!(report["boot_file"], "http://[2001:db8:1::1]/x");
+        assert!(log.contains("NoAddrsAvail"), "{log}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_preferred_of_two_servers_grants_the_address() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let other = beside(&far);
+        let pool = |host: &str, preference: u8| {
+            format!(
+                r#""option-data": [ {{ "name": "preference", "data": "{preference}" }} ],
+                "subnet6": [ {{ "id": 1, "subnet": "2001:db8:1::/64", "interface": "far",
+                "pools": [ {{ "pool": "2001:db8:1::{host}/128" }} ] }} ]"#
+            )
+        };
+        let _servers = [kea(&far, &pool("200", 10)), kea(&other, &pool("300", 20))];
+        let (report, _) = leased(&[]);
+        assert_eq!(report["addresses"][0]["address"], "2001:db8:1::300");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_lease_is_renewed_and_given_back() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let short = POOL
+            .replace("600", "8")
+            .replace("500", "6")
+            .replace("100", "2")
+            .replace("\"rebind-timer\": 200", "\"rebind-timer\": 5");
+        let server = kea(&far, &short);
+        let _router = radvd(&far, "AdvManagedFlag on;");
+        let mut client = keep(&["--family", "6", "-vv"]);
+        client.wait_for("2001:db8:1::200/128 from a server");
+        let is_there = || addresses().contains("2001:db8:1::200/128");
+        assert!(is_there());
+        client.wait_for("RENEW");
+        client.forget();
+        // After the first lease is over.
+        client.wait_for("RENEW");
+        client.forget();
+        client.wait_for("RENEW");
+        client.forget();
+        client.wait_for("RENEW");
+        assert!(is_there(), "{}", addresses());
+        assert_eq!(client.count("REBIND"), 0);
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        is_as_found();
+        server.wait_for("DHCP6_RELEASE_NA");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn silence_is_explained_and_leaves_nothing() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let (code, _, log) = lease(&["--timeout", "3"]);
+        assert_eq!(code, Some(3), "{log}");
+        assert!(
+            log.contains("no router advertises itself; no DHCPv6 server has answered"),
+            "{log}"
+        );
+        is_as_found();
+        // A prefix that no address can be formed in.
+        let _router = radvd(&far, "prefix 2001:db8:2::/126 { };");
+        let (code, _, log) = lease(&["--timeout", "2"]);
+        assert_eq!(code, Some(3), "{log}");
+        assert!(log.contains("no prefix of 64 bits"), "{log}");
+        is_as_found();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_address_of_another_host_is_not_used() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let other = beside(&far);
+        other.run(&format!("ip address add {FORMED}/64 dev far nodad"));
+        let _router = radvd(
+            &far,
+            "prefix 2001:db8:1::/64 { }; prefix 2001:db8:3::/64 { };",
+        );
+        let (report, log) = leased(&[]);
+        assert!(log.contains(&format!("another host has {FORMED}")), "{log}");
+        let given = report["addresses"].as_array().unwrap();
+        assert_eq!(given.len(), 1, "{given:?}");
+        assert!(!addresses().contains(FORMED), "{}", addresses());
+        assert!(addresses().contains("2001:db8:3:0:5054:ff:fe12:3456"));
+        ip("address flush dev near");
+        // Strictly: it is not set for a moment.
+        let monitor = Server::start(Command::new("ip").args(["-o", "-6", "monitor", "address"]));
+        let (report, _) = leased(&["--acd", "strict"]);
+        assert_eq!(report["addresses"].as_array().unwrap().len(), 1);
+        monitor.wait_for("2001:db8:3:0:5054:ff:fe12:3456");
+        assert_eq!(monitor.count(FORMED), 0);
+        ip("address flush dev near");
+        let (report, _) = leased(&["--acd", "off"]);
+        assert_eq!(report["addresses"].as_array().unwrap().len(), 2);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_address_of_a_server_that_another_host_has_is_declined() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let other = beside(&far);
+        other.run("ip address add 2001:db8:1::200/64 dev far nodad");
+        let pool = POOL.replace("::200/128", "::200 - 2001:db8:1::201");
+        let server = kea(&far, &pool);
+        let _router = radvd(&far, "AdvManagedFlag on;");
+        let (report, log) = leased(&["--timeout", "30"]);
+        assert!(log.contains("DECLINE"), "{log}");
+        assert_eq!(
+            report["addresses"][0]["address"], "2001:db8:1::201",
+            "{log}"
+        );
+        assert!(!addresses().contains("2001:db8:1::200"), "{}", addresses());
+        server.wait_for("DHCP6_DECLINE");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_link_local_address_of_another_host_ends_the_command() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        far.run(&format!("ip address add {LINK_LOCAL}/64 dev far nodad"));
+        let (code, _, log) = lease(&["--timeout", "5"]);
+        assert_eq!(code, Some(4), "{log}");
+        assert!(
+            log.contains("is its hardware address in use twice?"),
+            "{log}"
+        );
+        is_as_found();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn an_interface_with_addresses_keeps_them() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let _server = dnsmasq(&far, "2001:db8:1::,ra-stateless");
+        // Up, with what the kernel has formed itself.
+        ip("link set near up");
+        wait_until("an address of the kernel", || {
+            addresses().contains(FORMED) && !addresses().contains("tentative")
+        });
+        ip("address add 2001:db8:7::7/64 dev near nodad");
+        let (report, _) = leased(&[]);
+        assert_eq!(report["addresses"][0]["address"], FORMED);
+        assert!(addresses().contains("2001:db8:7::7/64"));
+        assert!(addresses().contains(&format!("{LINK_LOCAL}/64")));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn another_client_of_dhcpv6_is_named() {
+    in_new_namespace(|| {
+        let _far = plug_in();
+        let _other = UdpSocket::bind("[::]:546").unwrap();
+        let (code, _, log) = lease(&["--timeout", "5"]);
+        assert_eq!(code, Some(5), "{log}");
+        assert!(log.contains("does another DHCPv6 client run?"), "{log}");
+        is_as_found();
+    });
+}
+
+#[test]
+fn what_is_for_ipv4_alone_is_refused() {
+    for (flag, value) in [
+        ("--release", None),
+        ("--dry-run", None),
+        ("--inform", Some("192.0.2.1")),
+        ("--script", Some("/bin/true")),
+    ] {
+        let arguments: Vec<_> = [flag].into_iter().chain(value).collect();
+        let (code, _, log) = lease(&arguments);
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains(&format!("{flag} is for IPv4")), "{log}");
+    }
+}
