@@ -203,7 +203,7 @@ fn sources() -> BTreeMap<String, String> {
 
 #[test]
 fn no_text_for_people_is_by_debug() {
-    // initramfs/lib.sh builds without it.
+    // initramfs/lib.sh builds with no more of it than names.
     for (path, text) in sources() {
         let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
         let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
