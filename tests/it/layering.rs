@@ -183,7 +183,7 @@ fn used_modules(text: &str) -> BTreeSet<String> {
 }
 
 /// Returns every source file of both crates, by its path below `src`.
-fn sources() -> BTreeMap<String, String> {
+pub(crate) fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![root.clone()];
     let mut sources = BTreeMap::new();
