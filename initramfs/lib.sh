@@ -240,10 +240,10 @@ static_binary() {
             anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
             # A panic, which there should be none of, ends the process without a message; the
             # kernel's log has the address ("trap invalid opcode"). Equal runs of instructions
-            # become one. Together they save a tenth. No text for people is by `Debug`, whose code is
-            # 56 KiB, and 10 in the small binary.
+            # become one. Together they save a tenth. No text for people is by a derived `Debug`, which
+            # names the variant alone then; ureq-proto writes the version of HTTP by a `Debug` of its own.
             flags+=" -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none
-                -Zfmt-debug=none -C llvm-args=-enable-machine-outliner=always"
+                -Zfmt-debug=shallow -C llvm-args=-enable-machine-outliner=always"
         fi
     elif [ -n "$(other)" ]; then
         die "cannot build for $arch without the Rust target $target"

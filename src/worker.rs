@@ -179,12 +179,11 @@ impl Worker {
     fn end(&mut self) -> Cause {
         let name = self.role.name;
         // One that has closed its end may go on all the same.
-        let (is_killed, end) = self.fork.end_within(END_TIME);
-        if is_killed {
-            format!("the worker for {name} was killed: it listens no more and did not end").into()
-        } else {
-            format!("the worker for {name} failed: {end}").into()
+        if let Some(end) = self.fork.wait_within(END_TIME) {
+            return format!("the worker for {name} failed: {end}").into();
         }
+        self.fork.kill();
+        format!("the worker for {name} was killed: it listens no more and did not end").into()
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::sys::exec::Program;
 use crate::sys::process::{End, Fork};
-use crate::sys::{self, SyscallError, signal};
+use crate::sys::{SyscallError, signal};
 use wireboot_proto::time::Seconds;
 
 /// Timeout, longer than the restart of resolvers and time servers takes.
@@ -99,10 +99,11 @@ pub(super) fn execute(path: &Path, run: &Run, max_time: Duration) {
     let (name, path_text) = (&run.event, path.display());
     log::debug!("{}: {path_text} {name}", run.interface);
     match program(path, run).start() {
-        Ok(child) => match wait(child, max_time) {
+        Ok(mut child) => match child.wait_within(max_time) {
             Some(End::Exited(0)) => {}
             Some(end) => log::warn!("{path_text} {name}: {end}"),
             None => {
+                child.kill_group();
                 let seconds = Seconds(max_time);
                 log::error!("{path_text} {name}: timeout after {seconds} s, killed");
             }
@@ -122,24 +123,6 @@ fn program(path: &Path, run: &Run) -> Program {
         program.variable(name, value)
     });
     program.apart()
-}
-
-/// Waits for its end; none when it had to be killed.
-fn wait(mut child: Fork, max_time: Duration) -> Option<End> {
-    let deadline = sys::now() + max_time;
-    let mut pause = Duration::from_millis(1);
-    loop {
-        // waitpid(2) has no timeout; the pauses are short compared with the run time of scripts.
-        if let Some(end) = child.try_wait() {
-            return Some(end);
-        }
-        if sys::now() >= deadline {
-            child.kill_group();
-            return None;
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
-    }
 }
 
 /// A bare name would be searched for in PATH.

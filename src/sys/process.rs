@@ -107,19 +107,18 @@ impl Fork {
         self.pid.take().map(|pid| pid.as_raw().unsigned_abs())
     }
 
-    /// Waits for its end, and kills it after `limit`; returns whether it was killed, and its end.
-    pub fn end_within(&mut self, limit: Duration) -> (bool, End) {
+    /// Waits for its end; none if it is running after `limit`.
+    pub fn wait_within(&mut self, limit: Duration) -> Option<End> {
         let deadline = now() + limit;
-        // waitpid(2) has no timeout.
+        let mut pause = Duration::from_millis(1);
         loop {
-            if let Some(end) = self.try_wait() {
-                return (false, end);
+            // waitpid(2) has no timeout; the pauses are short compared with the run time of scripts.
+            let end = self.try_wait();
+            if end.is_some() || now() >= deadline {
+                return end;
             }
-            if now() >= deadline {
-                self.kill();
-                return (true, End::Killed(Signal::SIGKILL));
-            }
-            sleep(Duration::from_millis(2));
+            sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
         }
     }
 
@@ -129,7 +128,7 @@ impl Fork {
     }
 
     /// Returns how it has ended; none if it is running.
-    pub fn try_wait(&mut self) -> Option<End> {
+    fn try_wait(&mut self) -> Option<End> {
         self.reap(WaitPidFlag::WNOHANG)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::layering;
 use wireboot::error::Error;
 use wireboot::sys::SyscallError;
 
@@ -63,18 +64,7 @@ fn links_lead_to_files_and_every_chapter_is_linked() {
 
 #[test]
 fn messages_that_troubleshooting_explains_are_those_of_the_program() {
-    let mut sources = String::new();
-    let mut folders = vec![root().join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources.push_str(&fs::read_to_string(path).unwrap());
-            }
-        }
-    }
+    let sources: String = layering::sources().into_values().collect();
     // Texts of several lines are joined as the compiler joins them.
     let mut joined = String::new();
     for line in sources.split("\\\n") {

@@ -131,12 +131,7 @@ fn the_account_has_the_moments_of_process_1_by_the_clock_of_the_kernel() {
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
 fn a_tagged_vlan_is_made_and_booted_over() {
-    let (machine_port, network_port) = trunk(7);
-    let devices = format!(
-        "-netdev socket,id=net,{machine_port} -device {CARD}
-        -netdev user,id=server -netdev hubport,id=one,hubid=1,netdev=server
-        -netdev socket,id=trunk,{network_port} -netdev hubport,id=two,hubid=1,netdev=trunk"
-    );
+    let devices = card_on_vlan(7);
     let mut machine = start(&devices, "vlan=lan7:eth0");
     machine.says(&[&format!("lan7: {LEASE}"), "Power down"]);
 }
@@ -144,12 +139,7 @@ fn a_tagged_vlan_is_made_and_booted_over() {
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
 fn of_the_vlans_to_try_the_one_that_answers_stays_and_the_others_go() {
-    let (machine_port, network_port) = trunk(7);
-    let devices = format!(
-        "-netdev socket,id=net,{machine_port} -device {CARD}
-        -netdev user,id=server -netdev hubport,id=one,hubid=1,netdev=server
-        -netdev socket,id=trunk,{network_port} -netdev hubport,id=two,hubid=1,netdev=trunk"
-    );
+    let devices = card_on_vlan(7);
     let own = Served::empty("try");
     let archive = own.archive_with_shell("");
     let words = "vlan=try:5,7 wireboot.stop-after=lease wireboot.on-failure=shell";
@@ -227,6 +217,16 @@ fn start_packed(own: &Served, packer: &str, suffix: &str) -> Machine {
     ));
     let setup = until_lease("ip=dhcp wireboot.link-timeout=5").initramfs(&archive);
     setup.with(&format!("{NETWORK} -device {CARD}")).start()
+}
+
+/// Returns QEMU's devices of a card on a port where its own network has the VLAN with this identifier.
+fn card_on_vlan(id: u16) -> String {
+    let (machine_port, network_port) = trunk(id);
+    format!(
+        "-netdev socket,id=net,{machine_port} -device {CARD}
+        -netdev user,id=server -netdev hubport,id=one,hubid=1,netdev=server
+        -netdev socket,id=trunk,{network_port} -netdev hubport,id=two,hubid=1,netdev=trunk"
+    )
 }
 
 /// A switch with a trunk port to the machine, on which only VLAN `id` is carried, and an access port

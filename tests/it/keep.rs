@@ -528,17 +528,18 @@ fn a_boot_that_fails_puts_back_the_lease_of_an_earlier_command() {
 fn a_router_that_the_kernel_refuses_leaves_the_lease_and_the_route_of_another_client() {
     in_new_namespace(|| {
         let far = Far::plug_in();
-        // The broadcast address is no router.
+        // No gateway, since the way to it is blocked (fib_check_nh in Linux).
         let range = "--dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";
-        let command = format!("{DNSMASQ} {range} --dhcp-option=3,192.0.2.255");
+        let command = format!("{DNSMASQ} {range} --dhcp-option=3,192.0.2.77");
         let server = far.serve(&command, "DHCP, IP range");
         ip("link set near up");
+        ip("route add unreachable 192.0.2.77 scope link");
         ip("address add 192.0.2.100/24 brd + dev near valid_lft 1000 preferred_lft 900");
         ip("route add default via 192.0.2.1 src 192.0.2.100");
         let before = ip("-4 route show");
         let (code, said) = wireboot(&[]);
         assert_eq!(code, Some(0), "{said}");
-        let refused = "near: cannot set the route to 0.0.0.0/0 via 192.0.2.255: ";
+        let refused = "near: cannot set the route to 0.0.0.0/0 via 192.0.2.77: ";
         assert!(
             said.contains(refused) && said.contains("left out"),
             "{said}"

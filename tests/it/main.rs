@@ -13,6 +13,7 @@ mod common;
 
 mod account;
 mod arm64;
+mod binary;
 mod bonds;
 mod boot_cases;
 mod boot_files;

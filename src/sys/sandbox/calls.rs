@@ -147,7 +147,7 @@ pub(super) const NETWORK: &[Rule] = &[
 const TYPES: &[u32] = &[1, 2, 0x801, 0x802, 0x8_0001, 0x8_0002, 0x8_0801, 0x8_0802];
 /// Those of another number would make the kernel load the module of that protocol.
 const PROTOCOLS: &[u32] = &[0, libc::IPPROTO_TCP as u32, libc::IPPROTO_UDP as u32];
-/// FIONBIO; and what isatty(3) asks, for each line of the log: TCGETS with glibc, TIOCGWINSZ with musl.
+/// FIONBIO, and those of [`ISATTY`].
 const SOCKET_REQUESTS: &[u32] = &[0x5421, 0x5401, 0x5413];
 /// TCGETS, TCSETS, TCSETSW, TCSETSF and TIOCGWINSZ: not TIOCSTI, which types into the terminal.
 const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413];
@@ -168,7 +168,7 @@ pub(super) const LEASE: &[Rule] = &[
     allow(libc::SYS_setsockopt),
     allow(libc::SYS_timerfd_settime),
     allow(libc::SYS_uname),
-    allow_if(libc::SYS_ioctl, &[Condition::Is(1, &[TCGETS])]),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, ISATTY)]),
     refuse(libc::SYS_sethostname, Errno::EPERM),
 ];
 
@@ -181,11 +181,11 @@ const LEASE_FAMILIES: &[u32] = &[
 /// PACKET_STATISTICS, of the sockets that are open.
 pub(super) const CAPTURE: &[Rule] = &[
     allow(libc::SYS_getsockopt),
-    allow_if(libc::SYS_ioctl, &[Condition::Is(1, &[TCGETS])]),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, ISATTY)]),
 ];
 
-/// By which the log finds out whether it goes to a terminal.
-const TCGETS: u32 = 0x5401;
+/// What isatty(3) asks, for each line of the log: TCGETS with glibc, TIOCGWINSZ with musl.
+const ISATTY: &[u32] = &[0x5401, 0x5413];
 
 /// Calls that the C libraries and the standard library try first, or make only to find out: a file that
 /// cannot be opened is no fault of theirs.

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::seccomp::program;
 use super::*;
+use crate::sys::filter::FilterProgram;
 use crate::sys::memfd::Memfd;
 use crate::sys::process::{End, Fork};
 
@@ -167,20 +168,6 @@ fn the_filter_has_few_calls_and_judges_by_arguments() {
         "{}",
         program.instructions().len()
     );
-    // The interpreter reads numbers as those of the network.
-    let run = |number: libc::c_long, arguments: [u32; 3]| {
-        let mut data = Vec::new();
-        data.extend(u32::try_from(number).unwrap().to_be_bytes());
-        data.extend(super::seccomp::ARCHITECTURE.to_be_bytes());
-        data.extend([0; 8]);
-        for argument in arguments {
-            data.extend(argument.to_be_bytes());
-            data.extend([0; 4]);
-        }
-        program.run(&data)
-    };
-    const ALLOW: u32 = 0x7fff_0000;
-    const KILL: u32 = 0x8000_0000;
     for (number, arguments, expected) in [
         (libc::SYS_read, [0; 3], ALLOW),
         (libc::SYS_exit_group, [0; 3], ALLOW),
@@ -200,8 +187,46 @@ fn the_filter_has_few_calls_and_judges_by_arguments() {
         (libc::SYS_ioctl, [2, 0x5412, 0], KILL),
         (0x4000_0000, [0; 3], KILL),
     ] {
-        assert_eq!(run(number, arguments), expected, "{number} {arguments:x?}");
+        assert_eq!(
+            run(&program, number, arguments),
+            expected,
+            "{number} {arguments:x?}"
+        );
     }
+}
+
+#[test]
+fn every_process_may_find_out_whether_its_log_goes_to_a_terminal() {
+    for calls in [
+        Calls::Network,
+        Calls::Terminal,
+        Calls::Lease,
+        Calls::Capture,
+    ] {
+        let program = program(calls, OnViolation::Kill).unwrap();
+        // TCGETS of glibc, TIOCGWINSZ of musl; and TIOCSTI, which types into the terminal.
+        for (request, expected) in [(0x5401, ALLOW), (0x5413, ALLOW), (0x5412, KILL)] {
+            let found = run(&program, libc::SYS_ioctl, [2, request, 0]);
+            assert_eq!(found, expected, "{calls:?} {request:x}");
+        }
+    }
+}
+
+const ALLOW: u32 = 0x7fff_0000;
+const KILL: u32 = 0x8000_0000;
+
+/// Returns the verdict on a system call.
+fn run(program: &FilterProgram, number: libc::c_long, arguments: [u32; 3]) -> u32 {
+    // The interpreter reads numbers as those of the network.
+    let mut data = Vec::new();
+    data.extend(u32::try_from(number).unwrap().to_be_bytes());
+    data.extend(super::seccomp::ARCHITECTURE.to_be_bytes());
+    data.extend([0; 8]);
+    for argument in arguments {
+        data.extend(argument.to_be_bytes());
+        data.extend([0; 4]);
+    }
+    program.run(&data)
 }
 
 #[test]
