@@ -132,7 +132,7 @@ fn words() -> String {
 }
 
 fn start(name: &str, number: u8, purpose: &str) -> String {
-    let title = escaped(&name.to_uppercase());
+    let title = escaped(&name.to_ascii_uppercase());
     let version = env!("CARGO_PKG_VERSION");
     let (name, purpose) = (escaped(name), escaped(purpose));
     format!(".TH {title} {number} \"\" \"wireboot {version}\"\n.SH NAME\n{name} \\- {purpose}\n")

@@ -11,7 +11,8 @@ use std::io::{IsTerminal, Write, stderr};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use env_logger::Logger;
+use log::{Level, LevelFilter};
 use wireboot_proto::text::safe::Safe;
 
 /// Variables with other levels than `-v` sets: `debug`, or `wireboot::fetch=trace,wireboot::link=off`.
@@ -29,11 +30,9 @@ static OUTPUT: OnceLock<Output> = OnceLock::new();
 /// The descriptor of the kernel's log is closed, and its number may be that of another file.
 static HAS_LEFT_KERNEL_LOG: AtomicBool = AtomicBool::new(false);
 
-/// Where messages go, and which.
+/// Where messages go.
 #[derive(Debug, Default)]
 struct Output {
-    /// The level of each target that begins with a text; that of the last one that fits counts.
-    levels: Vec<(String, LevelFilter)>,
     kernel_log: Option<File>,
     /// The kernel itself writes records of lower severity numbers to the consoles.
     console_level: u8,
@@ -46,15 +45,16 @@ struct Output {
 /// this is process 1 or the boot that it started.
 pub fn start(level: LevelFilter, is_first: bool) {
     let mut output = Output::new();
-    let text = VARIABLES.iter().find_map(|name| std::env::var(name).ok());
-    output.levels = levels(level, text.as_deref().unwrap_or_default());
     if is_first {
         output.open_kernel_log();
     }
-    let highest = output.levels.iter().map(|(_, level)| *level).max();
-    // Fails only if it has been started before.
-    if OUTPUT.set(output).is_ok() && log::set_logger(&Logger).is_ok() {
-        log::set_max_level(highest.unwrap_or(level));
+    let _ = OUTPUT.set(output);
+    let text = VARIABLES.iter().find_map(|name| std::env::var(name).ok());
+    let logger = logger(level, text.as_deref().unwrap_or_default());
+    let highest = logger.filter();
+    // Fails only if there is a logger already, as in tests.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(highest);
     }
 }
 
@@ -82,29 +82,6 @@ pub fn show(text: &str) {
 /// first process and its children write to, a log that is not erased.
 pub fn is_rewritable() -> bool {
     OUTPUT.get_or_init(Output::new).is_rewritten
-}
-
-/// Returns what is logged of each target: `level`, and then what `text` says.
-fn levels(level: LevelFilter, text: &str) -> Vec<(String, LevelFilter)> {
-    // ureq logs requests with their passwords.
-    let mut levels = vec![
-        (String::new(), level),
-        ("ureq_proto".to_owned(), LevelFilter::Off),
-    ];
-    for part in text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
-        let (target, level) = part.split_once('=').unwrap_or(("", part));
-        match (level.parse(), target) {
-            (Ok(level), "") => levels.iter_mut().take(1).for_each(|all| all.1 = level),
-            (Ok(level), target) => levels.push((target.to_owned(), level)),
-            // A target alone is logged completely.
-            (Err(_), _) => levels.push((part.to_owned(), LevelFilter::Trace)),
-        }
-    }
-    levels
 }
 
 impl Output {
@@ -170,21 +147,15 @@ impl Output {
     }
 }
 
-/// The face of the log to the library.
-struct Logger;
-
-impl Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let levels = OUTPUT.get().map_or(&[][..], |output| &output.levels);
-        let mut fitting = levels.iter().rev();
-        let level = fitting.find(|(target, _)| metadata.target().starts_with(target.as_str()));
-        level.is_some_and(|(_, level)| metadata.level() <= *level)
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
+/// Returns what decides which records are written, and writes them.
+fn logger(level: LevelFilter, text: &str) -> Logger {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level);
+    // ureq logs requests with their passwords.
+    builder.filter_module("ureq_proto", LevelFilter::Off);
+    builder.parse_filters(text);
+    // What goes to the writer of the library would reach standard error alone.
+    builder.format(|_, record| {
         let mut text = Safe::line(record.args()).to_string();
         // Debug messages of a library make sense only with its name.
         if !record.target().starts_with("wireboot") && record.level() > Level::Info {
@@ -192,32 +163,31 @@ impl Log for Logger {
             text = format!("{library}: {text}");
         }
         write(record.level(), &text);
-    }
-
-    fn flush(&self) {}
+        Ok(())
+    });
+    builder.build()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use log::{Log, Metadata};
 
     #[test]
-    fn the_level_of_a_target_is_that_of_the_last_rule_that_fits() {
-        let rules = |text| levels(LevelFilter::Info, text);
-        let all = (String::new(), LevelFilter::Info);
-        let ureq = ("ureq_proto".to_owned(), LevelFilter::Off);
-        assert_eq!(rules(""), [all.clone(), ureq.clone()]);
-        let debug = (String::new(), LevelFilter::Debug);
-        assert_eq!(rules("debug"), [debug.clone(), ureq.clone()]);
-        assert_eq!(
-            rules("wireboot::fetch=TRACE, debug,,wireboot::link=off,rustls"),
-            [
-                debug,
-                ureq,
-                ("wireboot::fetch".to_owned(), LevelFilter::Trace),
-                ("wireboot::link".to_owned(), LevelFilter::Off),
-                ("rustls".to_owned(), LevelFilter::Trace),
-            ]
-        );
+    fn a_variable_changes_the_level_of_each_target() {
+        let is_logged = |text, target, level| {
+            let metadata = Metadata::builder().target(target).level(level).build();
+            logger(LevelFilter::Info, text).enabled(&metadata)
+        };
+        assert!(is_logged("", "wireboot::fetch", Level::Info));
+        assert!(!is_logged("", "wireboot::fetch", Level::Debug));
+        assert!(!is_logged("", "ureq_proto::client", Level::Error));
+        assert!(is_logged("debug", "wireboot::fetch", Level::Debug));
+        assert!(!is_logged("debug", "ureq_proto::client", Level::Error));
+        let rules = "wireboot::fetch=TRACE,debug,wireboot::link=off,rustls";
+        assert!(is_logged(rules, "wireboot::fetch::http", Level::Trace));
+        assert!(is_logged(rules, "wireboot::acquire", Level::Debug));
+        assert!(!is_logged(rules, "wireboot::link", Level::Error));
+        assert!(is_logged(rules, "rustls::client", Level::Trace));
     }
 }

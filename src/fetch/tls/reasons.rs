@@ -243,10 +243,10 @@ fn spaced(name: &str) -> String {
     let mut text = String::new();
     let mut is_inside = false;
     for c in name.chars() {
-        if c.is_uppercase() && is_inside {
+        if c.is_ascii_uppercase() && is_inside {
             text.push(' ');
         }
-        is_inside = c.is_lowercase() || c.is_ascii_digit();
+        is_inside = c.is_ascii_lowercase() || c.is_ascii_digit();
         text.push(c.to_ascii_lowercase());
     }
     text
