@@ -243,7 +243,8 @@ static_binary() {
             # become one. Together they save a tenth. No text for people is by a derived `Debug`, which
             # names the variant alone then; ureq-proto writes the version of HTTP by a `Debug` of its own.
             flags+=" -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none
-                -Zfmt-debug=shallow -C llvm-args=-enable-machine-outliner=always"
+                -Zfmt-debug=shallow -Cjump-tables=no --cfg curve25519_dalek_backend=\"serial\"
+                -C llvm-args=-enable-machine-outliner=always"
         fi
     elif [ -n "$(other)" ]; then
         die "cannot build for $arch without the Rust target $target"

@@ -1,13 +1,14 @@
-//! The cryptography of TLS connections: ring's, but P-256 from the crate `p256`. ring multiplies
-//! points of that curve by a table of 148 KiB, which would be a fourteenth of the binary.
+//! The cryptography of TLS connections: ring's, but P-256 from the crate `p256` and Curve25519 from
+//! the dalek crates. ring multiplies points of these curves by tables of 148 and 24 KiB, which would be
+//! a twelfth of the binary.
 
 use std::sync::Arc;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::crypto::ring::cipher_suite as suite;
-use rustls::crypto::ring::kx_group::{SECP384R1, X25519};
-use rustls::crypto::ring::sign::{RsaSigningKey, any_eddsa_type};
+use rustls::crypto::ring::kx_group::SECP384R1;
+use rustls::crypto::ring::sign::RsaSigningKey;
 use rustls::crypto::{
     CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
 };
@@ -18,7 +19,7 @@ use rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use webpki::ring as verify;
 
-use super::p256;
+use super::{curve25519, p256};
 
 /// Returns what `rustls::crypto::ring::default_provider` returns, with another P-256 and without
 /// ChaCha20-Poly1305, whose two ciphers in three sets of instructions are 45 KiB: every server has
@@ -33,7 +34,7 @@ pub(super) fn provider() -> CryptoProvider {
             suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ],
-        kx_groups: vec![X25519, &p256::KeyExchange, SECP384R1],
+        kx_groups: vec![&curve25519::KeyExchange, &p256::KeyExchange, SECP384R1],
         signature_verification_algorithms: ALGORITHMS,
         secure_random: &Keys,
         key_provider: &Keys,
@@ -47,7 +48,7 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
         P256_SHA384,
         verify::ECDSA_P384_SHA256,
         verify::ECDSA_P384_SHA384,
-        verify::ED25519,
+        ED25519,
         verify::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
         verify::RSA_PSS_2048_8192_SHA384_LEGACY_KEY,
         verify::RSA_PSS_2048_8192_SHA512_LEGACY_KEY,
@@ -68,7 +69,7 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
             SignatureScheme::ECDSA_NISTP256_SHA256,
             &[P256_SHA256, verify::ECDSA_P384_SHA256],
         ),
-        (SignatureScheme::ED25519, &[verify::ED25519]),
+        (SignatureScheme::ED25519, &[ED25519]),
         (
             SignatureScheme::RSA_PSS_SHA512,
             &[verify::RSA_PSS_2048_8192_SHA512_LEGACY_KEY],
@@ -96,6 +97,7 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
     ],
 };
 
+const ED25519: &dyn SignatureVerificationAlgorithm = &curve25519::Verification;
 const P256_SHA256: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA256;
 const P256_SHA384: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA384;
 
@@ -120,10 +122,8 @@ impl KeyProvider for Keys {
         if let Some(p384) = P384Key::decode(&key) {
             return Ok(Arc::new(p384));
         }
-        if let PrivateKeyDer::Pkcs8(key) = &key
-            && let Ok(ed25519) = any_eddsa_type(key)
-        {
-            return Ok(ed25519);
+        if let Some(ed25519) = curve25519::PrivateKey::decode(&key) {
+            return Ok(Arc::new(ed25519));
         }
         let known = "RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519";
         Err(Error::General(format!(
