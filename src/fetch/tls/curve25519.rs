@@ -1,12 +1,11 @@
 //! Curve25519 for rustls: key exchange, signatures of servers, and keys of client certificates.
 
-use ed25519_dalek::pkcs8::DecodePrivateKey;
 use ed25519_dalek::{Signature, Signer as _, Verifier as _, VerifyingKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::crypto::{ActiveKeyExchange, GetRandomFailed, SharedSecret, SupportedKxGroup};
 use rustls::pki_types::{
-    AlgorithmIdentifier, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm,
-    SubjectPublicKeyInfoDer, alg_id,
+    AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer,
+    alg_id,
 };
 use rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use rustls::{Error, NamedGroup, PeerMisbehaved, SignatureAlgorithm, SignatureScheme};
@@ -86,13 +85,10 @@ impl SignatureVerificationAlgorithm for Verification {
 pub(super) struct PrivateKey(ed25519_dalek::SigningKey);
 
 impl PrivateKey {
-    /// Decodes PKCS #8; none when it is no key of Ed25519.
-    pub(super) fn decode(key: &PrivateKeyDer<'_>) -> Option<Self> {
-        let PrivateKeyDer::Pkcs8(key) = key else {
-            return None;
-        };
-        let key = ed25519_dalek::SigningKey::from_pkcs8_der(key.secret_pkcs8_der());
-        Some(Self(key.ok()?))
+    /// Returns the key of this seed; none when it has another length.
+    pub(super) fn new(seed: &[u8]) -> Option<Self> {
+        let seed = seed.try_into().ok()?;
+        Some(Self(ed25519_dalek::SigningKey::from_bytes(seed)))
     }
 }
 
@@ -192,8 +188,8 @@ mod tests {
     fn what_a_key_signs_is_verified_by_ring() {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let theirs = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
-        let key = PrivateKeyDer::Pkcs8(pkcs8.as_ref().to_vec().into());
-        let key = PrivateKey::decode(&key).unwrap();
+        let decoded = wireboot_proto::format::x509::PrivateKey::decode_pkcs8(pkcs8.as_ref());
+        let key = PrivateKey::new(decoded.unwrap().secret).unwrap();
         let signature = key.sign(b"handshake").unwrap();
         let public = UnparsedPublicKey::new(&ED25519, theirs.public_key());
         public.verify(b"handshake", &signature).unwrap();

@@ -4,14 +4,13 @@ use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::ecdsa::{DerSignature, Signature, VerifyingKey};
 use p256::elliptic_curve::sec1::ToSec1Point;
-use p256::pkcs8::DecodePrivateKey;
 use p256::{PublicKey, SecretKey};
 use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::crypto::{ActiveKeyExchange, GetRandomFailed, SharedSecret, SupportedKxGroup};
 use rustls::pki_types::{
-    AlgorithmIdentifier, InvalidSignature, PrivateKeyDer, SignatureVerificationAlgorithm,
-    SubjectPublicKeyInfoDer, alg_id,
+    AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer,
+    alg_id,
 };
 use rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use rustls::{Error, NamedGroup, PeerMisbehaved, SignatureAlgorithm, SignatureScheme};
@@ -113,14 +112,10 @@ impl SignatureVerificationAlgorithm for Verification {
 pub(super) struct PrivateKey(p256::ecdsa::SigningKey);
 
 impl PrivateKey {
-    /// Decodes PKCS #8 or SEC1; none when it is not a key on this curve.
-    pub(super) fn decode(key: &PrivateKeyDer<'_>) -> Option<Self> {
-        let secret = match key {
-            PrivateKeyDer::Pkcs8(key) => SecretKey::from_pkcs8_der(key.secret_pkcs8_der()).ok(),
-            PrivateKeyDer::Sec1(key) => SecretKey::from_sec1_der(key.secret_sec1_der()).ok(),
-            PrivateKeyDer::Pkcs1(_) | _ => None,
-        };
-        Some(Self(secret?.into()))
+    /// Returns the key that is this number; none when it is not one of this curve.
+    pub(super) fn new(secret: &[u8]) -> Option<Self> {
+        let key = p256::ecdsa::SigningKey::from_slice(secret);
+        Some(Self(key.ok()?))
     }
 }
 
@@ -235,33 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn ring_verifies_what_a_private_key_signs_in_either_form() {
+    fn ring_verifies_what_a_private_key_signs() {
         let secret = SecretKey::from_slice(&[7; 32]).unwrap();
         let public = secret.public_key().to_sec1_point(false);
-        // RFC 5915 §3, without the public key.
-        let sec1 = [
-            &b"\x30\x31\x02\x01\x01\x04\x20"[..],
-            &[7; 32],
-            b"\xa0\x0a\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07",
-        ]
-        .concat();
-        let head = b"\x30\x4d\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\
-            \x2a\x86\x48\xce\x3d\x03\x01\x07\x04\x33";
-        let pkcs8 = [&head[..], &sec1].concat();
-        for key in [
-            PrivateKeyDer::Sec1(sec1.into()),
-            PrivateKeyDer::Pkcs8(pkcs8.into()),
-        ] {
-            let key = PrivateKey::decode(&key).unwrap();
-            let offered = [SignatureScheme::ED25519, key.scheme()];
-            let signer = key.choose_scheme(&offered).unwrap();
-            assert!(key.choose_scheme(&offered[..1]).is_none());
-            let info = key.public_key().unwrap();
-            assert!(info.ends_with(public.as_bytes()), "{info:?}");
-            let signature = signer.sign(b"handshake").unwrap();
-            UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public.as_bytes())
-                .verify(b"handshake", &signature)
-                .unwrap();
-        }
+        let key = PrivateKey::new(&[7; 32]).unwrap();
+        let offered = [SignatureScheme::ED25519, key.scheme()];
+        let signer = key.choose_scheme(&offered).unwrap();
+        assert!(key.choose_scheme(&offered[..1]).is_none());
+        let info = key.public_key().unwrap();
+        assert!(info.ends_with(public.as_bytes()), "{info:?}");
+        let signature = signer.sign(b"handshake").unwrap();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public.as_bytes())
+            .verify(b"handshake", &signature)
+            .unwrap();
     }
 }

@@ -18,6 +18,7 @@ use rustls::pki_types::{
 use rustls::sign::{Signer, SigningKey, public_key_to_spki};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use webpki::ring as verify;
+use wireboot_proto::format::x509::{KeyKind, PrivateKey};
 
 use super::{curve25519, p256};
 
@@ -116,14 +117,28 @@ impl KeyProvider for Keys {
         if let Ok(rsa) = RsaSigningKey::new(&key) {
             return Ok(Arc::new(rsa));
         }
-        if let Some(p256) = p256::PrivateKey::decode(&key) {
-            return Ok(Arc::new(p256));
-        }
-        if let Some(p384) = P384Key::decode(&key) {
-            return Ok(Arc::new(p384));
-        }
-        if let Some(ed25519) = curve25519::PrivateKey::decode(&key) {
-            return Ok(Arc::new(ed25519));
+        let decoded = match &key {
+            PrivateKeyDer::Pkcs8(key) => PrivateKey::decode_pkcs8(key.secret_pkcs8_der()).ok(),
+            PrivateKeyDer::Sec1(key) => PrivateKey::decode_sec1(key.secret_sec1_der()).ok(),
+            PrivateKeyDer::Pkcs1(_) | _ => None,
+        };
+        let known: Option<Arc<dyn SigningKey>> = match decoded {
+            Some(PrivateKey {
+                kind: KeyKind::Named("P-256"),
+                secret,
+            }) => p256::PrivateKey::new(secret).map(|key| Arc::new(key) as _),
+            Some(PrivateKey {
+                kind: KeyKind::Named("Ed25519"),
+                secret,
+            }) => curve25519::PrivateKey::new(secret).map(|key| Arc::new(key) as _),
+            Some(PrivateKey {
+                kind: KeyKind::Named("P-384"),
+                ..
+            }) => P384Key::decode(&key).map(|key| Arc::new(key) as _),
+            Some(_) | None => None,
+        };
+        if let Some(key) = known {
+            return Ok(key);
         }
         let known = "RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519";
         Err(Error::General(format!(

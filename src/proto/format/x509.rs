@@ -3,6 +3,7 @@
 
 mod der;
 mod key;
+mod private_key;
 
 use crate::prelude::*;
 use core::net::IpAddr;
@@ -10,12 +11,14 @@ use core::time::Duration;
 
 use crate::reader::{DecodeError, Reader};
 use crate::text::safe::text_of;
-use der::{INTEGER, OBJECT_IDENTIFIER, SEQUENCE, element, elements, expect, optional};
+use der::{
+    INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, element, elements, expect, optional,
+};
 pub use key::KeyKind;
+pub use private_key::PrivateKey;
 
 const BOOLEAN: u8 = 0x01;
 const BIT_STRING: u8 = 0x03;
-const OCTET_STRING: u8 = 0x04;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SET: u8 = 0x31;

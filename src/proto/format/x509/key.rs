@@ -54,8 +54,13 @@ impl KeyKind {
         if id == EC {
             id = expect(&mut fields, OBJECT_IDENTIFIER, "namedCurve")?;
         }
+        Ok(Self::named(id))
+    }
+
+    /// Returns the kind that an object identifier names by itself.
+    pub(super) fn named(id: &[u8]) -> Self {
         let name = NAMES.iter().find(|(known, _)| *known == id);
-        Ok(name.map_or(Self::Unknown, |(_, name)| Self::Named(name)))
+        name.map_or(Self::Unknown, |(_, name)| Self::Named(name))
     }
 }
 
