@@ -17,7 +17,6 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
-use crate::sys::process::Fork;
 use runner::Run;
 use variables::Variables;
 #[cfg(fuzzing)]
@@ -80,14 +79,14 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Starts the process that runs the script, if there is one; dropping it ends it. To be called before
+/// Starts the process that runs the script, if there is one. To be called before
 /// this process gives up privileges, which a script may need, and before it has another thread.
 ///
 /// # Errors
 /// As [`check`], and [`Error::System`] when there can be no further process.
-pub fn begin(script: Option<&Path>) -> Result<Option<Fork>, Error> {
+pub fn begin(script: Option<&Path>) -> Result<(), Error> {
     let Some(path) = script else {
-        return Ok(None);
+        return Ok(());
     };
     check(path)?;
     let started = runner::start(path.to_owned());
@@ -96,7 +95,10 @@ pub fn begin(script: Option<&Path>) -> Result<Option<Fork>, Error> {
         source,
     })?;
     *RUNNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
-    Ok(Some(fork))
+    // It ends when the connection does; this process may neither signal it nor wait for it once it has
+    // given up its privileges.
+    fork.release();
+    Ok(())
 }
 
 /// Runs the script, if there is one, for a change of the lease on `interface`, and waits for its end.

@@ -58,7 +58,7 @@ pub fn run() -> Result<(), Error> {
         Request::Run(invocation) => invocation,
     };
     let settings = settings::read(&invocation)?;
-    let _runner = script::begin(settings.config.dhcp.script.as_deref())?;
+    script::begin(settings.config.dhcp.script.as_deref())?;
     harden(invocation.about.command);
     match invocation.about.command {
         Command::Lease => lease::run(settings),
