@@ -15,7 +15,9 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use base64::Engine;
-use minisign_verify::{Error, PublicKey, StreamVerifier};
+use base64::engine::general_purpose::STANDARD;
+use blake2::{Blake2b512, Digest};
+use ed25519_dalek::VerifyingKey;
 
 use crate::text::safe::text_of;
 use crate::time::Date;
@@ -63,10 +65,12 @@ pub struct Keys {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct TrustedKey {
-    public: PublicKey,
-    /// The key ID that minisign shows.
-    id: u64,
+    public: VerifyingKey,
+    id: KeyId,
 }
+
+/// What a signature names its key by; minisign shows it as a little-endian number.
+type KeyId = [u8; 8];
 
 impl Keys {
     /// Adds the keys in `text`: the content of files that `minisign -G` writes, or only their
@@ -100,44 +104,40 @@ impl Keys {
     /// [`SignatureError::UnknownKey`] when no trusted key made it, [`SignatureError::Legacy`] for
     /// the old kind.
     pub fn check<'k>(&'k self, signature: &'k Signature) -> Result<Check<'k>, SignatureError> {
-        for key in &self.list {
-            match key.public.verify_stream(&signature.0) {
-                Ok(verifier) => {
-                    return Ok(Check {
-                        verifier,
-                        signer: Signer {
-                            key_id: key.id,
-                            comment: signature.0.trusted_comment().to_owned(),
-                        },
-                        oldest: self.oldest,
-                    });
-                }
-                Err(Error::UnsupportedLegacyMode) => return Err(SignatureError::Legacy),
-                Err(_) => {}
-            }
+        let key = self.list.iter().find(|key| key.id == signature.key_id);
+        let key = key.ok_or(SignatureError::UnknownKey)?;
+        if signature.algorithm != HASHED {
+            return Err(SignatureError::Legacy);
         }
-        Err(SignatureError::UnknownKey)
+        Ok(Check {
+            hasher: Blake2b512::new(),
+            key,
+            signature,
+            oldest: self.oldest,
+        })
     }
 }
 
+/// The algorithms of signatures, of which the old one is also what keys have.
+const HASHED: [u8; 2] = *b"ED";
+const LEGACY: [u8; 2] = *b"Ed";
+
 /// Parses the second line of a public key file: algorithm, key ID and key, 42 bytes in all.
 fn parse_key(line: &str) -> Option<TrustedKey> {
-    let public = PublicKey::from_base64(line).ok()?;
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(line)
-        .ok()?;
-    // Behind the two letters of the algorithm; minisign shows it as a little-endian number.
-    let id = bytes.get(2..10)?.try_into().ok()?;
+    let bytes = STANDARD.decode(line).ok()?;
+    let (algorithm, rest) = bytes.split_first_chunk()?;
+    let (id, public) = rest.split_first_chunk()?;
+    let is_known = [LEGACY, HASHED].contains(algorithm);
     Some(TrustedKey {
-        public,
-        id: u64::from_le_bytes(id),
+        public: VerifyingKey::try_from(public).ok().filter(|_| is_known)?,
+        id: *id,
     })
 }
 
 /// The key that signed a file, and the trusted comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signer {
-    key_id: u64,
+    key_id: KeyId,
     /// The trusted comment, which is signed too.
     comment: String,
 }
@@ -161,7 +161,7 @@ impl fmt::Display for Signer {
     /// Writes the key ID as minisign shows it and the day of the signature, or the comment if
     /// `minisign -t` has replaced the default one, which begins with the time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key {:016X}, ", self.key_id)?;
+        write!(f, "key {:016X}, ", u64::from_le_bytes(self.key_id))?;
         match self.time() {
             Some(time) => Date::at(time).fmt(f),
             None => write!(f, "\"{}\"", text_of(self.comment.as_bytes())),
@@ -170,7 +170,20 @@ impl fmt::Display for Signer {
 }
 
 /// A signature, not checked yet.
-pub struct Signature(minisign_verify::Signature);
+///
+/// ```text
+/// untrusted comment: …
+/// base64(algorithm, key ID, signature of the file)
+/// trusted comment: …
+/// base64(signature of the one above and the trusted comment)
+/// ```
+pub struct Signature {
+    algorithm: [u8; 2],
+    key_id: KeyId,
+    of_file: ed25519_dalek::Signature,
+    comment: String,
+    of_comment: ed25519_dalek::Signature,
+}
 
 impl FromStr for Signature {
     type Err = SignatureError;
@@ -187,9 +200,24 @@ impl Signature {
     /// [`SignatureError::OtherKind`] for a signature of another program, [`SignatureError::Malformed`] for the rest.
     pub fn decode(bytes: &[u8]) -> Result<Self, SignatureError> {
         let text = str::from_utf8(bytes).unwrap_or_default();
-        let decoded = minisign_verify::Signature::decode(text).map(Self);
-        decoded.map_err(|_| {
+        Self::of_minisign(text).ok_or_else(|| {
             other_kind(bytes).map_or(SignatureError::Malformed, SignatureError::OtherKind)
+        })
+    }
+
+    fn of_minisign(text: &str) -> Option<Self> {
+        let mut lines = text.lines().skip(1);
+        let bytes = STANDARD.decode(lines.next()?).ok()?;
+        let (algorithm, rest) = bytes.split_first_chunk()?;
+        let (key_id, of_file) = rest.split_first_chunk()?;
+        let comment = lines.next()?.strip_prefix("trusted comment: ")?;
+        let of_comment = STANDARD.decode(lines.next()?).ok()?;
+        [LEGACY, HASHED].contains(algorithm).then_some(Self {
+            algorithm: *algorithm,
+            key_id: *key_id,
+            of_file: of_file.try_into().ok()?,
+            comment: comment.to_owned(),
+            of_comment: of_comment.as_slice().try_into().ok()?,
         })
     }
 }
@@ -225,15 +253,16 @@ fn other_kind(bytes: &[u8]) -> Option<&'static str> {
 
 /// A file being checked against a signature.
 pub struct Check<'k> {
-    verifier: StreamVerifier<'k>,
-    signer: Signer,
+    hasher: Blake2b512,
+    key: &'k TrustedKey,
+    signature: &'k Signature,
     oldest: Duration,
 }
 
 impl Check<'_> {
     /// Adds the next bytes of the file.
     pub fn update(&mut self, bytes: &[u8]) {
-        self.verifier.update(bytes);
+        self.hasher.update(bytes);
     }
 
     /// Ends the file, which has this name; returns who signed it.
@@ -241,16 +270,29 @@ impl Check<'_> {
     /// # Errors
     /// [`SignatureError::Mismatch`] when it is not the file that was signed,
     /// [`SignatureError::OtherFile`] when that had another name, and [`SignatureError::TooOld`].
-    pub fn finish(mut self, name: &str) -> Result<Signer, SignatureError> {
+    pub fn finish(self, name: &str) -> Result<Signer, SignatureError> {
+        let Self { key, signature, .. } = self;
+        let comment = signature.comment.as_str();
         // First of all: until then the comment may be anybody's.
-        let checked = self.verifier.finalize();
-        checked.map_err(|_| SignatureError::Mismatch)?;
-        if let Some(signed) = self.signer.field("file")
+        let hash = self.hasher.finalize();
+        let signed = [&signature.of_file.to_bytes(), comment.as_bytes()].concat();
+        for (bytes, signature) in [
+            (hash.as_slice(), &signature.of_file),
+            (&signed, &signature.of_comment),
+        ] {
+            let verified = key.public.verify_strict(bytes, signature);
+            verified.map_err(|_| SignatureError::Mismatch)?;
+        }
+        let signer = Signer {
+            key_id: key.id,
+            comment: comment.to_owned(),
+        };
+        if let Some(signed) = signer.field("file")
             && signed != name
         {
             return Err(SignatureError::OtherFile(text_of(signed.as_bytes())));
         }
-        let time = self.signer.time();
+        let time = signer.time();
         if self.oldest > Duration::ZERO && time.is_none_or(|time| time < self.oldest) {
             let age = match time {
                 Some(time) => format!("of {}", Date::at(time)),
@@ -258,7 +300,7 @@ impl Check<'_> {
             };
             return Err(SignatureError::TooOld(age, Date::at(self.oldest)));
         }
-        Ok(self.signer)
+        Ok(signer)
     }
 }
 
@@ -300,10 +342,32 @@ KTlO7nzwxQljSe5JJpiXUNgeM+yvn8F3v17ebuUnDjweiiJVQnq5kSGhe5rZcwvH/lzWDcuGB+haacp0
         );
     }
 
+    /// The crate that minisign's author keeps, as second opinion on each changed octet.
+    #[test]
+    fn what_another_reader_refuses_is_refused() {
+        let theirs = |text: &str| {
+            let key = KEY.lines().nth(1).unwrap_or_default();
+            let key = minisign_verify::PublicKey::from_base64(key).unwrap();
+            let signature = minisign_verify::Signature::decode(text);
+            signature.and_then(|signature| key.verify(b"content", &signature, false))
+        };
+        theirs(SIGNATURE).unwrap();
+        let places = (0..SIGNATURE.len()).step_by(3);
+        let accepted = places.filter(|place| {
+            let mut text = SIGNATURE.to_owned();
+            text.replace_range(place..=place, "A");
+            let ours = check(KEY, &text, b"content");
+            assert_eq!(ours.is_ok(), theirs(&text).is_ok(), "{text}");
+            ours.is_ok()
+        });
+        // Those in the untrusted comment, and what replaces itself.
+        assert!((15..30).contains(&accepted.count()));
+    }
+
     #[test]
     fn a_signer_is_shown_with_the_day_of_the_signature() {
         let signer = |comment: &str| Signer {
-            key_id: 0x1234,
+            key_id: 0x1234_u64.to_le_bytes(),
             comment: comment.to_owned(),
         };
         for (comment, expected) in [
