@@ -34,11 +34,7 @@ pub fn unpack(
 fn copy(packed: &mut dyn Read, packing: Packing, most: u64, to: &mut dyn Write) -> io::Result<u64> {
     match packing {
         Packing::Gzip => gzip::copy(packed, most, to),
-        Packing::Zstd => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(packed);
-            let decoder = decoder.map_err(|error| io::Error::other(error.to_string()))?;
-            io::copy(&mut decoder.take(most), to)
-        }
+        Packing::Zstd => zstd::copy(packed, most, to),
     }
 }
 
@@ -50,6 +46,57 @@ fn copy(_: &mut dyn Read, _: Packing, _: u64, _: &mut dyn Write) -> io::Result<u
     ))
 }
 
+#[cfg(feature = "unpack")]
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// The frames of zstd (RFC 8878 §3.1), of which there may be several, as pzstd writes them.
+#[cfg(feature = "unpack")]
+mod zstd {
+    use std::io::{self, BufRead, BufReader, Read, Write};
+
+    use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+    use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+    use super::damaged;
+
+    /// Bytes decoded at a time, at least: a block has up to 128 KiB (§3.1.1.2.4).
+    const STEP: usize = 128 << 10;
+
+    /// Writes at most `most` bytes of what the frames have. The errors of the crate have a text for each
+    /// way to be damaged, 5 KiB, that nobody could act on.
+    pub(super) fn copy(packed: &mut dyn Read, most: u64, to: &mut dyn Write) -> io::Result<u64> {
+        let mut packed = BufReader::new(packed);
+        let mut decoder = FrameDecoder::new();
+        let mut len = 0;
+        loop {
+            match decoder.reset(&mut packed) {
+                Ok(()) => {}
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    let length = u64::from(length);
+                    if io::copy(&mut packed.by_ref().take(length), &mut io::sink())? < length {
+                        return Err(damaged("it ends inside of a zstd frame"));
+                    }
+                }
+                Err(_) => return Err(damaged("it has no zstd frame where one should begin")),
+            }
+            while !decoder.is_finished() && len < most {
+                let decoded =
+                    decoder.decode_blocks(&mut packed, BlockDecodingStrategy::UptoBytes(STEP));
+                decoded.map_err(|_| damaged("a zstd block in it is damaged or cut off"))?;
+                len += io::copy(&mut decoder.by_ref().take(most - len), to)?;
+            }
+            if len == most || packed.fill_buf()?.is_empty() {
+                return Ok(len);
+            }
+        }
+    }
+}
+
 /// The frame of gzip (RFC 1952) around the deflated bytes. flate2 has it too, but with a checksum
 /// whose tables are 20 KiB; this one has 1 KiB.
 #[cfg(feature = "unpack")]
@@ -57,6 +104,8 @@ mod gzip {
     use std::io::{self, BufRead, BufReader, Read, Write};
 
     use flate2::bufread::DeflateDecoder;
+
+    use super::damaged;
 
     /// Bits of the header's flags (§2.3.1): a checksum, more fields, a name and a comment follow.
     const FHCRC: u8 = 1 << 1;
@@ -114,10 +163,6 @@ mod gzip {
 
     fn skip(packed: &mut impl Read, len: u64) -> io::Result<()> {
         io::copy(&mut packed.take(len), &mut io::sink()).map(drop)
-    }
-
-    fn damaged(what: &str) -> io::Error {
-        io::Error::new(io::ErrorKind::InvalidData, what)
     }
 
     /// Sums what is read.
@@ -194,6 +239,24 @@ mod tests {
                 let cut = unpack(&packed[..len], packing, 1_000, &mut io::sink());
                 assert!(cut.is_err(), "{packing:?} cut to {len}: {cut:?}");
             }
+        }
+    }
+
+    #[test]
+    fn zstd_may_have_several_frames_and_some_to_skip() {
+        let frame = |byte| [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8, 2, 0x43, 0x1f, 0, byte];
+        // RFC 8878 §3.1.2.
+        let skipped = [0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3];
+        let packed = [&skipped[..], &frame(7), &skipped, &frame(8)].concat();
+        let mut bytes = Vec::new();
+        let len = unpack(&packed[..], Packing::Zstd, 2_000, &mut bytes).unwrap();
+        assert_eq!((len, bytes.len()), (2_000, 2_000));
+        assert!(bytes.starts_with(&[7; 1_000]) && bytes.ends_with(&[8; 1_000]));
+        let error = unpack(&packed[..], Packing::Zstd, 1_500, &mut io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        for len in [5, 10, 15, 25, 32, 40] {
+            let cut = unpack(&packed[..len], Packing::Zstd, 2_000, &mut io::sink());
+            assert!(cut.is_err(), "cut to {len}: {cut:?}");
         }
     }
 

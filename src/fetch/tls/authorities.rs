@@ -1,11 +1,12 @@
 //! Trusted certificate authorities: only those in the file that the user names; otherwise the
 //! system's list; otherwise Mozilla's, built in.
 
+use std::iter;
 use std::path::Path;
 
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
+use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
 
 use crate::fetch::failure::Failure;
 use crate::sys::file;
@@ -17,6 +18,9 @@ pub(super) const SYSTEM_ROOTS: [&str; 3] = [
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",
 ];
+
+/// Mozilla's list, as src/build.rs writes it.
+const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/authorities.bin"));
 
 /// The certificates that are trusted without an issuer.
 #[derive(Debug)]
@@ -57,13 +61,31 @@ impl Trusted {
                 });
             }
         }
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        roots.extend(built_in());
         Ok(Self {
             roots,
             certificates: Vec::new(),
             place: "Mozilla's list, which is built in".to_owned(),
         })
     }
+}
+
+/// Returns Mozilla's authorities.
+fn built_in() -> impl Iterator<Item = TrustAnchor<'static>> {
+    let mut rest = BUILT_IN;
+    let mut field = move || {
+        let (len, behind) = rest.split_first_chunk()?;
+        let (field, behind) = behind.split_at_checked(u16::from_le_bytes(*len).into())?;
+        rest = behind;
+        Some(Der::from_slice(field))
+    };
+    iter::from_fn(move || {
+        Some(TrustAnchor {
+            subject: field()?,
+            subject_public_key_info: field()?,
+            name_constraints: field().filter(|constraints| !constraints.is_empty()),
+        })
+    })
 }
 
 fn read_file(
@@ -101,4 +123,15 @@ pub(super) fn pem_fault(error: &PemError) -> String {
         "it is not PEM"
     };
     why.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_that_is_built_in_is_mozillas() {
+        let built_in: Vec<_> = built_in().collect();
+        assert_eq!(built_in, webpki_roots::TLS_SERVER_ROOTS);
+    }
 }
