@@ -248,7 +248,7 @@ static_binary() {
             flags+=" -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none
                 -Zfmt-debug=shallow -Cjump-tables=no --cfg curve25519_dalek_backend=\"serial\"
                 --cfg sha2_backend_soft=\"compact\" --cfg sha2_512_backend=\"soft\"
-                -C llvm-args=-enable-machine-outliner=always -C llvm-args=-inline-threshold=0
+                -C llvm-args=-enable-machine-outliner=always
                 -C llvm-args=-enable-global-merge-func"
         fi
     elif [ -n "$(other)" ]; then
