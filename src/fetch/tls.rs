@@ -4,6 +4,7 @@
 //! time for that is from [`super::clock`].
 
 mod authorities;
+mod client_key;
 mod curve25519;
 mod p256;
 mod provider;

@@ -5,22 +5,17 @@
 use std::sync::Arc;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
-use ring::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::crypto::ring::cipher_suite as suite;
 use rustls::crypto::ring::kx_group::SECP384R1;
-use rustls::crypto::ring::sign::RsaSigningKey;
 use rustls::crypto::{
     CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
 };
-use rustls::pki_types::{
-    PrivateKeyDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, alg_id,
-};
-use rustls::sign::{Signer, SigningKey, public_key_to_spki};
-use rustls::{Error, SignatureAlgorithm, SignatureScheme};
+use rustls::pki_types::{PrivateKeyDer, SignatureVerificationAlgorithm};
+use rustls::sign::SigningKey;
+use rustls::{Error, SignatureScheme};
 use webpki::ring as verify;
-use wireboot_proto::format::x509::{KeyKind, PrivateKey};
 
-use super::{curve25519, p256};
+use super::{client_key, curve25519, p256};
 
 /// Returns what `rustls::crypto::ring::default_provider` returns, with another P-256 and without
 /// ChaCha20-Poly1305, whose two ciphers in three sets of instructions are 45 KiB: every server has
@@ -114,120 +109,19 @@ impl SecureRandom for Keys {
 
 impl KeyProvider for Keys {
     fn load_private_key(&self, key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        if let Ok(rsa) = RsaSigningKey::new(&key) {
-            return Ok(Arc::new(rsa));
-        }
-        let decoded = match &key {
-            PrivateKeyDer::Pkcs8(key) => PrivateKey::decode_pkcs8(key.secret_pkcs8_der()).ok(),
-            PrivateKeyDer::Sec1(key) => PrivateKey::decode_sec1(key.secret_sec1_der()).ok(),
-            PrivateKeyDer::Pkcs1(_) | _ => None,
-        };
-        let known: Option<Arc<dyn SigningKey>> = match decoded {
-            Some(PrivateKey {
-                kind: KeyKind::Named("P-256"),
-                secret,
-            }) => p256::PrivateKey::new(secret).map(|key| Arc::new(key) as _),
-            Some(PrivateKey {
-                kind: KeyKind::Named("Ed25519"),
-                secret,
-            }) => curve25519::PrivateKey::new(secret).map(|key| Arc::new(key) as _),
-            Some(PrivateKey {
-                kind: KeyKind::Named("P-384"),
-                ..
-            }) => P384Key::decode(&key).map(|key| Arc::new(key) as _),
-            Some(_) | None => None,
-        };
-        if let Some(key) = known {
-            return Ok(key);
-        }
-        let known = "RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519";
-        Err(Error::General(format!(
-            "the key is of none of the known kinds: {known}"
-        )))
-    }
-}
-
-/// A key on P-384, as ring has it.
-#[derive(Debug, Clone)]
-struct P384Key(Arc<EcdsaKeyPair>);
-
-impl P384Key {
-    fn decode(key: &PrivateKeyDer<'_>) -> Option<Self> {
-        let wrapped;
-        let pkcs8 = match key {
-            PrivateKeyDer::Pkcs8(key) => key.secret_pkcs8_der(),
-            PrivateKeyDer::Sec1(key) => {
-                wrapped = pkcs8_of(key.secret_sec1_der())?;
-                &wrapped
-            }
-            PrivateKeyDer::Pkcs1(_) | _ => return None,
-        };
-        let key =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, pkcs8, &SystemRandom::new());
-        Some(Self(Arc::new(key.ok()?)))
-    }
-}
-
-/// Puts a SEC1 key on P-384 into PKCS #8, the only form that ring reads (RFC 5958 §2).
-fn pkcs8_of(sec1: &[u8]) -> Option<Vec<u8>> {
-    // INTEGER version 0, and the SEQUENCE of id-ecPublicKey and secp384r1 (RFC 5480 §2.1.1).
-    const HEAD: &[u8] =
-        b"\x02\x01\0\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\0\x22";
-    const OCTET_STRING: u8 = 4;
-    const SEQUENCE: u8 = 0x30;
-    let field = |tag: u8, content: &[&[u8]]| {
-        let len = content.iter().map(|part| part.len()).sum::<usize>();
-        let [high, low] = u16::try_from(len).ok()?.to_be_bytes();
-        // X.690 §8.1.3: a key has some 170 bytes, with or without the public one.
-        let len: &[u8] = if len > 0xff {
-            &[0x82, high, low]
-        } else if len > 0x7f {
-            &[0x81, low]
-        } else {
-            &[low]
-        };
-        Some([&[tag], len, &content.concat()].concat())
-    };
-    let key = field(OCTET_STRING, &[sec1])?;
-    field(SEQUENCE, &[HEAD, &key])
-}
-
-impl SigningKey for P384Key {
-    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
-        offered
-            .contains(&self.scheme())
-            .then(|| Box::new(self.clone()) as _)
-    }
-
-    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
-        let point = self.0.public_key();
-        Some(public_key_to_spki(&alg_id::ECDSA_P384, point))
-    }
-
-    fn algorithm(&self) -> SignatureAlgorithm {
-        SignatureAlgorithm::ECDSA
-    }
-}
-
-impl Signer for P384Key {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let signature = self.0.sign(&SystemRandom::new(), message);
-        let signature = signature.map_err(|_| GetRandomFailed)?;
-        Ok(signature.as_ref().to_vec())
-    }
-
-    fn scheme(&self) -> SignatureScheme {
-        SignatureScheme::ECDSA_NISTP384_SHA384
+        client_key::load(&key)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
+    use ring::agreement;
+    use ring::signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    };
     use rustls::SupportedCipherSuite;
+    use rustls::crypto::SupportedKxGroup;
     use rustls::crypto::ring::default_provider;
-    use rustls::pki_types::pem::PemObject;
 
     use super::*;
 
@@ -265,40 +159,72 @@ mod tests {
     }
 
     #[test]
-    fn private_keys_as_openssl_writes_them_sign_by_their_scheme() {
-        use SignatureScheme as Scheme;
-        for (arguments, scheme) in [
-            ("genrsa 2048", Scheme::RSA_PSS_SHA256),
-            ("genpkey -algorithm ed25519", Scheme::ED25519),
-            (
-                "ecparam -genkey -noout -name prime256v1",
-                Scheme::ECDSA_NISTP256_SHA256,
-            ),
-            (
-                "ecparam -genkey -noout -name secp384r1",
-                Scheme::ECDSA_NISTP384_SHA384,
-            ),
-            (
-                "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
-                Scheme::ECDSA_NISTP256_SHA256,
-            ),
-            (
-                "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384",
-                Scheme::ECDSA_NISTP384_SHA384,
-            ),
-        ] {
-            let made = Command::new("openssl").args(arguments.split(' ')).output();
-            let key = PrivateKeyDer::from_pem_slice(&made.unwrap().stdout).unwrap();
-            let key = Keys.load_private_key(key).unwrap();
-            let signer = key.choose_scheme(&[scheme]).unwrap();
-            assert_eq!(signer.scheme(), scheme, "{arguments}");
-            assert!(!signer.sign(b"handshake").unwrap().is_empty());
+    fn both_sides_of_an_exchange_with_ring_have_the_same_secret() {
+        let random = SystemRandom::new();
+        let groups: [(&dyn SupportedKxGroup, _); 2] = [
+            (&curve25519::KeyExchange, &agreement::X25519),
+            (&p256::KeyExchange, &agreement::ECDH_P256),
+        ];
+        for (group, rings) in groups.repeat(10) {
+            let theirs = agreement::EphemeralPrivateKey::generate(rings, &random).unwrap();
+            let public = theirs.compute_public_key().unwrap();
+            let ours = group.start().unwrap();
+            assert_eq!(ours.group(), group.name());
+            let peer = agreement::UnparsedPublicKey::new(rings, ours.pub_key().to_vec());
+            let secret = ours.complete(public.as_ref()).unwrap();
+            agreement::agree_ephemeral(theirs, &peer, |expected| {
+                assert_eq!(secret.secret_bytes(), expected);
+            })
+            .unwrap();
         }
-        let made = Command::new("openssl")
-            .args(["ecparam", "-genkey", "-noout", "-name", "secp521r1"])
-            .output();
-        let key = PrivateKeyDer::from_pem_slice(&made.unwrap().stdout).unwrap();
-        let refused = Keys.load_private_key(key).unwrap_err().to_string();
-        assert!(refused.contains("P-256"), "{refused}");
+    }
+
+    #[test]
+    fn signatures_of_ring_are_verified_and_no_others() {
+        let random = SystemRandom::new();
+        let ed25519 = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
+        let ed25519 = Ed25519KeyPair::from_pkcs8(ed25519.as_ref()).unwrap();
+        is_verified_alone(
+            ED25519,
+            ed25519.public_key().as_ref(),
+            ed25519.sign(SIGNED).as_ref(),
+        );
+        let signing = &ECDSA_P256_SHA256_ASN1_SIGNING;
+        let p256 = EcdsaKeyPair::generate_pkcs8(signing, &random).unwrap();
+        let p256 = EcdsaKeyPair::from_pkcs8(signing, p256.as_ref(), &random).unwrap();
+        let signature = p256.sign(&random, SIGNED).unwrap();
+        is_verified_alone(P256_SHA256, p256.public_key().as_ref(), signature.as_ref());
+        let with_sha384 =
+            P256_SHA384.verify_signature(p256.public_key().as_ref(), SIGNED, signature.as_ref());
+        with_sha384.unwrap_err();
+    }
+
+    const SIGNED: &[u8] = b"certificate";
+
+    fn is_verified_alone(
+        algorithm: &dyn SignatureVerificationAlgorithm,
+        public: &[u8],
+        signature: &[u8],
+    ) {
+        algorithm
+            .verify_signature(public, SIGNED, signature)
+            .unwrap();
+        let refuse = |public: &[u8], message: &[u8], signature: &[u8]| {
+            let verified = algorithm.verify_signature(public, message, signature);
+            verified.unwrap_err();
+        };
+        refuse(public, b"Certificate", signature);
+        for place in 0..signature.len() {
+            let mut changed = signature.to_vec();
+            changed[place] ^= 1;
+            refuse(public, SIGNED, &changed);
+            refuse(public, SIGNED, &signature[..place]);
+        }
+        for place in 0..public.len() {
+            let mut changed = public.to_vec();
+            changed[place] ^= 1;
+            refuse(&changed, SIGNED, signature);
+            refuse(&public[..place], SIGNED, signature);
+        }
     }
 }
