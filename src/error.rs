@@ -130,6 +130,9 @@ pub enum Error {
         /// The call that failed.
         source: SyscallError,
     },
+    /// The result of a command, which has said it already.
+    #[error("exit code {0}")]
+    Said(u8),
     /// A system call failed that every machine should allow.
     #[error("{doing}")]
     System {
@@ -167,6 +170,7 @@ impl Error {
             #[cfg(feature = "root")]
             Self::Root { .. } => 9,
             Self::Output { .. } => NOT_WRITTEN,
+            Self::Said(code) => *code,
             Self::Instead { outcome, .. } => match outcome {
                 Outcome::LocalBoot => LOCAL_BOOT,
                 Outcome::Reboot => REBOOT,
@@ -177,6 +181,9 @@ impl Error {
 
     /// Prints why the process ends, as the last line on standard error; returns its exit code.
     pub fn print(&self) -> u8 {
+        if let Self::Said(code) = self {
+            return *code;
+        }
         // Whoever closed the pipe, such as `head`, knows that it wanted no more.
         if let Self::Output { source, .. } = self
             && source.kind() == io::ErrorKind::BrokenPipe

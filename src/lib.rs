@@ -14,7 +14,7 @@
 //! | first process | `init` | what the kernel starts |
 //! | the path | `agent` | the whole boot, step by step |
 //! | plan | `planning`, `root` | follows the boot file to a plan, and the plan to an image; mounts one as the root |
-//! | drivers | `acquire`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
+//! | drivers | `acquire`, `arping`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
 //! | reports | `report` | tell others of a change of the lease |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack`, `worker` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
@@ -32,6 +32,8 @@
 
 mod acquire;
 mod agent;
+#[cfg(feature = "arping")]
+mod arping;
 #[cfg(feature = "capture")]
 pub mod capture {
     //! Frames from the ring to the eye or to a file.

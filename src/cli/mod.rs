@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "arping")]
+mod arping;
 #[cfg(feature = "capture")]
 mod capture;
 #[cfg(feature = "discover")]
@@ -66,6 +68,10 @@ pub fn run() -> Result<(), Error> {
         Command::Discover => discover::run(settings),
         #[cfg(not(feature = "discover"))]
         Command::Discover => Err(not_built_in("discover")),
+        #[cfg(feature = "arping")]
+        Command::Arping => arping::run(settings),
+        #[cfg(not(feature = "arping"))]
+        Command::Arping => Err(not_built_in("arping")),
         Command::Boot => boot(&settings),
         Command::Fetch => fetch::run(settings),
         #[cfg(feature = "capture")]
@@ -88,6 +94,7 @@ fn harden(command: Command) {
         Command::Boot => machine::total_memory().unwrap_or(u64::MAX),
         Command::Lease
         | Command::Discover
+        | Command::Arping
         | Command::Account
         | Command::Explain
         | Command::Help => LARGE_FILE,
@@ -185,7 +192,7 @@ fn manual(settings: &Settings, topic: Option<&str>) -> Option<String> {
 }
 
 /// Returns the error for a command that was left out of this build.
-#[cfg(not(all(feature = "capture", feature = "discover")))]
+#[cfg(not(all(feature = "arping", feature = "capture", feature = "discover")))]
 fn not_built_in(command: &str) -> Error {
     Error::Usage(format!(
         "this wireboot was built without the command {command}; 'wireboot --version' lists its features"
@@ -207,6 +214,7 @@ fn version() -> String {
         },
     );
     for (name, is_built_in) in [
+        ("arping", cfg!(feature = "arping")),
         ("bond", cfg!(feature = "bond")),
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),

@@ -19,6 +19,7 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
         | Command::Fetch
         | Command::Capture
         | Command::Account
+        | Command::Arping
         | Command::Explain
         | Command::Help => Config::default(),
     };
@@ -40,6 +41,7 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
         | Command::Boot
         | Command::Fetch
         | Command::Account
+        | Command::Arping
         | Command::Explain
         | Command::Help => settings.verbosity,
     };

@@ -216,6 +216,7 @@ fn fault(error: &Error) -> Fault {
         | Error::NoCarrier { .. }
         | Error::NoOffer(_)
         | Error::Interrupted(_)
+        | Error::Said(_)
         | Error::Refused(_)
         | Error::Configure { .. }
         | Error::Output { .. }

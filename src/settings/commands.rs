@@ -15,6 +15,8 @@ pub enum Command {
     Capture,
     /// `wireboot account`
     Account,
+    /// `wireboot arping`
+    Arping,
     /// `wireboot explain`
     Explain,
     /// `wireboot help`
@@ -41,7 +43,7 @@ pub struct About {
 }
 
 /// All commands, in the order in which they are listed.
-pub static COMMANDS: [About; 8] = [
+pub static COMMANDS: [About; 9] = [
     About {
         command: Command::Lease,
         name: "lease",
@@ -128,6 +130,20 @@ pub static COMMANDS: [About; 8] = [
             "Shows where the time of the last lease or boot went: each moment with the seconds since \
              the kernel's start and since the moment before, then the steps. Frames have the \
              kernel's timestamps.",
+        ],
+        closing: &[],
+    },
+    About {
+        command: Command::Arping,
+        name: "arping",
+        usage: &["[FLAG]… ADDRESS", "--scan [FLAG]…"],
+        has_operands: true,
+        purpose: "ask who has an address, by ARP",
+        text: &[
+            "Asks who has an IPv4 address, and shows each answer and how fast it was, in the words and \
+             with the exit codes of iputils' arping: 1 if nobody has answered, or with -D if somebody \
+             has. Without -I the interface in whose network the address is is used. An interface \
+             without an address may ask too.",
         ],
         closing: &[],
     },

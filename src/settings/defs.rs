@@ -11,6 +11,8 @@ use super::config::{
 };
 use super::config::{boot_interface, interface_name};
 use super::input::Input;
+#[cfg(feature = "arping")]
+use super::options::Question;
 use super::options::Settings;
 
 /// What a setting takes.
@@ -89,6 +91,8 @@ const BOOT: u16 = bit(Command::Boot);
 const FETCH: u16 = bit(Command::Fetch);
 const CAPTURE: u16 = bit(Command::Capture);
 const ACCOUNT: u16 = bit(Command::Account);
+#[cfg(feature = "arping")]
+const ARPING: u16 = bit(Command::Arping);
 #[cfg(feature = "manual")]
 const HELP: u16 = bit(Command::Help);
 /// The commands that ask DHCP servers.
@@ -622,6 +626,155 @@ pub static SETTINGS: &[Setting] = &[
         help: "present the client certificate in this PEM file, which has its key too, to https servers",
         lands: Lands::Config(|config, input| {
             config.fetch.certificate = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    // What is asked by ARP, by the letters of iputils.
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "device",
+        short: Some('I'),
+        of: ARPING,
+        takes: Takes::Value("IF"),
+        help: "ask on this interface",
+        lands: Lands::Config(|config, input| {
+            config.link.interfaces = vec![interface_name(input.value)?];
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "questions",
+        short: Some('c'),
+        of: ARPING,
+        takes: Takes::Value("N"),
+        help: "end after N questions",
+        lands: Lands::Own(|all, input| {
+            all.arping.count = Some(input.number(1, u64::MAX)?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "deadline",
+        short: Some('w'),
+        of: ARPING,
+        takes: Takes::Value("SECS"),
+        help: "end after this time, or with -c when so many are answered",
+        lands: Lands::Own(|all, input| {
+            all.arping.deadline = Some(input.seconds()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "interval",
+        short: Some('i'),
+        of: ARPING,
+        takes: Takes::Value("SECS"),
+        default: "1",
+        help: "time between two questions",
+        lands: Lands::Own(|all, input| {
+            all.arping.interval = input.seconds()?;
+            Ok(())
+        }),
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "source",
+        short: Some('s'),
+        of: ARPING,
+        takes: Takes::Value("ADDRESS"),
+        help: "ask as one who has this address",
+        lands: Lands::Own(|all, input| {
+            all.arping.source = Some(input.parsed("an IPv4 address")?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "duplicate",
+        short: Some('D'),
+        of: ARPING,
+        help: "find out whether somebody else has the address (RFC 5227)",
+        lands: Lands::Own(|all, _| {
+            all.arping.question = Question::Duplicate;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "announce",
+        short: Some('U'),
+        of: ARPING,
+        help: "announce the address as this machine's, to update its neighbours",
+        lands: Lands::Own(|all, _| {
+            all.arping.question = Question::Announcement;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "announce-by-reply",
+        short: Some('A'),
+        of: ARPING,
+        help: "as -U, by replies",
+        lands: Lands::Own(|all, _| {
+            all.arping.question = Question::Reply;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "broadcast-only",
+        short: Some('b'),
+        of: ARPING,
+        help: "go on to ask all, also after the first answer",
+        lands: Lands::Own(|all, _| {
+            all.arping.broadcasts = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "first",
+        short: Some('f'),
+        of: ARPING,
+        help: "end with the first answer",
+        lands: Lands::Own(|all, _| {
+            all.arping.first = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "silent",
+        short: Some('q'),
+        of: ARPING,
+        help: "print nothing",
+        lands: Lands::Own(|all, _| {
+            all.arping.quiet = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "arping")]
+    Setting {
+        name: "scan",
+        of: ARPING,
+        help: "list who answers in the interface's network, at 500 questions a second",
+        lands: Lands::Own(|all, _| {
+            all.arping.scan = true;
             Ok(())
         }),
         ..NOTHING

@@ -19,6 +19,9 @@ pub struct Settings {
     pub fetch: FetchOptions,
     /// Options of `capture`.
     pub capture: CaptureOptions,
+    /// Options of `arping`.
+    #[cfg(feature = "arping")]
+    pub arping: ArpingOptions,
     /// Options of `help`.
     pub help: HelpOptions,
     /// Files with words of a kernel's command line.
@@ -137,6 +140,61 @@ impl Default for CaptureOptions {
             bytes: false,
             one_by_one: false,
             buffer_kib: 2048,
+        }
+    }
+}
+
+/// The question of `wireboot arping`.
+#[cfg(feature = "arping")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Who has the address, as one who has another.
+    WhoHas,
+    /// Who has the address, as one who has none yet (RFC 5227).
+    Duplicate,
+    /// None: the address is announced by requests.
+    Announcement,
+    /// None: the address is announced by replies.
+    Reply,
+}
+
+/// Options of `wireboot arping`.
+#[cfg(feature = "arping")]
+#[derive(Debug)]
+pub struct ArpingOptions {
+    /// What is asked.
+    pub question: Question,
+    /// Number of questions.
+    pub count: Option<u64>,
+    /// Time until the end.
+    pub deadline: Option<Duration>,
+    /// Time between two questions.
+    pub interval: Duration,
+    /// The address of the asker.
+    pub source: Option<Ipv4Addr>,
+    /// Whether all are asked, also once somebody has answered.
+    pub broadcasts: bool,
+    /// Whether the first answer ends it.
+    pub first: bool,
+    /// Whether nothing is printed.
+    pub quiet: bool,
+    /// Whether everybody in the network is asked for.
+    pub scan: bool,
+}
+
+#[cfg(feature = "arping")]
+impl Default for ArpingOptions {
+    fn default() -> Self {
+        Self {
+            question: Question::WhoHas,
+            count: None,
+            deadline: None,
+            interval: Duration::from_secs(1),
+            source: None,
+            broadcasts: false,
+            first: false,
+            quiet: false,
+            scan: false,
         }
     }
 }

@@ -183,7 +183,7 @@ fn used_modules(text: &str) -> BTreeSet<String> {
     names.collect()
 }
 
-/// Returns every source file of both crates, by its path below `src`.
+/// Returns every source file of both crates, by its path below `src`, but not what makes them.
 pub(crate) fn sources() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![root.clone()];
@@ -193,7 +193,9 @@ pub(crate) fn sources() -> BTreeMap<String, String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path != root.join("build.rs")
+                && path.extension().is_some_and(|extension| extension == "rs")
+            {
                 let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
                 sources.insert(name.to_owned(), fs::read_to_string(&path).unwrap());
             }

@@ -13,6 +13,8 @@ mod common;
 
 mod account;
 mod arm64;
+#[cfg(feature = "arping")]
+mod arping;
 mod binary;
 mod bonds;
 mod boot_cases;

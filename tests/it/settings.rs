@@ -267,7 +267,7 @@ fn files_that_are_named_are_read_before_anything_is_touched() {
 #[test]
 fn help_is_the_same_by_flag_and_by_command_and_fits_a_console() {
     for command in [
-        "lease", "discover", "boot", "fetch", "capture", "account", "explain", "help",
+        "lease", "discover", "boot", "fetch", "capture", "account", "arping", "explain", "help",
     ] {
         let text = says(&["help", command]);
         assert!(
@@ -300,8 +300,8 @@ fn the_version_names_commit_target_and_features() {
     assert_eq!(
         features,
         [
-            "bond", "capture", "discover", "firmware", "grub", "hand", "ipv6", "iso", "manual",
-            "root", "sandbox", "service", "tls", "unpack"
+            "arping", "bond", "capture", "discover", "firmware", "grub", "hand", "ipv6", "iso",
+            "manual", "root", "sandbox", "service", "tls", "unpack"
         ]
     );
     assert_eq!(text, says(&["-V"]));
@@ -311,7 +311,8 @@ fn the_version_names_commit_target_and_features() {
 #[ignore = "needs man"]
 fn manual_pages_are_rendered_without_a_warning() {
     for topic in [
-        "", "lease", "discover", "boot", "fetch", "capture", "account", "explain", "help", "words",
+        "", "lease", "discover", "boot", "fetch", "capture", "account", "arping", "explain",
+        "help", "words",
     ] {
         let arguments = ["help", "--man", topic];
         let page = says(arguments.split_at(if topic.is_empty() { 2 } else { 3 }).0);

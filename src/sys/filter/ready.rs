@@ -108,6 +108,13 @@ pub fn dhcp_replies_and_arp_about(chaddr: MacAddress, address: Ipv4Addr) -> Filt
     program(&is_dhcp_reply(None, Some(chaddr)).or(is_arp_about(address)))
 }
 
+/// Passes ARP to the hardware address `tha`.
+#[cfg(feature = "arping")]
+pub fn arp_to(tha: MacAddress) -> FilterProgram {
+    let is_ours = Condition::is_mac(frame, ARP + 18, tha);
+    program(&untagged().and(is_ethertype(ETHERTYPE_ARP)).and(is_ours))
+}
+
 fn is_arp_about(address: Ipv4Addr) -> Condition {
     let is_it = |at| Condition::equal(frame(Size::Word, ARP + at), address.to_bits());
     untagged()
