@@ -238,18 +238,21 @@ static_binary() {
             -C link-arg=--no-eh-frame-hdr -C link-arg=-Tinitramfs/size.ld"
         if has_rust_src; then
             anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
-            # A panic, which there should be none of, ends the process without a message; the
-            # kernel's log has the address ("trap invalid opcode"). Equal runs of instructions become
-            # one, and so do functions that differ in constants. Together they save a tenth. No text for people is by a derived `Debug`, which
-            # names the variant alone then; ureq-proto writes the version of HTTP by a `Debug` of its own.
-            # Comparing takes less room than a table of eight octets for each case of a match. Loops that
-            # are not unrolled save 20 KiB where a processor has no instructions for SHA-2, and the second
-            # set of vector instructions that Curve25519 has gains a boot nothing.
+            # A panic, which there should be none of, ends the process without a message; the kernel's
+            # log has the address ("trap invalid opcode"). Equal runs of instructions become one, and so
+            # do functions that differ in constants; copies of more than 16 octets are made by calls.
+            # Together they save an eighth, and a lease and the hash of a file take as long. No text for
+            # people is by a derived `Debug`, which names the variant alone then; ureq-proto writes the
+            # version of HTTP by a `Debug` of its own. Comparing takes less room than a table of eight
+            # octets for each case of a match. Loops that are not unrolled save 20 KiB where a processor
+            # has no instructions for SHA-2, and the second set of vector instructions that Curve25519
+            # has gains a boot nothing.
             flags+=" -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none
                 -Zfmt-debug=shallow -Cjump-tables=no --cfg curve25519_dalek_backend=\"serial\"
                 --cfg sha2_backend_soft=\"compact\" --cfg sha2_512_backend=\"soft\"
                 -C llvm-args=-enable-machine-outliner=always
-                -C llvm-args=-enable-global-merge-func"
+                -C llvm-args=-enable-global-merge-func -C llvm-args=-max-store-memcpy=1
+                -C llvm-args=-max-store-memmove=1 -C llvm-args=-max-store-memset=2"
         fi
     elif [ -n "$(other)" ]; then
         die "cannot build for $arch without the Rust target $target"
