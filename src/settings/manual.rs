@@ -253,9 +253,16 @@ fn bash() -> String {
             continue;
         };
         seen.push(row.name);
-        let short = row
-            .short
-            .map_or(String::new(), |letter| format!("-{letter} | "));
+        // A letter has another meaning with another command.
+        let mut letters = String::new();
+        for about in COMMANDS
+            .iter()
+            .filter(|about| row.is_flag_of(about.command))
+        {
+            if let Some(letter) = row.short {
+                let _ = write!(letters, "{}\\ -{letter} | ", about.name);
+            }
+        }
         let action = match candidates {
             Candidates::Files => "kind=-f".to_owned(),
             Candidates::Directories => "kind=-d".to_owned(),
@@ -263,7 +270,11 @@ fn bash() -> String {
             Candidates::Names(names) => format!("words='{names}'"),
             Candidates::None => "return".to_owned(),
         };
-        let _ = writeln!(of_values, "        {short}--{}) {action} ;;", row.name);
+        let _ = writeln!(
+            of_values,
+            "        {letters}*\\ --{}) {action} ;;",
+            row.name
+        );
     }
     let names: Vec<_> = COMMANDS.iter().map(|about| about.name).collect();
     format!(
@@ -275,7 +286,7 @@ fn bash() -> String {
          if [[ $current == = ]]; then\n        current=\n    \
          elif [[ $previous == = ]]; then\n        previous=${{COMP_WORDS[COMP_CWORD - 2]}}\n    fi\n    \
          if [[ $COMP_CWORD -eq 1 ]]; then\n        words='{} --help --version'\n    else\n        \
-         case $previous in\n{of_values}        *)\n        case ${{COMP_WORDS[1]}} in\n{of_commands}        esac\n        ;;\n        esac\n    fi\n    \
+         case \"${{COMP_WORDS[1]}} $previous\" in\n{of_values}        *)\n        case ${{COMP_WORDS[1]}} in\n{of_commands}        esac\n        ;;\n        esac\n    fi\n    \
          if [[ -n $kind ]]; then\n        \
          compopt -o filenames 2>/dev/null || :\n        \
          mapfile -t COMPREPLY < <(compgen \"$kind\" -- \"$current\")\n    else\n        \
@@ -437,18 +448,20 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_takes_the_same_kind_of_value_wherever_it_is() {
+    fn a_flag_of_one_name_takes_the_same_kind_of_value_wherever_it_is() {
         for one in SETTINGS {
-            for other in SETTINGS {
-                let are_one =
-                    one.name == other.name || (one.short.is_some() && one.short == other.short);
-                assert!(
-                    !are_one || one.takes == other.takes,
-                    "{} {}",
-                    one.name,
-                    other.name
-                );
+            for other in SETTINGS.iter().filter(|other| other.name == one.name) {
+                assert_eq!(one.takes, other.takes, "{}", one.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_letter_has_one_meaning_with_a_command() {
+        for about in &COMMANDS {
+            let letters: Vec<_> = flags(about.command).filter_map(|row| row.short).collect();
+            let distinct: std::collections::BTreeSet<_> = letters.iter().collect();
+            assert_eq!(letters.len(), distinct.len(), "{}", about.name);
         }
     }
 
