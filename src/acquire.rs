@@ -152,7 +152,7 @@ pub fn preview(
         signals,
         &mut Beside::default(),
         Session::only_discover,
-        |sessions, now| best_offer(sessions, config, now),
+        &mut |sessions, now| best_offer(sessions, config, now),
     );
     let previewed = end.and_then(|place| {
         let place = place.unwrap_or_default();
@@ -238,7 +238,6 @@ pub fn listen_on(
             let name = session.link().name.clone();
             report::change(&name, Event::Deconfig("EXPIRE"));
             let mut sessions = vec![session];
-            let nothing = |_: &mut [Session], _| None;
             let acquired = drive(
                 &mut sessions,
                 &mut watch,
@@ -246,7 +245,7 @@ pub fn listen_on(
                 Some(signals),
                 &mut Beside::default(),
                 None,
-                nothing,
+                &mut |_, _| None,
             );
             // It is the only one.
             let acquired = acquired.inspect_err(|_| sessions.drain(..).for_each(Session::release));

@@ -12,7 +12,7 @@ use crate::sys::clock::Alarm;
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::ipv6::lease::Lease6;
-use wireboot_proto::time::{Instant, Seconds};
+use wireboot_proto::time::{Instant, Seconds, earliest};
 
 /// Shortest time from one change of the interface to the next, whatever routers send.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,11 +25,6 @@ pub struct Bound6 {
 }
 
 impl Bound6 {
-    /// Takes over a configured session.
-    pub(super) const fn new(session: Session6, watch: Watch) -> Self {
-        Self { session, watch }
-    }
-
     /// The session.
     pub const fn session(&self) -> &Session6 {
         &self.session
@@ -74,16 +69,23 @@ pub fn lease(
         return Err(error);
     }
     let settled = settle(&mut sessions, &mut watch, config, signals);
-    let bound = settled.and_then(|place| {
-        let lease = sessions
-            .get_mut(place)
-            .map(Session6::configure)
-            .transpose()?;
-        Ok((sessions.swap_remove(place), lease.unwrap_or_default()))
-    });
+    let bound = settled.and_then(|place| configure(sessions.swap_remove(place), watch));
     // A server may have set an address aside that nobody uses.
-    sessions.into_iter().for_each(Session6::release);
-    bound.map(|(session, lease)| (Bound6 { session, watch }, lease))
+    for other in sessions {
+        other.release();
+    }
+    bound
+}
+
+/// Configures the interface of a session, which is put back as it was found when the kernel refuses that.
+pub(super) fn configure(mut session: Session6, watch: Watch) -> Result<(Bound6, Lease6), Error> {
+    match session.configure() {
+        Ok(lease) => Ok((Bound6 { session, watch }, lease)),
+        Err(error) => {
+            session.release();
+            Err(error)
+        }
+    }
 }
 
 /// Drives the sessions until one has its lease; returns its place.
@@ -98,16 +100,9 @@ fn settle(
     let mut carrier_at = None;
     loop {
         let now = sys::now();
-        while let Some(change) = watch.next_change()? {
-            for session in sessions.iter_mut() {
-                session.handle_link(&change, now)?;
-            }
-        }
-        for (place, session) in sessions.iter_mut().enumerate() {
-            drive(session, now)?;
-            if session.settled(now).is_some() {
-                return Ok(place);
-            }
+        drive(sessions, watch, now)?;
+        if let Some(place) = sessions.iter().position(|session| session.is_settled(now)) {
+            return Ok(place);
         }
         if sessions.iter().any(Session6::has_begun) {
             carrier_at.get_or_insert(now);
@@ -122,9 +117,18 @@ fn settle(
     }
 }
 
-fn drive(session: &mut Session6, now: Instant) -> Result<(), Error> {
-    session.handle_input(now)?;
-    session.handle_timeout(now)
+/// Does what is due.
+fn drive(sessions: &mut [Session6], watch: &mut Watch, now: Instant) -> Result<(), Error> {
+    while let Some(change) = watch.next_change()? {
+        for session in &mut *sessions {
+            session.handle_link(&change, now)?;
+        }
+    }
+    for session in sessions {
+        session.handle_input(now)?;
+        session.handle_timeout(now)?;
+    }
+    Ok(())
 }
 
 fn failure(
@@ -133,23 +137,25 @@ fn failure(
     started_at: Instant,
     now: Instant,
 ) -> Error {
-    let names: Vec<_> = sessions
-        .iter()
-        .map(|session| &*session.link().name)
-        .collect();
     let Some(carrier_at) = carrier_at else {
+        let mut names = Vec::new();
+        for session in sessions {
+            names.push(&*session.link().name);
+        }
         return Error::NoCarrier {
             interface: names.join(" "),
             waited: now.since(started_at),
         };
     };
-    let begun = sessions.iter().filter(|session| session.has_begun());
-    let why = begun.map(|session| format!("{}: {}", session.link().name, session.explain(now)));
     let waited = Seconds(now.since(carrier_at));
-    Error::NoOffer(format!(
-        "no address of IPv6 after {waited:.1} s: {}",
-        why.collect::<Vec<_>>().join("; ")
-    ))
+    let mut text = format!("no address of IPv6 after {waited:.1} s");
+    let mut before = ": ";
+    for session in sessions.iter().filter(|session| session.has_begun()) {
+        let name = &session.link().name;
+        text.push_str(&format!("{before}{name}: {}", session.explain()));
+        before = "; ";
+    }
+    Error::NoOffer(text)
 }
 
 fn wait(
@@ -159,13 +165,14 @@ fn wait(
     deadline: Instant,
     now: Instant,
 ) -> Result<(), Error> {
-    let next = sessions
-        .iter()
-        .filter_map(|session| session.poll_timeout(now))
-        .min();
-    let until = next.map_or(deadline, |next| next.min(deadline));
-    let mut sources: Vec<_> = sessions.iter().flat_map(Session6::sources).collect();
-    sources.push(watch.as_fd());
+    let mut until = deadline;
+    for session in sessions {
+        until = session.poll_timeout(now).map_or(until, |at| at.min(until));
+    }
+    let mut sources = vec![watch.as_fd()];
+    for session in sessions {
+        session.add_sources(&mut sources);
+    }
     sources.extend(signals.map(AsFd::as_fd));
     sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
     watch.set_readable();
@@ -212,17 +219,15 @@ fn listen(
 ) -> Result<Lease6, Error> {
     loop {
         let now = sys::now();
+        drive(sessions, watch, now)?;
         let [session] = &mut *sessions;
-        while let Some(change) = watch.next_change()? {
-            session.handle_link(&change, now)?;
-        }
-        drive(session, now)?;
         if session.take_news() {
             lease = session.configure()?;
-            if lease.addresses.is_empty() && session.settled(now).is_none() {
+            if lease.addresses.is_empty() && !session.is_settled(now) {
                 settle(sessions, watch, config, Some(signals))?;
+                // What it has now.
                 let [session] = &mut *sessions;
-                lease = session.configure()?;
+                session.note_news();
                 continue;
             }
         }
@@ -256,7 +261,7 @@ pub fn keep(bound: Bound6, signals: &Signals) -> Result<(), Error> {
             None => {}
         }
         renewal.handle_events()?;
-        renewal.wait([signals.as_fd()])?;
+        renewal.wait(&[signals.as_fd()])?;
     }
 }
 
@@ -292,10 +297,8 @@ impl Renewal6 {
     /// As [`keep`].
     pub(super) fn handle_events(&mut self) -> Result<(), Error> {
         let now = sys::now();
-        while let Some(change) = self.watch.next_change()? {
-            self.session.handle_link(&change, now)?;
-        }
-        drive(&mut self.session, now)?;
+        let session = std::slice::from_mut(&mut self.session);
+        drive(session, &mut self.watch, now)?;
         if self.session.take_news() {
             let at = now.max(self.changed_at + CHANGE_INTERVAL);
             self.change_at.get_or_insert(at);
@@ -309,23 +312,20 @@ impl Renewal6 {
         Ok(())
     }
 
-    /// Waits until something is due, or one of `others` is readable; returns which of those are.
+    /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
     /// [`Error::System`] when `poll` fails.
-    pub(super) fn wait<const N: usize>(
-        &mut self,
-        others: [BorrowedFd<'_>; N],
-    ) -> Result<[bool; N], Error> {
+    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = earliest(&deadlines);
         self.alarm.set(deadline).map_err(cannot_wait)?;
         let mut sources = others.to_vec();
         sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);
-        sources.extend(self.session.sources());
+        self.session.add_sources(&mut sources);
         let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
         self.watch.set_readable();
-        Ok(readable.first_chunk().copied().unwrap_or([false; N]))
+        Ok(readable.first_chunk().copied().unwrap_or_default())
     }
 
     /// The interface's name.

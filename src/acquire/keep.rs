@@ -16,7 +16,7 @@ use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError, files};
 use crate::worker;
 use wireboot_proto::dhcp;
-use wireboot_proto::time::Instant;
+use wireboot_proto::time::{Instant, earliest};
 
 /// Keeps the lease of a configured session until a signal ends it.
 ///
@@ -49,7 +49,7 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
             None => {}
         }
         renewal.handle_events()?;
-        renewal.wait([signals.as_fd()])?;
+        renewal.wait(&[signals.as_fd()])?;
     }
 }
 
@@ -177,18 +177,15 @@ impl Renewal {
         Ok(())
     }
 
-    /// Waits until something is due, or one of `others` is readable; returns which of those are.
+    /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
     /// [`Error::System`] when `poll` fails.
-    pub(super) fn wait<const N: usize>(
-        &mut self,
-        others: [BorrowedFd<'_>; N],
-    ) -> Result<[bool; N], Error> {
+    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         report::service::alive();
         let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
         let deadlines = [self.session.poll_timeout(), self.check_at, watchdog];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = earliest(&deadlines);
         // A timeout of poll stands still in suspend, and T1 would come late by as long as that
         // took.
         self.alarm.set(deadline).map_err(cannot_wait)?;
@@ -197,7 +194,7 @@ impl Renewal {
         sources.extend(self.session.sources());
         let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
         self.watch.set_readable();
-        Ok(readable.first_chunk().copied().unwrap_or([false; N]))
+        Ok(readable.first_chunk().copied().unwrap_or_default())
     }
 
     /// The interface's name.

@@ -1,6 +1,8 @@
 //! `wireboot lease --family 6`: acquires addresses of IPv6, and configures the interface.
 
-use serde::Serialize;
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
 
 use crate::acquire::{ipv6, ipv6::Bound6};
 use crate::config::Config;
@@ -54,13 +56,13 @@ pub(super) fn follow(
 struct Lease6Report<'a> {
     family: u8,
     interface: &'a str,
-    mac: String,
+    mac: Text<'a>,
     /// Null without a carrier.
     duid: Option<String>,
     iaid: Option<String>,
-    addresses: Vec<AddressFields>,
-    routes: Vec<RouteFields6>,
-    server: Option<String>,
+    addresses: Vec<AddressFields<'a>>,
+    routes: Vec<RouteFields6<'a>>,
+    server: Option<Text<'a>>,
     mtu: Option<u32>,
     dns: Vec<String>,
     search: &'a [String],
@@ -69,8 +71,8 @@ struct Lease6Report<'a> {
 }
 
 #[derive(Serialize)]
-struct AddressFields {
-    address: String,
+struct AddressFields<'a> {
+    address: Text<'a>,
     prefix_length: u8,
     origin: &'static str,
     preferred_seconds: Option<u32>,
@@ -78,76 +80,91 @@ struct AddressFields {
 }
 
 #[derive(Serialize)]
-struct RouteFields6 {
+struct RouteFields6<'a> {
     destination: String,
-    router: Option<String>,
+    router: Option<Text<'a>>,
     seconds: Option<u32>,
 }
 
+/// What stands as text. Without a type for each kind, the code is half as long.
+struct Text<'a>(&'a dyn Display);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
 fn print(settings: &Settings, bound: &Bound6, lease: &Lease6) {
-    let link = bound.session().link();
-    let interface = &link.name;
-    if settings.json {
-        let identity = bound.session().identity();
-        // Null for what has no end.
-        let seconds = |seconds: u32| Some(seconds).filter(|seconds| *seconds != FOREVER);
-        let report = Lease6Report {
-            family: 6,
-            interface,
-            mac: link.mac.to_string(),
-            duid: identity.map(|identity| known::hex(&identity.duid)),
-            iaid: identity.map(|identity| known::hex(&identity.iaid)),
-            addresses: lease
-                .addresses
-                .iter()
-                .map(|given| AddressFields {
-                    address: given.address.to_string(),
-                    prefix_length: given.prefix_len(),
-                    origin: match given.origin {
-                        Origin::Server => "server",
-                        Origin::Prefix => "prefix",
-                    },
-                    preferred_seconds: seconds(given.preferred),
-                    valid_seconds: seconds(given.valid),
-                })
-                .collect(),
-            routes: lease
-                .routes
-                .iter()
-                .map(|route| RouteFields6 {
-                    destination: format!("{}/{}", route.destination, route.prefix_len),
-                    router: route.gateway.map(|gateway| gateway.to_string()),
-                    seconds: seconds(route.lifetime),
-                })
-                .collect(),
-            server: lease.server.map(|server| server.to_string()),
-            mtu: lease.mtu_octets,
-            dns: lease.dns_on(interface),
-            search: &lease.search,
-            boot_file: lease.boot_file.as_deref(),
-            boot_parameters: &lease.boot_parameters,
-        };
-        // Strings, numbers and lists of them always have a form in JSON.
-        terminal::print(&(serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"));
+    let text = if settings.json {
+        json(bound, lease)
+    } else if settings.config.output.quiet {
         return;
-    }
-    if settings.config.output.quiet {
-        return;
-    }
-    let mut lines: Vec<_> = lease.addresses.iter().map(ToString::to_string).collect();
-    lines.extend(lease.routes.iter().map(ToString::to_string));
-    lines.extend(
-        lease
-            .dns_on(interface)
-            .iter()
-            .map(|server| format!("resolver {server}")),
-    );
-    if let Some(file) = &lease.boot_file {
-        lines.push(format!("boot file {}", Safe::name(file)));
-    }
-    let text: String = lines
-        .iter()
-        .map(|line| format!("{interface}: {line}\n"))
-        .collect();
+    } else {
+        lines(&bound.session().link().name, lease)
+    };
     terminal::print(&text);
+}
+
+fn json(bound: &Bound6, lease: &Lease6) -> String {
+    let link = bound.session().link();
+    let identity = bound.session().identity();
+    // Null for what has no end.
+    let seconds = |seconds: u32| Some(seconds).filter(|seconds| *seconds != FOREVER);
+    let mut addresses = Vec::new();
+    for given in &lease.addresses {
+        addresses.push(AddressFields {
+            address: Text(&given.address),
+            prefix_length: given.prefix_len(),
+            origin: match given.origin {
+                Origin::Server => "server",
+                Origin::Prefix => "prefix",
+            },
+            preferred_seconds: seconds(given.preferred),
+            valid_seconds: seconds(given.valid),
+        });
+    }
+    let mut routes = Vec::new();
+    for route in &lease.routes {
+        routes.push(RouteFields6 {
+            destination: format!("{}/{}", route.destination, route.prefix_len),
+            router: route.gateway.as_ref().map(|gateway| Text(gateway)),
+            seconds: seconds(route.lifetime),
+        });
+    }
+    let report = Lease6Report {
+        family: 6,
+        interface: &link.name,
+        mac: Text(&link.mac),
+        duid: identity.map(|identity| known::hex(&identity.duid)),
+        iaid: identity.map(|identity| known::hex(&identity.iaid)),
+        addresses,
+        routes,
+        server: lease.server.as_ref().map(|server| Text(server)),
+        mtu: lease.mtu_octets,
+        dns: lease.dns_on(&link.name),
+        search: &lease.search,
+        boot_file: lease.boot_file.as_deref(),
+        boot_parameters: &lease.boot_parameters,
+    };
+    // Strings, numbers and lists of them always have a form in JSON.
+    serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
+}
+
+fn lines(interface: &str, lease: &Lease6) -> String {
+    let mut text = String::new();
+    let mut put = |what: &dyn Display| text.push_str(&format!("{interface}: {what}\n"));
+    for address in &lease.addresses {
+        put(address);
+    }
+    for route in &lease.routes {
+        put(route);
+    }
+    for server in lease.dns_on(interface) {
+        put(&format_args!("resolver {server}"));
+    }
+    if let Some(file) = &lease.boot_file {
+        put(&format_args!("boot file {}", Safe::name(file)));
+    }
+    text
 }

@@ -46,31 +46,30 @@ fn net_conf(interface: &str, lease: &Lease6) -> String {
         Some(Origin::Server) => "dhcp6",
         Some(Origin::Prefix) | None => "auto6",
     };
-    let text = |value: Option<String>| value.unwrap_or_default();
-    let mut dns = lease.dns_on(interface).into_iter();
-    let fields = [
-        ("DEVICE6", interface.to_owned()),
-        ("IPV6PROTO", proto.to_owned()),
-        (
-            "IPV6ADDR",
-            text(address.map(|given| given.address.to_string())),
-        ),
-        (
-            "IPV6NETMASK",
-            text(address.map(|given| given.prefix_len().to_string())),
-        ),
-        (
-            "IPV6GATEWAY",
-            text(lease.gateway().map(|gateway| gateway.to_string())),
-        ),
-        ("IPV6DNS0", text(dns.next())),
-        ("IPV6DNS1", text(dns.next())),
-        ("IPV6DOMAINSEARCH", lease.search.join(" ")),
-    ];
-    let lines = fields.iter();
-    lines
-        .map(|(name, value)| format!("{name}={}\n", quoted(value)))
-        .collect()
+    let mut text = String::new();
+    let mut put = |name, value: &str| {
+        text.push_str(name);
+        text.push('=');
+        text.push_str(&quoted(value));
+        text.push('\n');
+    };
+    put("DEVICE6", interface);
+    put("IPV6PROTO", proto);
+    if let Some(given) = address {
+        put("IPV6ADDR", &given.address.to_string());
+        put("IPV6NETMASK", &given.prefix_len().to_string());
+    }
+    if let Some(gateway) = lease.gateway() {
+        put("IPV6GATEWAY", &gateway.to_string());
+    }
+    for (name, server) in ["IPV6DNS0", "IPV6DNS1"]
+        .into_iter()
+        .zip(lease.dns_on(interface))
+    {
+        put(name, &server);
+    }
+    put("IPV6DOMAINSEARCH", &lease.search.join(" "));
+    text
 }
 
 #[cfg(test)]

@@ -40,14 +40,16 @@ impl Lease6 {
     /// Returns the resolvers in the form of resolv.conf(5): one on the link with the interface that it is
     /// reached by.
     pub fn dns_on(&self, interface: &str) -> Vec<String> {
-        let zoned = |server: &Ipv6Addr| {
+        let mut servers = Vec::new();
+        for server in &self.dns {
+            let mut text = server.to_string();
             if server.is_unicast_link_local() {
-                format!("{server}%{interface}")
-            } else {
-                server.to_string()
+                text.push('%');
+                text.push_str(interface);
             }
-        };
-        self.dns.iter().map(zoned).collect()
+            servers.push(text);
+        }
+        servers
     }
 
     /// Returns the configuration that the boot file is to read, of its parameters: a path or URL among them
