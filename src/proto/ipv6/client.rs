@@ -159,8 +159,9 @@ impl Ipv6Client {
         })
     }
 
-    /// Asks routers at once: the carrier has returned, or what was sent may be lost.
+    /// Asks routers and neighbours at once: the carrier has returned, or what was sent may be lost.
     pub fn handle_carrier(&mut self, now: Instant) {
+        self.probes.ask_again(now);
         self.routers.ask_again(now.max(self.began_at));
     }
 

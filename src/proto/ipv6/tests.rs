@@ -528,6 +528,29 @@ fn a_message_of_our_own_that_comes_back_is_no_conflict() {
 }
 
 #[test]
+fn a_probe_that_may_be_lost_is_sent_again_while_it_may_be_answered() {
+    let probes = |scene: &Scene| {
+        let frames = scene.sent.iter().filter_map(|(_, sent)| match sent {
+            Transmit6::Frame(frame) => Some(frame.clone()),
+            Transmit6::Solicitation(_) | Transmit6::Dhcp(..) => None,
+        });
+        frames.collect::<Vec<_>>()
+    };
+    let mut scene = Scene::new(config());
+    scene.until(500);
+    scene.client.handle_carrier(scene.now);
+    scene.drain();
+    let sent = probes(&scene);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0], sent[1]);
+    assert_eq!(scene.client.probe_answered_by(), Some(ms(1500)));
+    scene.until(1500);
+    scene.client.handle_carrier(scene.now);
+    scene.drain();
+    assert_eq!(probes(&scene).len(), 2);
+}
+
+#[test]
 fn strict_detection_sends_nothing_else_for_a_second_and_none_sends_no_probe() {
     let mut strict = config();
     strict.detection = Detection::Strict;
