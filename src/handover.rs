@@ -33,7 +33,7 @@ use earlier::warn_of_error;
 pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
 #[cfg(feature = "ipv6")]
-pub use ipv6::{remove6, write6};
+pub use ipv6::{paths6, remove6, write6};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
 #[cfg(feature = "hand")]

@@ -4,11 +4,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keep::confine;
 use super::session6::Session6;
 use crate::config::Config;
 use crate::error::Error;
 use crate::link::{self, Found, Link, Watch};
+use crate::report;
+use crate::script::Event;
 use crate::sys::clock::Alarm;
+use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::ipv6::lease::Lease6;
@@ -96,7 +100,7 @@ fn settle(
     signals: Option<&Signals>,
 ) -> Result<usize, Error> {
     link::raise(sessions.iter().map(Session6::link))?;
-    let started_at = sys::now();
+    let mut started_at = sys::now();
     let mut carrier_at = None;
     loop {
         let now = sys::now();
@@ -111,7 +115,17 @@ fn settle(
             at + config.dhcp.timeout
         });
         if now >= deadline {
-            return Err(failure(sessions, carrier_at, started_at, now));
+            let error = failure(sessions, carrier_at, started_at, now);
+            if !config.dhcp.never_gives_up {
+                return Err(error);
+            }
+            log::warn!("{}; still asking", error.chain());
+            for session in &*sessions {
+                report::change(&session.link().name, Event::LeaseFail);
+            }
+            started_at = now;
+            carrier_at = carrier_at.map(|_| now);
+            continue;
         }
         wait(sessions, watch, signals, deadline, now)?;
     }
@@ -165,7 +179,9 @@ fn wait(
     deadline: Instant,
     now: Instant,
 ) -> Result<(), Error> {
-    let mut until = deadline;
+    report::service::alive();
+    let watchdog = report::service::watchdog_interval().map(|interval| now + interval);
+    let mut until = watchdog.map_or(deadline, |at| at.min(deadline));
     for session in sessions {
         until = session.poll_timeout(now).map_or(until, |at| at.min(until));
     }
@@ -243,9 +259,18 @@ fn listen(
 ///
 /// # Errors
 /// [`Error::System`] when a call fails that every machine should allow.
-pub fn keep(bound: Bound6, signals: &Signals) -> Result<(), Error> {
+pub fn keep(
+    bound: Bound6,
+    lease: &Lease6,
+    signals: &Signals,
+    config: &Config,
+) -> Result<(), Error> {
     let mut renewal = Renewal6::begin(bound)?;
     let name = renewal.session.link().name.clone();
+    // The port of DHCPv6 is bound anew when the interface returns.
+    let kept = CAP_NET_ADMIN | CAP_NET_RAW | CAP_NET_BIND_SERVICE;
+    confine(renewal.session.paths(), kept, config)?;
+    renewal.session.report("bound", lease);
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
@@ -255,6 +280,7 @@ pub fn keep(bound: Bound6, signals: &Signals) -> Result<(), Error> {
             }
             Some(Signal::User2) => {
                 renewal.session.release();
+                report::change(&name, Event::Deconfig("RELEASE"));
                 log::info!("{name}: released the addresses");
                 return Ok(());
             }
@@ -274,6 +300,7 @@ pub(super) struct Renewal6 {
     /// When the interface is changed, as routers and servers have said.
     change_at: Option<Instant>,
     changed_at: Instant,
+    is_bound: bool,
 }
 
 impl Renewal6 {
@@ -288,6 +315,7 @@ impl Renewal6 {
             alarm: Alarm::open().map_err(cannot_wait)?,
             change_at: None,
             changed_at: Instant::ZERO,
+            is_bound: true,
         })
     }
 
@@ -305,8 +333,19 @@ impl Renewal6 {
         }
         if self.change_at.is_some_and(|at| now >= at) {
             (self.change_at, self.changed_at) = (None, now);
-            if let Err(error) = self.session.configure() {
-                log::error!("{}", error.chain());
+            match self.session.configure() {
+                Ok(lease) if lease.addresses.is_empty() => {
+                    if std::mem::take(&mut self.is_bound) {
+                        let name = &self.session.link().name;
+                        report::change(name, Event::Deconfig("EXPIRE"));
+                    }
+                }
+                Ok(lease) => {
+                    let is_bound = std::mem::replace(&mut self.is_bound, true);
+                    let event = if is_bound { "renew" } else { "bound" };
+                    self.session.report(event, &lease);
+                }
+                Err(error) => log::error!("{}", error.chain()),
             }
         }
         Ok(())
@@ -317,7 +356,13 @@ impl Renewal6 {
     /// # Errors
     /// [`Error::System`] when `poll` fails.
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
-        let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
+        report::service::alive();
+        let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
+        let deadlines = [
+            self.session.poll_timeout(sys::now()),
+            self.change_at,
+            watchdog,
+        ];
         let deadline = earliest(&deadlines);
         self.alarm.set(deadline).map_err(cannot_wait)?;
         let mut sources = others.to_vec();

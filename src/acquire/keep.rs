@@ -1,6 +1,7 @@
 //! Stays with a lease: renews it, follows the carrier, and obeys signals.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::session::Session;
@@ -31,7 +32,8 @@ use wireboot_proto::time::{Instant, earliest};
 pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), Error> {
     let mut renewal = Renewal::begin(session)?;
     let name = renewal.session.link().name.clone();
-    confine(&renewal.session, config)?;
+    let kept = CAP_NET_ADMIN | CAP_NET_RAW;
+    confine(renewal.session.paths(), kept, config)?;
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
@@ -53,18 +55,17 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
     }
 }
 
-/// Leaves this process what a lease takes: the interface, and the files about it by another process.
-fn confine(session: &Session, config: &Config) -> Result<(), Error> {
+/// Leaves this process what a lease takes: these capabilities for the interface, and the files about it by
+/// another process.
+pub(super) fn confine(mut paths: Vec<PathBuf>, kept: u64, config: &Config) -> Result<(), Error> {
     let sandbox = &config.trust.sandbox;
     if sandbox.has_workers() {
-        let mut paths = session.paths();
         paths.push(Recorder::file(config.output.record.as_deref()).into());
         files::serve(paths).map_err(|source| Error::System {
             doing: "cannot start the process that writes files".to_owned(),
             source,
         })?;
     }
-    let kept = CAP_NET_ADMIN | CAP_NET_RAW;
     worker::give_up(sandbox, "the kept lease", kept, Calls::Lease);
     Ok(())
 }

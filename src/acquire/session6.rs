@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use super::client_config::{identity, seed};
 use crate::config::{Config, Family};
 use crate::error::Error;
 use crate::handover;
-use crate::link::{Change, Ipv6Settings, Link, Presence};
+use crate::link::{self, Change, Ipv6Settings, Link, Presence};
+use crate::report;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ipv6::{NeighborSocket, link_local_socket};
 use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
 use wireboot_proto::ipv6::identity::Identity;
+use wireboot_proto::ipv6::json::Lease6Fields;
 use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::packet::dhcpv6::{ALL_SERVERS, CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
@@ -107,6 +110,24 @@ impl Session6 {
             .map(|running| running.client.identity())
     }
 
+    /// Returns the fields of its lease for programs, of an event if there is one.
+    pub fn fields<'a>(&'a self, event: Option<&'a str>, lease: &'a Lease6) -> Lease6Fields<'a> {
+        let link = &self.link;
+        Lease6Fields::new(event, (&link.name, &link.mac), self.identity(), lease)
+    }
+
+    /// Tells others of a change of what it has.
+    pub(super) fn report(&self, event: &str, lease: &Lease6) {
+        report::change6(&self.link.name, &self.fields(Some(event), lease), lease);
+    }
+
+    /// Returns the paths of all files that it reads, writes or removes.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = handover::paths6(&self.link.name);
+        paths.extend(self.settings.paths());
+        paths
+    }
+
     /// Returns whether there has been a carrier.
     pub(super) const fn has_begun(&self) -> bool {
         self.running.is_some()
@@ -120,12 +141,21 @@ impl Session6 {
         match self.link.follow(change) {
             Some(Presence::Same) => {}
             Some(Presence::Removed) => {
+                let name = &self.link.name;
+                log::warn!("{name}: the interface has been removed; waiting for it to return");
                 self.running = None;
                 self.has_carrier = false;
+                // There is no lease any more.
+                self.has_news = true;
             }
             // The kernel has forgotten what was set.
             Some(Presence::Returned) => {
-                self.settings = Ipv6Settings::prepare(&self.link, self.may_enable)?;
+                let prepared = Ipv6Settings::prepare(&self.link, self.may_enable);
+                match prepared.and_then(|new| link::raise([&*self.link]).map(|()| new)) {
+                    Ok(new) => self.settings = new,
+                    // It may be gone again.
+                    Err(error) => log::warn!("{}", error.chain()),
+                }
             }
             None => return Ok(()),
         }

@@ -1,6 +1,8 @@
 //! The files about IPv6 for the programs that come later: resolvers, and klibc's variables as
 //! initramfs-tools and cloud-init read them.
 
+use std::path::PathBuf;
+
 use super::earlier::warn_of_error;
 use super::initramfs::quoted;
 use super::place::here;
@@ -33,6 +35,16 @@ pub fn remove6(interface: &str) {
         // Mostly there is none.
         let _ = files::remove(&place.root.join(file_name(interface)));
     }
+}
+
+/// Returns the paths of the files of [`write6`].
+pub fn paths6(interface: &str) -> Vec<PathBuf> {
+    let place = here();
+    let mut paths: Vec<_> = place.resolv_conf.iter().cloned().collect();
+    if place.is_machine {
+        paths.push(place.root.join(file_name(interface)));
+    }
+    paths
 }
 
 fn file_name(interface: &str) -> String {

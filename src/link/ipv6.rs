@@ -1,19 +1,28 @@
 //! What IPv6 sets on an interface: addresses and routes with their lifetimes, and the kernel's own ways of
 //! setting them switched off. Everything is stored with its inverse.
 
-use std::fs;
 use std::io;
 use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
 
 use super::interface::Link;
 use super::state::{exists, open_socket, unreadable};
 use crate::error::Error;
-use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
+use crate::sys::{SyscallError, files};
 use wireboot_proto::ipv6::lease::{FOREVER, Lease6};
 use wireboot_proto::netlink::request::{NetlinkRequest, Operation};
 use wireboot_proto::netlink::route::RouteMessage;
 use wireboot_proto::netlink::route6::{Address6, KernelRoute6};
+
+/// The kernel's own ways, switched off; an address generation of 1 is "none" (linux/if_link.h,
+/// in6_addr_gen_mode).
+const PREPARED: [(&str, &str); 3] = [
+    ("addr_gen_mode", "1"),
+    ("accept_ra", "0"),
+    ("disable_ipv6", "0"),
+];
+const MTU: &str = "mtu";
 
 /// Settings of one interface by this process.
 #[derive(Debug)]
@@ -53,15 +62,9 @@ impl Ipv6Settings {
             routes: Vec::new(),
             link_local: None,
         };
-        // 1 is "none" (linux/if_link.h, in6_addr_gen_mode).
-        let files = [
-            ("addr_gen_mode", "1"),
-            ("accept_ra", "0"),
-            ("disable_ipv6", "0"),
-        ];
-        let is_off = fs::read_to_string(settings.path("disable_ipv6"));
-        let stays_off = !enables && is_off.is_ok_and(|text| text.trim() != "0");
-        for (file, value) in files {
+        let is_off = read(&settings.path("disable_ipv6"));
+        let stays_off = !enables && is_off.is_ok_and(|text| text != "0");
+        for (file, value) in PREPARED {
             let set = if stays_off {
                 Err(io::Error::other("IPv6 is switched off (disable_ipv6)"))
             } else {
@@ -81,15 +84,24 @@ impl Ipv6Settings {
         Ok(settings)
     }
 
+    /// Returns the paths of the files that may be written.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = vec![self.path(MTU).into()];
+        for (file, _) in PREPARED {
+            paths.push(self.path(file).into());
+        }
+        paths
+    }
+
     fn path(&self, file: &str) -> String {
         format!("/proc/sys/net/ipv6/conf/{}/{file}", self.name)
     }
 
     fn set_file(&mut self, file: &str, value: &str) -> io::Result<()> {
         let path = self.path(file);
-        let before = fs::read_to_string(&path)?;
-        if before.trim() != value {
-            fs::write(&path, value)?;
+        let before = read(&path)?;
+        if before != value {
+            files::overwrite(Path::new(&path), value.as_bytes())?;
             if !self.files.iter().any(|(known, _)| *known == path) {
                 self.files.push((path, before));
             }
@@ -213,7 +225,7 @@ impl Ipv6Settings {
             known.is_wanted
         });
         if let Some(mtu) = lease.mtu_octets
-            && let Err(error) = self.set_file("mtu", &mtu.to_string())
+            && let Err(error) = self.set_file(MTU, &mtu.to_string())
         {
             // The kernel refuses more than the link's.
             log::warn!(
@@ -258,11 +270,16 @@ impl Ipv6Settings {
             }
         }
         for (path, before) in self.files.drain(..).rev() {
-            if let Err(error) = fs::write(&path, before.trim()) {
+            if let Err(error) = files::overwrite(Path::new(&path), before.as_bytes()) {
                 log::debug!("{path} is not put back: {error}");
             }
         }
     }
+}
+
+fn read(path: &str) -> io::Result<String> {
+    let text = files::read(Path::new(path))?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 /// Removes an address, or gives it the lifetimes that it had.

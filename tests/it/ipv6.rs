@@ -47,7 +47,7 @@ pub(crate) const LINK_LOCAL: &str = "fe80::5054:ff:fe12:3456";
 pub(crate) const FORMED: &str = "2001:db8:1:0:5054:ff:fe12:3456";
 pub(crate) const ROUTER: &str = "fe80::5054:ff:fe00:1";
 
-fn dnsmasq(far: &Far, range: &str) -> Server {
+pub(crate) fn dnsmasq(far: &Far, range: &str) -> Server {
     let command = format!(
         "{DNSMASQ} --enable-ra --dhcp-range={range} --dhcp-option=option6:dns-server,[2001:db8:1::53]
         --dhcp-option=option6:domain-search,lab.example

@@ -22,6 +22,7 @@ pub mod configuration;
 pub mod dhcp;
 pub mod exchange;
 pub mod identity;
+pub mod json;
 pub mod lease;
 pub mod ndisc;
 pub mod offer;
