@@ -17,7 +17,9 @@ use crate::sys::filter::FilterProgram;
 use crate::sys::ipv6::{NeighborSocket, link_local_socket};
 use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::{self, SyscallError};
+use wireboot_proto::ipv6::address::link_local;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::json::Lease6Fields;
 use wireboot_proto::ipv6::lease::Lease6;
@@ -40,6 +42,9 @@ pub struct Session6 {
     link: Arc<Link>,
     config: Config6,
     ignores_server_dns: bool,
+    given: Given6,
+    /// What there is, if nobody is to be asked.
+    fixed: Option<Lease6>,
     may_enable: bool,
     settings: Ipv6Settings,
     /// From the first carrier on.
@@ -86,6 +91,8 @@ impl Session6 {
                 seed: seed(mac),
             },
             ignores_server_dns: dhcp.given.ignores_server_dns,
+            given: dhcp.given.ipv6.clone(),
+            fixed: dhcp.given.ipv6.lease(),
             running: None,
             has_carrier: false,
             is_running: false,
@@ -130,7 +137,7 @@ impl Session6 {
 
     /// Returns whether there has been a carrier.
     pub(super) const fn has_begun(&self) -> bool {
-        self.running.is_some()
+        self.running.is_some() || (self.fixed.is_some() && self.has_carrier)
     }
 
     /// Handles a change of the interface.
@@ -160,7 +167,12 @@ impl Session6 {
             None => return Ok(()),
         }
         let carrier = change.link.carrier && !change.gone;
-        if carrier && self.running.is_none() {
+        if self.fixed.is_some() {
+            if carrier && !self.has_carrier {
+                let address = link_local(self.link.mac);
+                self.settings.set_link_local(&self.link, address)?;
+            }
+        } else if carrier && self.running.is_none() {
             self.running = Some(Box::new(self.begin(now)?));
             log::debug!("{}: carrier; asking for IPv6", self.link.name);
         } else if carrier && (!self.has_carrier || (change.link.running && !self.is_running)) {
@@ -320,7 +332,7 @@ impl Session6 {
     /// Returns whether nothing better is to be expected than the lease that there is.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         let running = self.running.as_ref();
-        running.is_some_and(|running| running.client.is_settled(now))
+        running.map_or(self.has_begun(), |running| running.client.is_settled(now))
     }
 
     /// Returns whether a server has named a boot file.
@@ -350,10 +362,17 @@ impl Session6 {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub(super) fn configure(&mut self) -> Result<Lease6, Error> {
-        let client = self.running.as_ref().map(|running| &running.client);
-        let mut lease = client.map_or_else(Lease6::default, |client| client.lease(sys::now()));
+        let mut lease = match (&self.running, &self.fixed) {
+            (Some(running), _) => running.client.lease(sys::now()),
+            (None, Some(lease)) => lease.clone(),
+            (None, None) => Lease6::default(),
+        };
         if self.ignores_server_dns {
             lease.dns.clear();
+        }
+        // Where routers and servers have given nothing, nothing is set.
+        if self.has_begun() {
+            self.given.amend(&mut lease);
         }
         self.settings.apply(&self.link, &lease)?;
         handover::write6(&self.link.name, &lease);

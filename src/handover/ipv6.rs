@@ -56,6 +56,7 @@ fn net_conf(interface: &str, lease: &Lease6) -> String {
     let address = lease.addresses.first();
     let proto = match address.map(|given| given.origin) {
         Some(Origin::Server) => "dhcp6",
+        Some(Origin::Given) => "static",
         Some(Origin::Prefix) | None => "auto6",
     };
     let mut text = String::new();

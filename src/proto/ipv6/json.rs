@@ -76,6 +76,7 @@ impl<'a> Lease6Fields<'a> {
                 origin: match given.origin {
                     Origin::Server => "server",
                     Origin::Prefix => "prefix",
+                    Origin::Given => "static",
                 },
                 preferred_seconds: seconds(given.preferred),
                 valid_seconds: seconds(given.valid),

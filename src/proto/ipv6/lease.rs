@@ -96,13 +96,15 @@ pub enum Origin {
     Server,
     /// Nobody: it is formed in a prefix of a router.
     Prefix,
+    /// The user.
+    Given,
 }
 
 impl LeasedAddress {
     /// Returns the bits of its prefix: an address of a server says nothing about the network (RFC 5942 §4).
     pub const fn prefix_len(&self) -> u8 {
         match self.origin {
-            Origin::Server => 128,
+            Origin::Server | Origin::Given => 128,
             Origin::Prefix => SUBNET_LEN,
         }
     }
@@ -115,6 +117,7 @@ impl fmt::Display for LeasedAddress {
         match self.origin {
             Origin::Server => write!(f, " from a server")?,
             Origin::Prefix => write!(f, " in a prefix of a router")?,
+            Origin::Given => write!(f, " as given")?,
         }
         match *valid {
             FOREVER => f.write_str(" for ever"),
