@@ -33,7 +33,7 @@ use earlier::warn_of_error;
 pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
 #[cfg(feature = "ipv6")]
-pub use ipv6::{paths6, remove6, write6};
+pub use ipv6::{paths6, read6, remove6, write6};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
 #[cfg(feature = "hand")]
@@ -61,7 +61,7 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
 
 /// Reads the files of [`write()`], as others have left them, for [`restore`].
 pub fn read(interface: &str, of: &MadeOf) -> EarlierFiles {
-    EarlierFiles::read(here(), interface, of)
+    EarlierFiles::none(here(), interface, of).read(here())
 }
 
 /// Puts the files back as they were read.
@@ -76,7 +76,7 @@ pub fn remove(interface: &str, of: &MadeOf) {
 
 /// Returns the paths of all these files.
 pub fn paths(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
-    earlier::paths(here(), interface, of)
+    EarlierFiles::none(here(), interface, of).paths(here())
 }
 
 /// Returns the lines of [`write()`] in `/etc/resolv.conf`.

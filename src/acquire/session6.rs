@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client_config::{identity, seed};
-use crate::config::{Config, Family};
+use crate::config::{Config, Family, HandOver};
 use crate::error::Error;
-use crate::handover;
+use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
 use crate::sys::filter::FilterProgram;
@@ -43,6 +43,9 @@ pub struct Session6 {
     config: Config6,
     ignores_server_dns: bool,
     given: Given6,
+    hand_over: HandOver,
+    /// Once ours are written.
+    earlier_files: Option<EarlierFiles>,
     /// What there is, if nobody is to be asked.
     fixed: Option<Lease6>,
     may_enable: bool,
@@ -92,6 +95,8 @@ impl Session6 {
             },
             ignores_server_dns: dhcp.given.ignores_server_dns,
             given: dhcp.given.ipv6.clone(),
+            hand_over: dhcp.hand_over,
+            earlier_files: None,
             fixed: dhcp.given.ipv6.lease(),
             running: None,
             has_carrier: false,
@@ -130,7 +135,7 @@ impl Session6 {
 
     /// Returns the paths of all files that it reads, writes or removes.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        let mut paths = handover::paths6(&self.link.name);
+        let mut paths = handover::paths6(&self.link.name, &self.link.made_of);
         paths.extend(self.settings.paths());
         paths
     }
@@ -375,7 +380,18 @@ impl Session6 {
             self.given.amend(&mut lease);
         }
         self.settings.apply(&self.link, &lease)?;
-        handover::write6(&self.link.name, &lease);
+        let link = &self.link;
+        let holder = HandOverIdentity {
+            interface: &link.name,
+            mac: link.mac,
+            client_id: &[],
+            made_of: &link.made_of,
+        };
+        self.earlier_files
+            .get_or_insert_with(|| handover::read6(&link.name, &link.made_of));
+        let identity = self.running.as_ref();
+        let identity = identity.map(|running| running.client.identity());
+        handover::write6(&holder, identity, &lease, self.hand_over);
         Ok(lease)
     }
 
@@ -398,7 +414,11 @@ impl Session6 {
     /// Gives the lease of a server back, and puts the interface back as it was found.
     pub(super) fn release(mut self) {
         self.send_release();
-        self.restore();
+        self.settings.restore();
+        if self.earlier_files.is_some() {
+            handover::remove6(&self.link.name, &self.link.made_of);
+        }
+        self.link.restore();
     }
 
     /// Gives the lease of a server back, and undoes what is of IPv6: the interface is somebody else's.
@@ -420,7 +440,9 @@ impl Session6 {
     /// Puts the interface back as it was found.
     pub(super) fn restore(mut self) {
         self.settings.restore();
-        handover::remove6(&self.link.name);
+        if let Some(earlier) = &self.earlier_files {
+            handover::restore(earlier);
+        }
         self.link.restore();
     }
 }

@@ -73,11 +73,16 @@ pub(crate) fn kea(far: &Far, more: &str) -> Server {
     // Otherwise it is kept in a file that all servers of the host share.
     let id = far.namespace();
     let id: String = id.chars().filter(char::is_ascii_digit).collect();
+    let database = if more.contains("lease-database") {
+        ""
+    } else {
+        r#""lease-database": { "type": "memfile", "persist": false },"#
+    };
     let config = format!(
         r#"{{ "Dhcp6": {{
             "server-id": {{ "type": "EN", "enterprise-id": 1, "identifier": "{id:0>10}", "persist": false }},
             "interfaces-config": {{ "interfaces": [ "far" ] }},
-            "lease-database": {{ "type": "memfile", "persist": false }},
+            {database}
             {more}
         }} }}"#
     );
