@@ -78,7 +78,7 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
     #[cfg(feature = "ipv6")]
-    if config.dhcp.family == Family::V6 {
+    if config.dhcp.family == Some(Family::V6) {
         let found = link::find(&config.link, &gate.recorder, Some(signals))?;
         let (bound, lease) = ipv6::lease(found, config, Some(signals))?;
         return Ok(bound_by_ipv6(Box::new(bound), lease, gate));
@@ -86,11 +86,11 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
     #[cfg(feature = "ipv6")]
     let session = match config.dhcp.family {
-        Family::Either => match either(found, config, signals, &gate.timeline)? {
+        None | Some(Family::Either) => match either(found, config, signals, &gate.timeline)? {
             Winner::V4(session) => *session,
             Winner::V6(bound, lease) => return Ok(bound_by_ipv6(bound, lease, gate)),
         },
-        Family::V4 | Family::V6 => self::lease(found, config, Some(signals), &gate.timeline)?,
+        Some(Family::V4 | Family::V6) => self::lease(found, config, Some(signals), &gate.timeline)?,
     };
     #[cfg(not(feature = "ipv6"))]
     let session = self::lease(found, config, Some(signals), &gate.timeline)?;

@@ -6,6 +6,7 @@
         unused_variables,
         unused_mut,
         clippy::unused_self,
+        clippy::ptr_arg,
         clippy::missing_const_for_fn,
         reason = "there are none"
     )
@@ -33,17 +34,23 @@ use wireboot_proto::time::earliest;
 pub(super) struct Beside {
     #[cfg(feature = "ipv6")]
     sessions: Vec<Session6>,
+    /// Somebody has asked for both families.
+    #[cfg(feature = "ipv6")]
+    is_wanted: bool,
 }
 
 #[cfg(feature = "ipv6")]
 impl Beside {
     /// Prepares the interfaces where IPv6 is not switched off.
     pub(super) fn open(links: impl Iterator<Item = Arc<Link>>, config: &Config) -> Self {
-        let mut all = Self::default();
+        let mut all = Self {
+            sessions: Vec::new(),
+            is_wanted: config.dhcp.family.is_some(),
+        };
         for link in links {
             match Session6::open(link, config) {
                 Ok(session) => all.sessions.push(session),
-                Err(error) => log::warn!("going on without IPv6: {}", error.chain()),
+                Err(error) => all.note_failure(&error),
             }
         }
         all
@@ -68,16 +75,23 @@ impl Beside {
         self.sessions.into_iter().for_each(Session6::end_beside);
     }
 
-    /// Returns why none has an address.
-    pub(super) fn explain(&self) -> String {
+    /// Returns why none has an address; none if nobody was asked.
+    pub(super) fn explain(&self) -> Option<String> {
         let mut why = Vec::new();
         for session in self.sessions.iter().filter(|session| session.has_begun()) {
             why.push(session.explain());
         }
-        if why.is_empty() {
-            why.push("not asked for".to_owned());
+        (!why.is_empty()).then(|| why.join("; "))
+    }
+
+    fn note_failure(&self, error: &Error) {
+        let why = error.chain();
+        if self.is_wanted {
+            log::warn!("going on without IPv6: {why}");
+        } else {
+            // No fault where IPv4 is all there is.
+            log::debug!("going on without IPv6: {why}");
         }
-        why.join("; ")
     }
 }
 
@@ -116,7 +130,7 @@ impl Beside {
             match act(session) {
                 Ok(()) => place += 1,
                 Err(error) => {
-                    log::warn!("going on without IPv6: {}", error.chain());
+                    self.note_failure(&error);
                     self.sessions.remove(place).end_beside();
                 }
             }

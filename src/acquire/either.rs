@@ -61,9 +61,13 @@ pub(super) fn either(
     let Some(session) = best else {
         lost(sessions, timeline);
         return Err(match won {
-            Err(Error::NoOffer(text)) => Error::NoOffer(format!("{text}; IPv6: {explained}")),
+            Err(Error::NoOffer(text)) => Error::NoOffer(match explained {
+                Some(why) => format!("{text}; IPv6: {why}"),
+                None => text,
+            }),
             Err(error) => error,
-            Ok(_) => Error::NoOffer(format!("no address; IPv6: {explained}")),
+            // A session that has just been settled is there.
+            Ok(_) => Error::NoOffer("no address of either family".to_owned()),
         });
     };
     for other in sessions {

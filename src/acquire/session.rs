@@ -481,6 +481,8 @@ impl Session {
     pub(super) fn withdraw(mut self) {
         self.dialogue.release(true, sys::now());
         self.send();
+        // The boot over IPv6 waits for it.
+        rcu::hastened(|| self.station.close());
     }
 
     /// Puts the interface and the lease file back as they were found, without a RELEASE: another

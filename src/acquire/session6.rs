@@ -16,7 +16,7 @@ use crate::report;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ipv6::{NeighborSocket, link_local_socket};
 use crate::sys::packet::{PacketSocket, SocketConfig};
-use crate::sys::{self, SyscallError};
+use crate::sys::{self, SyscallError, rcu};
 use wireboot_proto::ipv6::address::link_local;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
 use wireboot_proto::ipv6::given::Given6;
@@ -63,9 +63,17 @@ pub struct Session6 {
 struct Running {
     client: Ipv6Client,
     neighbors: NeighborSocket,
-    frames: PacketSocket,
+    /// For probes; there until the end.
+    frames: Option<PacketSocket>,
     /// Once the link-local address may be used.
     servers: Option<UdpSocket>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Somebody waits for what comes after it, such as a boot by the other family.
+        rcu::hastened(|| drop(self.frames.take()));
+    }
 }
 
 impl Session6 {
@@ -76,7 +84,7 @@ impl Session6 {
     pub(super) fn open(link: Arc<Link>, config: &Config) -> Result<Self, Error> {
         let dhcp = &config.dhcp;
         // Who races IPv4 leaves IPv6 off where it is.
-        let may_enable = dhcp.family == Family::V6;
+        let may_enable = dhcp.family == Some(Family::V6);
         let mac = link.mac;
         let options = identity(mac, dhcp);
         Ok(Self {
@@ -208,7 +216,7 @@ impl Session6 {
         Ok(Running {
             client: Ipv6Client::new(self.config.clone(), now),
             neighbors,
-            frames,
+            frames: Some(frames),
             servers: None,
         })
     }
@@ -302,7 +310,7 @@ impl Session6 {
             let sent = match &transmit {
                 Transmit6::Frame(frame) => {
                     link.recorder.sent(name, frame);
-                    running.frames.send(frame)
+                    running.frames.as_ref().map_or(Ok(()), |to| to.send(frame))
                 }
                 Transmit6::Solicitation(message) => {
                     log::debug!("{name}: router solicitation");

@@ -341,9 +341,9 @@ impl CommandLine {
             let families = requests.iter().map(|(_, request)| request.families());
             let both = families.reduce(|all, other| (all.0 | other.0, all.1 | other.1));
             self.config.dhcp.family = match both {
-                Some((true, true)) => Family::Either,
-                Some((false, true)) => Family::V6,
-                Some(_) => Family::V4,
+                Some((true, true)) => Some(Family::Either),
+                Some((false, true)) => Some(Family::V6),
+                Some(_) => Some(Family::V4),
                 None => self.config.dhcp.family,
             };
         }
