@@ -3,18 +3,14 @@
 
 use std::path::PathBuf;
 
-#[cfg(feature = "bond")]
-use super::below::{below_keyfiles, below_units};
 use super::earlier::{EarlierFiles, warn_of_error};
 use super::initramfs::{net_conf6_name, quoted};
-use super::managers::{
-    HandOverIdentity, duid_lines, hex, keyfile_name, keyfile_of, line, unit, unit_name,
-};
+use super::managers::{HandOverIdentity, duid_lines, hex, keyfile_of, line, unit};
+use super::output::write_all;
 use super::place::here;
 use super::resolv_conf;
 use crate::config::{HandOver, MadeOf};
-use crate::sys::file::{EVERYBODY, OWNER};
-use crate::sys::files;
+use crate::sys::file::EVERYBODY;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::lease::{Lease6, Origin};
 
@@ -34,35 +30,11 @@ pub fn write6(
     if !place.is_machine {
         return;
     }
-    let mut files = vec![(
-        net_conf6_name(interface),
-        net_conf(interface, lease),
-        EVERYBODY,
-    )];
-    if to.networkd {
-        files.push((
-            unit_name(interface),
-            networkd_unit(holder, identity, lease),
-            EVERYBODY,
-        ));
-        #[cfg(feature = "bond")]
-        for (name, text) in below_units(holder) {
-            files.push((name, text, EVERYBODY));
-        }
-    }
-    if to.network_manager {
-        let text = keyfile_of(holder, "ipv6", &method(identity, lease));
-        // NetworkManager ignores a connection that others can read.
-        files.push((keyfile_name(interface), text, OWNER));
-        #[cfg(feature = "bond")]
-        for (name, text) in below_keyfiles(holder) {
-            files.push((name, text, OWNER));
-        }
-    }
-    for (name, text, mode) in files {
-        let path = place.root.join(name);
-        warn_of_error(&path, files::replace(&path, text.as_bytes(), mode));
-    }
+    let text = net_conf(interface, lease);
+    let files = vec![(net_conf6_name(interface), text, EVERYBODY)];
+    let unit = networkd_unit(holder, identity, lease);
+    let keyfile = keyfile_of(holder, "ipv6", &method(identity, lease));
+    write_all(place, holder, to, files, Ok(unit), keyfile);
 }
 
 /// Reads the files of [`write6`], as others have left them, for [`restore`](super::restore).
@@ -92,7 +64,7 @@ fn networkd_unit(
     let Some(identity) = identity else {
         text.push_str("IPv6AcceptRA=no\n");
         for given in &lease.addresses {
-            line(&mut text, "Address", format!("{}/128", given.address));
+            line(&mut text, "Address", &format_args!("{}/128", given.address));
         }
         for server in &lease.dns {
             line(&mut text, "DNS", server);
@@ -100,9 +72,9 @@ fn networkd_unit(
         for route in &lease.routes {
             let to = format!("{}/{}", route.destination, route.prefix_len);
             text.push_str("\n[Route]\n");
-            line(&mut text, "Destination", to);
+            line(&mut text, "Destination", &to);
             if let Some(gateway) = route.gateway {
-                line(&mut text, "Gateway", gateway);
+                line(&mut text, "Gateway", &gateway);
             }
         }
         return text;
@@ -110,7 +82,7 @@ fn networkd_unit(
     // A server is asked as routers say, and where it has granted an address in any case.
     let has_grant = lease.server.is_some();
     let dhcp = if has_grant { "ipv6" } else { "no" };
-    line(&mut text, "DHCP", dhcp);
+    line(&mut text, "DHCP", &dhcp);
     text.push_str("IPv6AcceptRA=yes\n\n[DHCPv6]\n");
     duid_lines(&mut text, identity.iaid, &identity.duid);
     text.push_str("UseDelegatedPrefix=no\n");
@@ -130,24 +102,24 @@ fn method(identity: Option<&Identity>, lease: &Lease6) -> String {
         return "method=link-local\naddr-gen-mode=eui64\n".to_owned();
     }
     let mut text = "method=manual\naddr-gen-mode=eui64\n".to_owned();
-    for (number, given) in lease.addresses.iter().enumerate() {
-        let key = format!("address{}", number + 1);
-        line(&mut text, &key, format!("{}/128", given.address));
+    for (number, given) in (1..).zip(&lease.addresses) {
+        text.push_str(&format!("address{number}={}/128\n", given.address));
     }
-    for (number, route) in lease.routes.iter().enumerate() {
-        let mut to = format!("{}/{}", route.destination, route.prefix_len);
+    for (number, route) in (1..).zip(&lease.routes) {
+        text.push_str(&format!(
+            "route{number}={}/{}",
+            route.destination, route.prefix_len
+        ));
         if let Some(gateway) = route.gateway {
-            to.push_str(&format!(",{gateway}"));
+            text.push_str(&format!(",{gateway}"));
         }
-        line(&mut text, &format!("route{}", number + 1), to);
-    }
-    for (number, server) in lease.dns.iter().enumerate() {
-        let begin = if number == 0 { "dns=" } else { "" };
-        text.push_str(&format!("{begin}{server};"));
-    }
-    if !lease.dns.is_empty() {
         text.push('\n');
     }
+    text.push_str("dns=");
+    for server in &lease.dns {
+        text.push_str(&format!("{server};"));
+    }
+    text.push('\n');
     text
 }
 

@@ -4,7 +4,7 @@
 //! networkd asks for an address that it finds on the interface (INIT-REBOOT), so the lease goes on
 //! with its server; without the unit it would ask as another client and get a second address.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 #[cfg(feature = "bond")]
 use crate::config::Bond;
@@ -44,7 +44,7 @@ pub(super) fn networkd_unit(
         line(
             &mut text,
             "Address",
-            format!("{}/{}", lease.address, lease.prefix_len),
+            &format_args!("{}/{}", lease.address, lease.prefix_len),
         );
         for server in &lease.dns {
             line(&mut text, "DNS", server);
@@ -54,10 +54,10 @@ pub(super) fn networkd_unit(
             line(
                 &mut text,
                 "Destination",
-                format!("{}/{}", route.destination, route.prefix_len),
+                &format_args!("{}/{}", route.destination, route.prefix_len),
             );
             if let Some(gateway) = route.gateway {
-                line(&mut text, "Gateway", gateway);
+                line(&mut text, "Gateway", &gateway);
             }
         }
         return Ok(text);
@@ -65,10 +65,10 @@ pub(super) fn networkd_unit(
     text.push_str("DHCP=ipv4\n\n[DHCPv4]\n");
     let [a, b, c, d, e, f] = identity.mac.0;
     match identity.client_id {
-        id if id == [1, a, b, c, d, e, f] => line(&mut text, "ClientIdentifier", "mac"),
+        id if id == [1, a, b, c, d, e, f] => line(&mut text, "ClientIdentifier", &"mac"),
         [IAID_AND_DUID, a, b, c, d, duid @ ..] if duid.len() > 2 => {
             // networkd writes 255 itself.
-            line(&mut text, "ClientIdentifier", "duid");
+            line(&mut text, "ClientIdentifier", &"duid");
             duid_lines(&mut text, [*a, *b, *c, *d], duid);
         }
         _ => return Err("it knows client identifiers by hardware address or DUID only"),
@@ -78,16 +78,16 @@ pub(super) fn networkd_unit(
 
 /// Adds the lines about an IAID and a DUID, whose type networkd writes itself.
 pub(super) fn duid_lines(text: &mut String, iaid: [u8; 4], duid: &[u8]) {
-    line(text, "IAID", u32::from_be_bytes(iaid));
+    line(text, "IAID", &u32::from_be_bytes(iaid));
     if let [high, low, rest @ ..] = duid {
         let kind = u16::from_be_bytes([*high, *low]);
         // A number is refused (systemd 252).
         let names = ["", "link-layer-time", "vendor", "link-layer", "uuid"];
         match names.get(usize::from(kind)).filter(|name| !name.is_empty()) {
             Some(name) => line(text, "DUIDType", name),
-            None => line(text, "DUIDType", kind),
+            None => line(text, "DUIDType", &kind),
         }
-        line(text, "DUIDRawData", hex(rest));
+        line(text, "DUIDRawData", &hex(rest));
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn unit(identity: &HandOverIdentity<'_>) -> String {
     text
 }
 
-pub(super) fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
+pub(super) fn line(text: &mut String, key: &str, value: &dyn Display) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "{key}={value}");
 }

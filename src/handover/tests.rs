@@ -1,3 +1,5 @@
+#[cfg(feature = "bond")]
+use super::below::{below_keyfiles, below_units};
 use super::initramfs::NIS_DOMAIN;
 use super::resolv_conf::{BEGIN, END, RESOLV_CONF, resolv_conf, resolvers};
 use super::*;

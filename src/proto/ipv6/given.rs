@@ -46,8 +46,13 @@ impl Given6 {
                 .routes
                 .push(route(*destination, *prefix_len, *gateway));
         }
-        lease.dns.retain(|server| !self.dns.contains(server));
-        lease.dns.splice(0..0, self.dns.iter().copied());
+        let mut dns = self.dns.clone();
+        for server in &lease.dns {
+            if !dns.contains(server) {
+                dns.push(*server);
+            }
+        }
+        lease.dns = dns;
     }
 }
 
