@@ -78,7 +78,7 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
     #[cfg(feature = "ipv6")]
-    if config.dhcp.family == Family::V6 {
+    if config.dhcp.family == Some(Family::V6) {
         let found = link::find(&config.link, &gate.recorder, Some(signals))?;
         let (bound, lease) = ipv6::lease(found, config, Some(signals))?;
         return Ok(bound_by_ipv6(Box::new(bound), lease, gate));
@@ -86,11 +86,11 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
     #[cfg(feature = "ipv6")]
     let session = match config.dhcp.family {
-        Family::Either => match either(found, config, signals, &gate.timeline)? {
+        None | Some(Family::Either) => match either(found, config, signals, &gate.timeline)? {
             Winner::V4(session) => *session,
             Winner::V6(bound, lease) => return Ok(bound_by_ipv6(bound, lease, gate)),
         },
-        Family::V4 | Family::V6 => self::lease(found, config, Some(signals), &gate.timeline)?,
+        Some(Family::V4 | Family::V6) => self::lease(found, config, Some(signals), &gate.timeline)?,
     };
     #[cfg(not(feature = "ipv6"))]
     let session = self::lease(found, config, Some(signals), &gate.timeline)?;
@@ -152,7 +152,7 @@ pub fn preview(
         signals,
         &mut Beside::default(),
         Session::only_discover,
-        |sessions, now| best_offer(sessions, config, now),
+        &mut |sessions, now| best_offer(sessions, config, now),
     );
     let previewed = end.and_then(|place| {
         let place = place.unwrap_or_default();
@@ -238,7 +238,6 @@ pub fn listen_on(
             let name = session.link().name.clone();
             report::change(&name, Event::Deconfig("EXPIRE"));
             let mut sessions = vec![session];
-            let nothing = |_: &mut [Session], _| None;
             let acquired = drive(
                 &mut sessions,
                 &mut watch,
@@ -246,7 +245,7 @@ pub fn listen_on(
                 Some(signals),
                 &mut Beside::default(),
                 None,
-                nothing,
+                &mut |_, _| None,
             );
             // It is the only one.
             let acquired = acquired.inspect_err(|_| sessions.drain(..).for_each(Session::release));

@@ -15,7 +15,7 @@ use wireboot_proto::boot::menu::Menu;
 use wireboot_proto::boot::menu::keys::{Key, decode, is_unfinished};
 use wireboot_proto::boot::menu::session::{LineEditor, MenuSession};
 use wireboot_proto::text::safe::Safe;
-use wireboot_proto::time::Instant;
+use wireboot_proto::time::{Instant, earliest};
 
 /// Lines that every terminal has; a serial one does not report its size.
 const HEIGHT: usize = 24;
@@ -208,7 +208,7 @@ impl LineQuestion<'_> {
             };
             let label = Safe::line(self.label);
             terminal.show(&format!("{CLEAR_LINE}{label}: {entered}"));
-            let deadline = [self.answer_at, self.end_at].into_iter().flatten().min();
+            let deadline = earliest(&[self.answer_at, self.end_at]);
             let keys = keys(terminal, deadline)?;
             if keys.is_empty() && deadline.is_some_and(|at| sys::now() >= at) {
                 break Answer::TimedOut;

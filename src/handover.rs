@@ -15,6 +15,7 @@ mod initramfs;
 #[cfg(feature = "ipv6")]
 mod ipv6;
 mod managers;
+mod output;
 mod place;
 mod resolv_conf;
 
@@ -23,19 +24,18 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use crate::config::{HandOver, MadeOf};
-use crate::sys::file::{EVERYBODY, OWNER};
-use crate::sys::{self, files, machine};
-#[cfg(feature = "bond")]
-use below::{below_keyfiles, below_units};
+use crate::sys::file::EVERYBODY;
+use crate::sys::{self, machine};
 pub use earlier::EarlierFiles;
 use earlier::warn_of_error;
 #[cfg(fuzzing)]
 pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
 #[cfg(feature = "ipv6")]
-pub use ipv6::{remove6, write6};
+pub use ipv6::{paths6, read6, remove6, write6};
 pub use managers::HandOverIdentity;
-use managers::{keyfile, keyfile_name, networkd_unit, unit_name};
+use managers::{keyfile, networkd_unit};
+use output::{add, write_all};
 #[cfg(feature = "hand")]
 pub use place::set_resolv_conf;
 use place::{Place, here};
@@ -61,7 +61,7 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
 
 /// Reads the files of [`write()`], as others have left them, for [`restore`].
 pub fn read(interface: &str, of: &MadeOf) -> EarlierFiles {
-    EarlierFiles::read(here(), interface, of)
+    EarlierFiles::none(here(), interface, of).read(here())
 }
 
 /// Puts the files back as they were read.
@@ -76,7 +76,7 @@ pub fn remove(interface: &str, of: &MadeOf) {
 
 /// Returns the paths of all these files.
 pub fn paths(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
-    earlier::paths(here(), interface, of)
+    EarlierFiles::none(here(), interface, of).paths(here())
 }
 
 /// Returns the lines of [`write()`] in `/etc/resolv.conf`.
@@ -107,39 +107,11 @@ fn write_files(place: &Place, identity: &HandOverIdentity<'_>, lease: &Lease, to
     let interface = identity.interface;
     let text = net_conf(interface, lease, sys::now().as_millis() / 1000);
     let mut files = vec![(net_conf_name(interface), text, EVERYBODY)];
-    if to.networkd {
-        match networkd_unit(identity, lease) {
-            Ok(unit) => {
-                files.push((unit_name(interface), unit, EVERYBODY));
-                #[cfg(feature = "bond")]
-                files.extend(
-                    below_units(identity)
-                        .into_iter()
-                        .map(|(name, text)| (name, text, EVERYBODY)),
-                );
-            }
-            Err(why) => log::warn!("systemd-networkd will not keep the address: {why}"),
-        }
-    }
-    if to.network_manager {
-        let text = keyfile(identity, lease);
-        // NetworkManager ignores a connection that others can read.
-        files.push((keyfile_name(interface), text, OWNER));
-        #[cfg(feature = "bond")]
-        files.extend(
-            below_keyfiles(identity)
-                .into_iter()
-                .map(|(name, text)| (name, text, OWNER)),
-        );
-    }
     if to.dracut {
-        let all = dracut_files(interface, lease).into_iter();
-        files.extend(all.map(|(name, text)| (name, text, EVERYBODY)));
+        add(&mut files, dracut_files(interface, lease), EVERYBODY);
     }
-    for (name, text, mode) in files {
-        let path = place.root.join(name);
-        warn_of_error(&path, files::replace(&path, text.as_bytes(), mode));
-    }
+    let unit = networkd_unit(identity, lease);
+    write_all(place, identity, to, files, unit, keyfile(identity, lease));
 }
 
 /// Linux calls a machine `(none)` until it is named, and distributions `localhost`.

@@ -4,12 +4,23 @@
 #![forbid(unsafe_code)]
 
 use crate::script::{self, Event};
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::{json::Lease6Fields, lease::Lease6};
 
 /// Runs the script for a change of the lease on `interface`, and tells the others.
 pub fn change(interface: &str, event: Event<'_>) {
     script::run(interface, event);
     #[cfg(feature = "service")]
     service::change(interface, event);
+}
+
+/// Tells the others of a change of what IPv6 has given to `interface`, for which no script is run.
+#[cfg(feature = "ipv6")]
+pub fn change6(interface: &str, fields: &Lease6Fields<'_>, lease: &Lease6) {
+    #[cfg(feature = "service")]
+    service::change6(interface, fields, lease);
+    #[cfg(not(feature = "service"))]
+    let _ = (interface, fields, lease);
 }
 
 /// Without a service manager, and without lines for programs.

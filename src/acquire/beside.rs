@@ -6,6 +6,7 @@
         unused_variables,
         unused_mut,
         clippy::unused_self,
+        clippy::ptr_arg,
         clippy::missing_const_for_fn,
         reason = "there are none"
     )
@@ -25,36 +26,48 @@ use crate::link::Change;
 #[cfg(feature = "ipv6")]
 use crate::link::Link;
 use wireboot_proto::time::Instant;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::time::earliest;
 
 /// Sessions beside others; none without the feature `ipv6`, and where IPv4 is asked alone.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     #[cfg(feature = "ipv6")]
     sessions: Vec<Session6>,
+    /// Somebody has asked for both families.
+    #[cfg(feature = "ipv6")]
+    is_wanted: bool,
 }
 
 #[cfg(feature = "ipv6")]
 impl Beside {
     /// Prepares the interfaces where IPv6 is not switched off.
     pub(super) fn open(links: impl Iterator<Item = Arc<Link>>, config: &Config) -> Self {
-        let mut all = Self::default();
+        let mut all = Self {
+            sessions: Vec::new(),
+            is_wanted: config.dhcp.family.is_some(),
+        };
         for link in links {
-            let opened = Session6::open(link, config);
-            all.sessions.extend(opened.map_err(note_failure).ok());
+            match Session6::open(link, config) {
+                Ok(session) => all.sessions.push(session),
+                Err(error) => all.note_failure(&error),
+            }
         }
         all
     }
 
     /// Takes out the session that has a boot file, or else one that has an address.
     pub(super) fn take_best(&mut self, now: Instant) -> Option<Session6> {
-        let sessions = self.sessions.iter().enumerate();
-        let settled = sessions.filter_map(|(place, session)| {
-            let lease = session.settled(now)?;
-            Some((lease.boot_file.is_none(), place))
-        });
-        // The first of equal ones.
-        let (_, place) = settled.min()?;
-        Some(self.sessions.remove(place))
+        let mut best = None;
+        for (place, session) in self.sessions.iter().enumerate() {
+            if session.is_settled(now) && (best.is_none() || session.has_boot_file()) {
+                best = Some(place);
+                if session.has_boot_file() {
+                    break;
+                }
+            }
+        }
+        best.map(|place| self.sessions.remove(place))
     }
 
     /// Ends all, but for what belongs to the interfaces themselves.
@@ -62,14 +75,22 @@ impl Beside {
         self.sessions.into_iter().for_each(Session6::end_beside);
     }
 
-    /// Returns why none has an address.
-    pub(super) fn explain(&self, now: Instant) -> String {
-        let sessions = self.sessions.iter().filter(|session| session.has_begun());
-        let why: Vec<_> = sessions.map(|session| session.explain(now)).collect();
-        if why.is_empty() {
-            "not asked for".to_owned()
+    /// Returns why none has an address; none if nobody was asked.
+    pub(super) fn explain(&self) -> Option<String> {
+        let mut why = Vec::new();
+        for session in self.sessions.iter().filter(|session| session.has_begun()) {
+            why.push(session.explain());
+        }
+        (!why.is_empty()).then(|| why.join("; "))
+    }
+
+    fn note_failure(&self, error: &Error) {
+        let why = error.chain();
+        if self.is_wanted {
+            log::warn!("going on without IPv6: {why}");
         } else {
-            why.join("; ")
+            // No fault where IPv4 is all there is.
+            log::debug!("going on without IPv6: {why}");
         }
     }
 }
@@ -86,53 +107,51 @@ impl Beside {
     /// Handles a change of an interface; a session that fails is given up.
     pub(super) fn handle_link(&mut self, change: &Change, now: Instant) {
         #[cfg(feature = "ipv6")]
-        self.with_each(|session| session.handle_link(change, now));
+        self.with_each(&mut |session| session.handle_link(change, now));
     }
 
     /// Does what is due; returns whether a session has an address and a boot file.
     pub(super) fn drive(&mut self, now: Instant) -> bool {
         let mut has_won = false;
         #[cfg(feature = "ipv6")]
-        self.with_each(|session| {
+        self.with_each(&mut |session| {
             session.handle_input(now)?;
             session.handle_timeout(now)?;
-            let lease = session.settled(now);
-            has_won |= lease.is_some_and(|lease| lease.boot_file.is_some());
+            has_won |= session.is_settled(now) && session.has_boot_file();
             Ok(())
         });
         has_won
     }
 
     #[cfg(feature = "ipv6")]
-    fn with_each(&mut self, mut act: impl FnMut(&mut Session6) -> Result<(), Error>) {
-        let failed = |session: &mut Session6| act(session).map_err(note_failure).is_err();
-        let failed: Vec<_> = self.sessions.extract_if(.., failed).collect();
-        failed.into_iter().for_each(Session6::end_beside);
+    fn with_each(&mut self, act: &mut dyn FnMut(&mut Session6) -> Result<(), Error>) {
+        let mut place = 0;
+        while let Some(session) = self.sessions.get_mut(place) {
+            match act(session) {
+                Ok(()) => place += 1,
+                Err(error) => {
+                    self.note_failure(&error);
+                    self.sessions.remove(place).end_beside();
+                }
+            }
+        }
     }
 
     /// Returns when something is due.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let mut all = Vec::new();
+        let mut first = None;
         #[cfg(feature = "ipv6")]
-        all.extend(
-            self.sessions
-                .iter()
-                .filter_map(|session| session.poll_timeout(now)),
-        );
-        all.into_iter().min()
+        for session in &self.sessions {
+            first = earliest(&[first, session.poll_timeout(now)]);
+        }
+        first
     }
 
-    /// Returns the descriptors to wait on.
-    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    /// Adds the descriptors to wait on.
+    pub(super) fn add_sources<'a>(&'a self, sources: &mut Vec<BorrowedFd<'a>>) {
         #[cfg(feature = "ipv6")]
-        return self.sessions.iter().flat_map(Session6::sources);
-        #[cfg(not(feature = "ipv6"))]
-        std::iter::empty()
+        for session in &self.sessions {
+            session.add_sources(sources);
+        }
     }
-}
-
-#[cfg(feature = "ipv6")]
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn note_failure(error: Error) {
-    log::warn!("going on without IPv6: {}", error.chain());
 }

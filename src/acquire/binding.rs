@@ -150,7 +150,7 @@ impl Binding {
                 if let Err(error) = renewal.handle_events() {
                     break Err(error);
                 }
-                match renewal.wait([stop.as_fd(), signals.as_fd()]) {
+                match renewal.wait(&[stop.as_fd(), signals.as_fd()]) {
                     Ok([true, _]) => break Ok(()),
                     Ok([false, false]) => {}
                     Ok([false, true]) => {

@@ -12,13 +12,7 @@ use wireboot_proto::time::Random;
 /// Returns the configuration of a client on `link`.
 pub(super) fn client_config(link: &Link, config: &DhcpConfig) -> ClientConfig {
     ClientConfig {
-        identity: identity::options(
-            config.identify,
-            &config.introduction,
-            config.given.host_name.as_deref(),
-            link.mac,
-            machine_identity,
-        ),
+        identity: identity(link.mac, config),
         requested: requested(config.identify, &config.introduction),
         wants_boot_file: config.proxy_wait.is_some(),
         proxy_wait: config.proxy_wait.unwrap_or_default(),
@@ -30,6 +24,17 @@ pub(super) fn client_config(link: &Link, config: &DhcpConfig) -> ClientConfig {
         broadcast: config.broadcast,
         ..ClientConfig::new(link.mac, seed(link.mac))
     }
+}
+
+/// Returns the options by which this machine identifies itself on the interface `mac`.
+pub(super) fn identity(mac: MacAddress, config: &DhcpConfig) -> Vec<(u8, Vec<u8>)> {
+    identity::options(
+        config.identify,
+        &config.introduction,
+        config.given.host_name.as_deref(),
+        mac,
+        machine_identity,
+    )
 }
 
 /// Returns the client identifier (option 61) that `config` sends.
@@ -48,7 +53,7 @@ pub(super) fn seed(MacAddress([a, b, c, d, e, f]): MacAddress) -> u64 {
 }
 
 /// Reads what the kernel shows of the firmware in /sys; a machine without SMBIOS has no UUID.
-pub(super) fn machine_identity() -> MachineIdentity {
+fn machine_identity() -> MachineIdentity {
     let uuid = firmware::smbios("product_uuid");
     MachineIdentity {
         architecture: architecture(firmware::is_efi()),

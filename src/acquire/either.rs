@@ -1,7 +1,7 @@
 //! A boot over the family that has a boot file, both asked at once.
 
 use super::beside::Beside;
-use super::ipv6::Bound6;
+use super::ipv6::{Bound6, configure};
 use super::race::{accept_best, lost, open, until, won_by};
 use super::session::Session;
 use crate::config::Config;
@@ -41,10 +41,7 @@ pub(super) fn either(
         Some(signals),
         &mut beside,
         |session| session.set_defers_choice(true),
-        |sessions, now| {
-            accept_best(sessions, config, now);
-            None
-        },
+        &mut |sessions, now| accept_best(sessions, config, now),
     );
     if let Ok(Some(place)) = won {
         beside.end();
@@ -59,14 +56,18 @@ pub(super) fn either(
     } else {
         beside.take_best(now)
     };
-    let explained = beside.explain(now);
+    let explained = beside.explain();
     beside.end();
-    let Some(mut session) = best else {
+    let Some(session) = best else {
         lost(sessions, timeline);
         return Err(match won {
-            Err(Error::NoOffer(text)) => Error::NoOffer(format!("{text}; IPv6: {explained}")),
+            Err(Error::NoOffer(text)) => Error::NoOffer(match explained {
+                Some(why) => format!("{text}; IPv6: {why}"),
+                None => text,
+            }),
             Err(error) => error,
-            Ok(_) => Error::NoOffer(format!("no address; IPv6: {explained}")),
+            // A session that has just been settled is there.
+            Ok(_) => Error::NoOffer("no address of either family".to_owned()),
         });
     };
     for other in sessions {
@@ -76,11 +77,6 @@ pub(super) fn either(
             other.end(true);
         }
     }
-    match session.configure() {
-        Ok(lease) => Ok(Winner::V6(Box::new(Bound6::new(session, watch)), lease)),
-        Err(error) => {
-            session.release();
-            Err(error)
-        }
-    }
+    let (bound, lease) = configure(session, watch)?;
+    Ok(Winner::V6(Box::new(bound), lease))
 }

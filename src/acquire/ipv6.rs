@@ -4,15 +4,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keep::confine;
 use super::session6::Session6;
 use crate::config::Config;
 use crate::error::Error;
 use crate::link::{self, Found, Link, Watch};
+use crate::report;
+use crate::script::Event;
 use crate::sys::clock::Alarm;
+use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError};
 use wireboot_proto::ipv6::lease::Lease6;
-use wireboot_proto::time::{Instant, Seconds};
+use wireboot_proto::time::{Instant, Seconds, earliest};
 
 /// Shortest time from one change of the interface to the next, whatever routers send.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,11 +29,6 @@ pub struct Bound6 {
 }
 
 impl Bound6 {
-    /// Takes over a configured session.
-    pub(super) const fn new(session: Session6, watch: Watch) -> Self {
-        Self { session, watch }
-    }
-
     /// The session.
     pub const fn session(&self) -> &Session6 {
         &self.session
@@ -74,16 +73,23 @@ pub fn lease(
         return Err(error);
     }
     let settled = settle(&mut sessions, &mut watch, config, signals);
-    let bound = settled.and_then(|place| {
-        let lease = sessions
-            .get_mut(place)
-            .map(Session6::configure)
-            .transpose()?;
-        Ok((sessions.swap_remove(place), lease.unwrap_or_default()))
-    });
+    let bound = settled.and_then(|place| configure(sessions.swap_remove(place), watch));
     // A server may have set an address aside that nobody uses.
-    sessions.into_iter().for_each(Session6::release);
-    bound.map(|(session, lease)| (Bound6 { session, watch }, lease))
+    for other in sessions {
+        other.release();
+    }
+    bound
+}
+
+/// Configures the interface of a session, which is put back as it was found when the kernel refuses that.
+pub(super) fn configure(mut session: Session6, watch: Watch) -> Result<(Bound6, Lease6), Error> {
+    match session.configure() {
+        Ok(lease) => Ok((Bound6 { session, watch }, lease)),
+        Err(error) => {
+            session.release();
+            Err(error)
+        }
+    }
 }
 
 /// Drives the sessions until one has its lease; returns its place.
@@ -94,20 +100,13 @@ fn settle(
     signals: Option<&Signals>,
 ) -> Result<usize, Error> {
     link::raise(sessions.iter().map(Session6::link))?;
-    let started_at = sys::now();
+    let mut started_at = sys::now();
     let mut carrier_at = None;
     loop {
         let now = sys::now();
-        while let Some(change) = watch.next_change()? {
-            for session in sessions.iter_mut() {
-                session.handle_link(&change, now)?;
-            }
-        }
-        for (place, session) in sessions.iter_mut().enumerate() {
-            drive(session, now)?;
-            if session.settled(now).is_some() {
-                return Ok(place);
-            }
+        drive(sessions, watch, now)?;
+        if let Some(place) = sessions.iter().position(|session| session.is_settled(now)) {
+            return Ok(place);
         }
         if sessions.iter().any(Session6::has_begun) {
             carrier_at.get_or_insert(now);
@@ -116,15 +115,34 @@ fn settle(
             at + config.dhcp.timeout
         });
         if now >= deadline {
-            return Err(failure(sessions, carrier_at, started_at, now));
+            let error = failure(sessions, carrier_at, started_at, now);
+            if !config.dhcp.never_gives_up {
+                return Err(error);
+            }
+            log::warn!("{}; still asking", error.chain());
+            for session in &*sessions {
+                report::change(&session.link().name, Event::LeaseFail);
+            }
+            started_at = now;
+            carrier_at = carrier_at.map(|_| now);
+            continue;
         }
         wait(sessions, watch, signals, deadline, now)?;
     }
 }
 
-fn drive(session: &mut Session6, now: Instant) -> Result<(), Error> {
-    session.handle_input(now)?;
-    session.handle_timeout(now)
+/// Does what is due.
+fn drive(sessions: &mut [Session6], watch: &mut Watch, now: Instant) -> Result<(), Error> {
+    while let Some(change) = watch.next_change()? {
+        for session in &mut *sessions {
+            session.handle_link(&change, now)?;
+        }
+    }
+    for session in sessions {
+        session.handle_input(now)?;
+        session.handle_timeout(now)?;
+    }
+    Ok(())
 }
 
 fn failure(
@@ -133,23 +151,25 @@ fn failure(
     started_at: Instant,
     now: Instant,
 ) -> Error {
-    let names: Vec<_> = sessions
-        .iter()
-        .map(|session| &*session.link().name)
-        .collect();
     let Some(carrier_at) = carrier_at else {
+        let mut names = Vec::new();
+        for session in sessions {
+            names.push(&*session.link().name);
+        }
         return Error::NoCarrier {
             interface: names.join(" "),
             waited: now.since(started_at),
         };
     };
-    let begun = sessions.iter().filter(|session| session.has_begun());
-    let why = begun.map(|session| format!("{}: {}", session.link().name, session.explain(now)));
     let waited = Seconds(now.since(carrier_at));
-    Error::NoOffer(format!(
-        "no address of IPv6 after {waited:.1} s: {}",
-        why.collect::<Vec<_>>().join("; ")
-    ))
+    let mut text = format!("no address of IPv6 after {waited:.1} s");
+    let mut before = ": ";
+    for session in sessions.iter().filter(|session| session.has_begun()) {
+        let name = &session.link().name;
+        text.push_str(&format!("{before}{name}: {}", session.explain()));
+        before = "; ";
+    }
+    Error::NoOffer(text)
 }
 
 fn wait(
@@ -159,13 +179,16 @@ fn wait(
     deadline: Instant,
     now: Instant,
 ) -> Result<(), Error> {
-    let next = sessions
-        .iter()
-        .filter_map(|session| session.poll_timeout(now))
-        .min();
-    let until = next.map_or(deadline, |next| next.min(deadline));
-    let mut sources: Vec<_> = sessions.iter().flat_map(Session6::sources).collect();
-    sources.push(watch.as_fd());
+    report::service::alive();
+    let watchdog = report::service::watchdog_interval().map(|interval| now + interval);
+    let mut until = watchdog.map_or(deadline, |at| at.min(deadline));
+    for session in sessions {
+        until = session.poll_timeout(now).map_or(until, |at| at.min(until));
+    }
+    let mut sources = vec![watch.as_fd()];
+    for session in sessions {
+        session.add_sources(&mut sources);
+    }
     sources.extend(signals.map(AsFd::as_fd));
     sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
     watch.set_readable();
@@ -212,17 +235,15 @@ fn listen(
 ) -> Result<Lease6, Error> {
     loop {
         let now = sys::now();
+        drive(sessions, watch, now)?;
         let [session] = &mut *sessions;
-        while let Some(change) = watch.next_change()? {
-            session.handle_link(&change, now)?;
-        }
-        drive(session, now)?;
         if session.take_news() {
             lease = session.configure()?;
-            if lease.addresses.is_empty() && session.settled(now).is_none() {
+            if lease.addresses.is_empty() && !session.is_settled(now) {
                 settle(sessions, watch, config, Some(signals))?;
+                // What it has now.
                 let [session] = &mut *sessions;
-                lease = session.configure()?;
+                session.note_news();
                 continue;
             }
         }
@@ -238,9 +259,18 @@ fn listen(
 ///
 /// # Errors
 /// [`Error::System`] when a call fails that every machine should allow.
-pub fn keep(bound: Bound6, signals: &Signals) -> Result<(), Error> {
+pub fn keep(
+    bound: Bound6,
+    lease: &Lease6,
+    signals: &Signals,
+    config: &Config,
+) -> Result<(), Error> {
     let mut renewal = Renewal6::begin(bound)?;
     let name = renewal.session.link().name.clone();
+    // The port of DHCPv6 is bound anew when the interface returns.
+    let kept = CAP_NET_ADMIN | CAP_NET_RAW | CAP_NET_BIND_SERVICE;
+    confine(renewal.session.paths(), kept, config)?;
+    renewal.session.report("bound", lease);
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
@@ -250,13 +280,14 @@ pub fn keep(bound: Bound6, signals: &Signals) -> Result<(), Error> {
             }
             Some(Signal::User2) => {
                 renewal.session.release();
+                report::change(&name, Event::Deconfig("RELEASE"));
                 log::info!("{name}: released the addresses");
                 return Ok(());
             }
             None => {}
         }
         renewal.handle_events()?;
-        renewal.wait([signals.as_fd()])?;
+        renewal.wait(&[signals.as_fd()])?;
     }
 }
 
@@ -269,6 +300,7 @@ pub(super) struct Renewal6 {
     /// When the interface is changed, as routers and servers have said.
     change_at: Option<Instant>,
     changed_at: Instant,
+    is_bound: bool,
 }
 
 impl Renewal6 {
@@ -283,6 +315,7 @@ impl Renewal6 {
             alarm: Alarm::open().map_err(cannot_wait)?,
             change_at: None,
             changed_at: Instant::ZERO,
+            is_bound: true,
         })
     }
 
@@ -292,40 +325,52 @@ impl Renewal6 {
     /// As [`keep`].
     pub(super) fn handle_events(&mut self) -> Result<(), Error> {
         let now = sys::now();
-        while let Some(change) = self.watch.next_change()? {
-            self.session.handle_link(&change, now)?;
-        }
-        drive(&mut self.session, now)?;
+        let session = std::slice::from_mut(&mut self.session);
+        drive(session, &mut self.watch, now)?;
         if self.session.take_news() {
             let at = now.max(self.changed_at + CHANGE_INTERVAL);
             self.change_at.get_or_insert(at);
         }
         if self.change_at.is_some_and(|at| now >= at) {
             (self.change_at, self.changed_at) = (None, now);
-            if let Err(error) = self.session.configure() {
-                log::error!("{}", error.chain());
+            match self.session.configure() {
+                Ok(lease) if lease.addresses.is_empty() => {
+                    if std::mem::take(&mut self.is_bound) {
+                        let name = &self.session.link().name;
+                        report::change(name, Event::Deconfig("EXPIRE"));
+                    }
+                }
+                Ok(lease) => {
+                    let is_bound = std::mem::replace(&mut self.is_bound, true);
+                    let event = if is_bound { "renew" } else { "bound" };
+                    self.session.report(event, &lease);
+                }
+                Err(error) => log::error!("{}", error.chain()),
             }
         }
         Ok(())
     }
 
-    /// Waits until something is due, or one of `others` is readable; returns which of those are.
+    /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
     /// [`Error::System`] when `poll` fails.
-    pub(super) fn wait<const N: usize>(
-        &mut self,
-        others: [BorrowedFd<'_>; N],
-    ) -> Result<[bool; N], Error> {
-        let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
-        let deadline = deadlines.into_iter().flatten().min();
+    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
+        report::service::alive();
+        let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
+        let deadlines = [
+            self.session.poll_timeout(sys::now()),
+            self.change_at,
+            watchdog,
+        ];
+        let deadline = earliest(&deadlines);
         self.alarm.set(deadline).map_err(cannot_wait)?;
         let mut sources = others.to_vec();
         sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);
-        sources.extend(self.session.sources());
+        self.session.add_sources(&mut sources);
         let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
         self.watch.set_readable();
-        Ok(readable.first_chunk().copied().unwrap_or([false; N]))
+        Ok(readable.first_chunk().copied().unwrap_or_default())
     }
 
     /// The interface's name.

@@ -1,6 +1,7 @@
 //! Stays with a lease: renews it, follows the carrier, and obeys signals.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::session::Session;
@@ -16,7 +17,7 @@ use crate::sys::signal::{Signal, Signals};
 use crate::sys::{self, SyscallError, files};
 use crate::worker;
 use wireboot_proto::dhcp;
-use wireboot_proto::time::Instant;
+use wireboot_proto::time::{Instant, earliest};
 
 /// Keeps the lease of a configured session until a signal ends it.
 ///
@@ -31,7 +32,8 @@ use wireboot_proto::time::Instant;
 pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), Error> {
     let mut renewal = Renewal::begin(session)?;
     let name = renewal.session.link().name.clone();
-    confine(&renewal.session, config)?;
+    let kept = CAP_NET_ADMIN | CAP_NET_RAW;
+    confine(renewal.session.paths(), kept, config)?;
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
@@ -49,22 +51,21 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
             None => {}
         }
         renewal.handle_events()?;
-        renewal.wait([signals.as_fd()])?;
+        renewal.wait(&[signals.as_fd()])?;
     }
 }
 
-/// Leaves this process what a lease takes: the interface, and the files about it by another process.
-fn confine(session: &Session, config: &Config) -> Result<(), Error> {
+/// Leaves this process what a lease takes: these capabilities for the interface, and the files about it by
+/// another process.
+pub(super) fn confine(mut paths: Vec<PathBuf>, kept: u64, config: &Config) -> Result<(), Error> {
     let sandbox = &config.trust.sandbox;
     if sandbox.has_workers() {
-        let mut paths = session.paths();
         paths.push(Recorder::file(config.output.record.as_deref()).into());
         files::serve(paths).map_err(|source| Error::System {
             doing: "cannot start the process that writes files".to_owned(),
             source,
         })?;
     }
-    let kept = CAP_NET_ADMIN | CAP_NET_RAW;
     worker::give_up(sandbox, "the kept lease", kept, Calls::Lease);
     Ok(())
 }
@@ -177,18 +178,15 @@ impl Renewal {
         Ok(())
     }
 
-    /// Waits until something is due, or one of `others` is readable; returns which of those are.
+    /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
     /// [`Error::System`] when `poll` fails.
-    pub(super) fn wait<const N: usize>(
-        &mut self,
-        others: [BorrowedFd<'_>; N],
-    ) -> Result<[bool; N], Error> {
+    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         report::service::alive();
         let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
         let deadlines = [self.session.poll_timeout(), self.check_at, watchdog];
-        let deadline = deadlines.into_iter().flatten().min();
+        let deadline = earliest(&deadlines);
         // A timeout of poll stands still in suspend, and T1 would come late by as long as that
         // took.
         self.alarm.set(deadline).map_err(cannot_wait)?;
@@ -197,7 +195,7 @@ impl Renewal {
         sources.extend(self.session.sources());
         let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
         self.watch.set_readable();
-        Ok(readable.first_chunk().copied().unwrap_or([false; N]))
+        Ok(readable.first_chunk().copied().unwrap_or_default())
     }
 
     /// The interface's name.

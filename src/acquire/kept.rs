@@ -84,11 +84,11 @@ impl KeptRenewal {
         }
     }
 
-    /// Waits until something is due, or one of `others` is readable; returns which of those are.
+    /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
     /// [`Error::System`] when `poll` fails.
-    pub(super) fn wait(&mut self, others: [BorrowedFd<'_>; 2]) -> Result<[bool; 2], Error> {
+    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         match self {
             Self::V4(renewal) => renewal.wait(others),
             #[cfg(feature = "ipv6")]

@@ -19,6 +19,9 @@ use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::offer;
 use wireboot_proto::time::Instant;
 
+/// Chooses the place of a session before it has a lease, if that is enough.
+pub(super) type Choose<'a> = dyn FnMut(&mut [Session], Instant) -> Option<usize> + 'a;
+
 /// Drives the sessions until one has a lease, which is returned; the others are ended.
 ///
 /// # Errors
@@ -37,10 +40,7 @@ pub(super) fn race(
         signals,
         &mut Beside::default(),
         |session| session.set_defers_choice(true),
-        |sessions, now| {
-            accept_best(sessions, config, now);
-            None
-        },
+        &mut |sessions, now| accept_best(sessions, config, now),
     );
     match winner {
         Ok(place) => Ok(won_by(sessions, place.unwrap_or_default(), watch, timeline)),
@@ -94,7 +94,7 @@ pub(super) fn until(
     signals: Option<&Signals>,
     beside: &mut Beside,
     prepare: fn(&mut Session),
-    choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
+    choose: &mut Choose<'_>,
 ) -> Result<Option<usize>, Error> {
     sessions.iter_mut().for_each(prepare);
     // After the sockets are open: what arrives right after the carrier would be lost otherwise.
@@ -111,7 +111,7 @@ pub(super) fn drive(
     signals: Option<&Signals>,
     beside: &mut Beside,
     mut trial: Option<Trial<'_>>,
-    mut choose: impl FnMut(&mut [Session], Instant) -> Option<usize>,
+    choose: &mut Choose<'_>,
 ) -> Result<Option<usize>, Error> {
     let mut started_at = sys::now();
     let mut carrier_at = None;
@@ -183,13 +183,18 @@ pub(super) fn drive(
 }
 
 /// Takes the best offer of all interfaces, one at a time, so that no server sets an address aside
-/// for nothing.
-pub(super) fn accept_best(sessions: &mut [Session], config: &Config, now: Instant) {
+/// for nothing; chooses no session itself.
+pub(super) fn accept_best(
+    sessions: &mut [Session],
+    config: &Config,
+    now: Instant,
+) -> Option<usize> {
     if let Some(place) = best_offer(sessions, config, now)
         && let Some(session) = sessions.get_mut(place)
     {
         session.accept(now);
     }
+    None
 }
 
 /// Returns the place of the session whose offer is to be taken now; none while all can wait, or a
@@ -228,7 +233,7 @@ pub(super) fn wait(
         .flatten()
         .fold(deadline, Instant::min);
     let mut sources: Vec<_> = sessions.iter().flat_map(Session::sources).collect();
-    sources.extend(beside.sources());
+    beside.add_sources(&mut sources);
     sources.push(watch.as_fd());
     sources.extend(signals.map(AsFd::as_fd));
     let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;

@@ -25,7 +25,7 @@ use crate::timeline::Moment;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::offer::{Rank, Standing};
 use wireboot_proto::dhcp::{Client, Event, Loss, StateName};
-use wireboot_proto::time::Instant;
+use wireboot_proto::time::{Instant, earliest};
 
 /// An interface in dialogue with its DHCP servers.
 #[derive(Debug)]
@@ -384,7 +384,7 @@ impl Session {
             self.station.poll_timeout(),
             self.partner_at.filter(|_| self.has_begun()),
         ];
-        timeouts.into_iter().flatten().min()
+        earliest(&timeouts)
     }
 
     /// Returns the descriptors to wait on.
@@ -481,6 +481,8 @@ impl Session {
     pub(super) fn withdraw(mut self) {
         self.dialogue.release(true, sys::now());
         self.send();
+        // The boot over IPv6 waits for it.
+        rcu::hastened(|| self.station.close());
     }
 
     /// Puts the interface and the lease file back as they were found, without a RELEASE: another

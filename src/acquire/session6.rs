@@ -1,21 +1,27 @@
 //! IPv6 on one interface: the sockets and settings around a [`Ipv6Client`].
 
-use std::net::{SocketAddr, SocketAddrV6, UdpSocket};
+use std::fmt::Display;
+use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client_config::{machine_identity, seed};
-use crate::config::{Config, DhcpConfig, Family};
+use super::client_config::{identity, seed};
+use crate::config::{Config, Family, HandOver};
 use crate::error::Error;
-use crate::handover;
-use crate::link::{Change, Ipv6Settings, Link, Presence};
+use crate::handover::{self, EarlierFiles, HandOverIdentity};
+use crate::link::{self, Change, Ipv6Settings, Link, Presence};
+use crate::report;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ipv6::{NeighborSocket, link_local_socket};
 use crate::sys::packet::{PacketSocket, SocketConfig};
-use crate::sys::{self, SyscallError};
+use crate::sys::{self, SyscallError, rcu};
+use wireboot_proto::ipv6::address::link_local;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;
+use wireboot_proto::ipv6::json::Lease6Fields;
 use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::packet::dhcpv6::{ALL_SERVERS, CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
@@ -34,12 +40,18 @@ const MAX_MESSAGE_LEN: usize = 9216;
 #[derive(Debug)]
 pub struct Session6 {
     link: Arc<Link>,
-    config: DhcpConfig,
-    wants_boot_file: bool,
+    config: Config6,
+    ignores_server_dns: bool,
+    given: Given6,
+    hand_over: HandOver,
+    /// Once ours are written.
+    earlier_files: Option<EarlierFiles>,
+    /// What there is, if nobody is to be asked.
+    fixed: Option<Lease6>,
     may_enable: bool,
     settings: Ipv6Settings,
     /// From the first carrier on.
-    running: Option<Running>,
+    running: Option<Box<Running>>,
     has_carrier: bool,
     /// The kernel's queues are active.
     is_running: bool,
@@ -51,9 +63,17 @@ pub struct Session6 {
 struct Running {
     client: Ipv6Client,
     neighbors: NeighborSocket,
-    frames: PacketSocket,
+    /// For probes; there until the end.
+    frames: Option<PacketSocket>,
     /// Once the link-local address may be used.
     servers: Option<UdpSocket>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Somebody waits for what comes after it, such as a boot by the other family.
+        rcu::hastened(|| drop(self.frames.take()));
+    }
 }
 
 impl Session6 {
@@ -62,14 +82,30 @@ impl Session6 {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub(super) fn open(link: Arc<Link>, config: &Config) -> Result<Self, Error> {
+        let dhcp = &config.dhcp;
+        // Who races IPv4 leaves IPv6 off where it is.
+        let may_enable = dhcp.family == Some(Family::V6);
+        let mac = link.mac;
+        let options = identity(mac, dhcp);
         Ok(Self {
-            settings: Ipv6Settings::prepare(&link, config.dhcp.family == Family::V6)?,
-            // Who races IPv4 leaves IPv6 off where it is.
-            may_enable: config.dhcp.family == Family::V6,
+            settings: Ipv6Settings::prepare(&link, may_enable)?,
+            may_enable,
             link,
-            config: config.dhcp.clone(),
-            // The user has named one.
-            wants_boot_file: config.dhcp.proxy_wait.is_some() && config.boot.file.is_none(),
+            config: Config6 {
+                mac,
+                identity: Identity::new(dhcp.identify, &dhcp.introduction, mac, &options),
+                // The user may have named one.
+                wants_boot_file: dhcp.proxy_wait.is_some() && config.boot.file.is_none(),
+                offer_wait: dhcp.proxy_wait.unwrap_or(OFFER_WAIT),
+                boot_file_wait: dhcp.late_wait.min(dhcp.timeout / 2),
+                detection: dhcp.detection,
+                seed: seed(mac),
+            },
+            ignores_server_dns: dhcp.given.ignores_server_dns,
+            given: dhcp.given.ipv6.clone(),
+            hand_over: dhcp.hand_over,
+            earlier_files: None,
+            fixed: dhcp.given.ipv6.lease(),
             running: None,
             has_carrier: false,
             is_running: false,
@@ -94,9 +130,27 @@ impl Session6 {
             .map(|running| running.client.identity())
     }
 
+    /// Returns the fields of its lease for programs, of an event if there is one.
+    pub fn fields<'a>(&'a self, event: Option<&'a str>, lease: &'a Lease6) -> Lease6Fields<'a> {
+        let link = &self.link;
+        Lease6Fields::new(event, (&link.name, &link.mac), self.identity(), lease)
+    }
+
+    /// Tells others of a change of what it has.
+    pub(super) fn report(&self, event: &str, lease: &Lease6) {
+        report::change6(&self.link.name, &self.fields(Some(event), lease), lease);
+    }
+
+    /// Returns the paths of all files that it reads, writes or removes.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = handover::paths6(&self.link.name, &self.link.made_of);
+        paths.extend(self.settings.paths());
+        paths
+    }
+
     /// Returns whether there has been a carrier.
     pub(super) const fn has_begun(&self) -> bool {
-        self.running.is_some()
+        self.running.is_some() || (self.fixed.is_some() && self.has_carrier)
     }
 
     /// Handles a change of the interface.
@@ -107,18 +161,32 @@ impl Session6 {
         match self.link.follow(change) {
             Some(Presence::Same) => {}
             Some(Presence::Removed) => {
+                let name = &self.link.name;
+                log::warn!("{name}: the interface has been removed; waiting for it to return");
                 self.running = None;
                 self.has_carrier = false;
+                // There is no lease any more.
+                self.has_news = true;
             }
             // The kernel has forgotten what was set.
             Some(Presence::Returned) => {
-                self.settings = Ipv6Settings::prepare(&self.link, self.may_enable)?;
+                let prepared = Ipv6Settings::prepare(&self.link, self.may_enable);
+                match prepared.and_then(|new| link::raise([&*self.link]).map(|()| new)) {
+                    Ok(new) => self.settings = new,
+                    // It may be gone again.
+                    Err(error) => log::warn!("{}", error.chain()),
+                }
             }
             None => return Ok(()),
         }
         let carrier = change.link.carrier && !change.gone;
-        if carrier && self.running.is_none() {
-            self.running = Some(self.begin(now)?);
+        if self.fixed.is_some() {
+            if carrier && !self.has_carrier {
+                let address = link_local(self.link.mac);
+                self.settings.set_link_local(&self.link, address)?;
+            }
+        } else if carrier && self.running.is_none() {
+            self.running = Some(Box::new(self.begin(now)?));
             log::debug!("{}: carrier; asking for IPv6", self.link.name);
         } else if carrier && (!self.has_carrier || (change.link.running && !self.is_running)) {
             // What was sent before the kernel's queues were active is lost, and it then sets the MTU of
@@ -145,26 +213,10 @@ impl Session6 {
         // It only sends.
         options.protocol = 0;
         let frames = options.open().map_err(refused)?;
-        let DhcpConfig {
-            identify,
-            introduction,
-            ..
-        } = &self.config;
-        let mac = self.link.mac;
-        let host_name = self.config.given.host_name.as_deref();
-        let config = Config6 {
-            mac,
-            identity: Identity::new(*identify, introduction, host_name, mac, machine_identity()),
-            wants_boot_file: self.wants_boot_file,
-            offer_wait: self.config.proxy_wait.unwrap_or(OFFER_WAIT),
-            boot_file_wait: self.config.late_wait.min(self.config.timeout / 2),
-            detection: self.config.detection,
-            seed: seed(mac),
-        };
         Ok(Running {
-            client: Ipv6Client::new(config, now),
+            client: Ipv6Client::new(self.config.clone(), now),
             neighbors,
-            frames,
+            frames: Some(frames),
             servers: None,
         })
     }
@@ -190,24 +242,18 @@ impl Session6 {
                 break;
             };
             let message = buf.get(..input.len).unwrap_or_default();
+            let (source, hop_limit) = (input.source, input.hop_limit);
+            let client = &mut running.client;
             if message.first() == Some(&ROUTER_ADVERTISEMENT) {
-                let handled =
-                    running
-                        .client
-                        .handle_router(input.source, input.hop_limit, message, now);
-                match handled {
+                match client.handle_router(source, hop_limit, message, now) {
                     Ok(()) => self.has_news = true,
-                    Err(why) => log::debug!(
-                        "{name}: the advertisement of the router {} is ignored: {why}",
-                        input.source
-                    ),
+                    Err(why) => note_ignored(name, source, &why),
                 }
                 continue;
             }
-            let conflict = NeighborMessage::decode(message)
-                .ok()
-                .filter(|_| input.hop_limit == HOP_LIMIT)
-                .and_then(|message| running.client.handle_neighbor(input.source, message, now));
+            let message = NeighborMessage::decode(message).ok();
+            let message = message.filter(|_| hop_limit == HOP_LIMIT);
+            let conflict = message.and_then(|message| client.handle_neighbor(source, message, now));
             if let Some(conflict) = conflict {
                 let what = format!("{name}: another host has {}", conflict.address);
                 if conflict.is_link_local {
@@ -220,23 +266,18 @@ impl Session6 {
                 self.has_news = true;
             }
         }
-        let servers = running.servers.iter();
-        for socket in servers {
-            for _ in 0..MAX_BATCH {
-                let Ok((len, source)) = socket.recv_from(&mut buf) else {
-                    break;
-                };
-                let SocketAddr::V6(source) = source else {
-                    continue;
-                };
-                let source = *source.ip();
-                let payload = buf.get(..len).unwrap_or_default();
-                match running.client.handle_server(source, payload, now) {
-                    Ok(()) => self.has_news = true,
-                    Err(why) => {
-                        log::debug!("{name}: a message of {source} is ignored: {why}");
-                    }
-                }
+        let Some(servers) = &running.servers else {
+            return Ok(());
+        };
+        for _ in 0..MAX_BATCH {
+            let Ok((len, SocketAddr::V6(source))) = servers.recv_from(&mut buf) else {
+                break;
+            };
+            let payload = buf.get(..len).unwrap_or_default();
+            let source = *source.ip();
+            match running.client.handle_server(source, payload, now) {
+                Ok(()) => self.has_news = true,
+                Err(why) => note_ignored(name, source, &why),
             }
         }
         Ok(())
@@ -269,7 +310,7 @@ impl Session6 {
             let sent = match &transmit {
                 Transmit6::Frame(frame) => {
                     link.recorder.sent(name, frame);
-                    running.frames.send(frame)
+                    running.frames.as_ref().map_or(Ok(()), |to| to.send(frame))
                 }
                 Transmit6::Solicitation(message) => {
                     log::debug!("{name}: router solicitation");
@@ -293,22 +334,34 @@ impl Session6 {
         self.running.as_ref()?.client.poll_timeout(now)
     }
 
-    /// Returns the descriptors to wait on.
-    pub(super) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.running.iter().flat_map(|running| {
-            let servers = running.servers.iter().map(AsFd::as_fd);
-            servers.chain([running.neighbors.as_fd()])
-        })
+    /// Adds the descriptors to wait on.
+    pub(super) fn add_sources<'a>(&'a self, sources: &mut Vec<BorrowedFd<'a>>) {
+        if let Some(running) = &self.running {
+            sources.push(running.neighbors.as_fd());
+            sources.extend(running.servers.as_ref().map(AsFd::as_fd));
+        }
     }
 
-    /// Returns the lease, once nothing better is to be expected.
-    pub(super) fn settled(&self, now: Instant) -> Option<Lease6> {
-        self.running.as_ref()?.client.settled(now)
+    /// Returns whether nothing better is to be expected than the lease that there is.
+    pub(super) fn is_settled(&self, now: Instant) -> bool {
+        let running = self.running.as_ref();
+        running.map_or(self.has_begun(), |running| running.client.is_settled(now))
+    }
+
+    /// Returns whether a server has named a boot file.
+    pub(super) fn has_boot_file(&self) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|running| running.client.has_boot_file())
     }
 
     /// Returns until when another host may say that it has an address.
     pub(super) fn probe_answered_by(&self) -> Option<Instant> {
         self.running.as_ref()?.client.probe_answered_by()
+    }
+
+    /// Acts as if a router had said something.
+    pub(super) const fn note_news(&mut self) {
+        self.has_news = true;
     }
 
     /// Returns whether a router or server has said something since the last time.
@@ -322,13 +375,31 @@ impl Session6 {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub(super) fn configure(&mut self) -> Result<Lease6, Error> {
-        let client = self.running.as_ref().map(|running| &running.client);
-        let mut lease = client.map_or_else(Lease6::default, |client| client.lease(sys::now()));
-        if self.config.given.ignores_server_dns {
+        let mut lease = match (&self.running, &self.fixed) {
+            (Some(running), _) => running.client.lease(sys::now()),
+            (None, Some(lease)) => lease.clone(),
+            (None, None) => Lease6::default(),
+        };
+        if self.ignores_server_dns {
             lease.dns.clear();
         }
+        // Where routers and servers have given nothing, nothing is set.
+        if self.has_begun() {
+            self.given.amend(&mut lease);
+        }
         self.settings.apply(&self.link, &lease)?;
-        handover::write6(&self.link.name, &lease);
+        let link = &self.link;
+        let holder = HandOverIdentity {
+            interface: &link.name,
+            mac: link.mac,
+            client_id: &[],
+            made_of: &link.made_of,
+        };
+        self.earlier_files
+            .get_or_insert_with(|| handover::read6(&link.name, &link.made_of));
+        let identity = self.running.as_ref();
+        let identity = identity.map(|running| running.client.identity());
+        handover::write6(&holder, identity, &lease, self.hand_over);
         Ok(lease)
     }
 
@@ -340,18 +411,22 @@ impl Session6 {
     }
 
     /// Returns why there is no lease.
-    pub(super) fn explain(&self, now: Instant) -> String {
+    pub(super) fn explain(&self) -> String {
         let running = self.running.as_ref();
         running.map_or_else(
             || "no carrier".to_owned(),
-            |running| running.client.explain(now),
+            |running| running.client.explain(),
         )
     }
 
     /// Gives the lease of a server back, and puts the interface back as it was found.
     pub(super) fn release(mut self) {
         self.send_release();
-        self.restore();
+        self.settings.restore();
+        if self.earlier_files.is_some() {
+            handover::remove6(&self.link.name, &self.link.made_of);
+        }
+        self.link.restore();
     }
 
     /// Gives the lease of a server back, and undoes what is of IPv6: the interface is somebody else's.
@@ -373,9 +448,15 @@ impl Session6 {
     /// Puts the interface back as it was found.
     pub(super) fn restore(mut self) {
         self.settings.restore();
-        handover::remove6(&self.link.name);
+        if let Some(earlier) = &self.earlier_files {
+            handover::restore(earlier);
+        }
         self.link.restore();
     }
+}
+
+fn note_ignored(name: &str, source: Ipv6Addr, why: &dyn Display) {
+    log::debug!("{name}: a message of {source} is ignored: {why}");
 }
 
 fn send_to_servers(
@@ -383,7 +464,7 @@ fn send_to_servers(
     message: &[u8],
     index: u32,
 ) -> Result<(), SyscallError> {
-    let to = SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, index);
+    let to = SocketAddr::V6(SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, index));
     let sent = socket.map_or(Ok(0), |socket| socket.send_to(message, to));
     sent.map(drop).map_err(|source| SyscallError {
         call: "sendto(ff02::1:2)",

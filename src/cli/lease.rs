@@ -34,9 +34,9 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     }
     #[cfg(feature = "ipv6")]
     let follow = match config.dhcp.family {
-        Family::V4 => follow,
-        Family::V6 => super::lease6::follow,
-        Family::Either => {
+        None | Some(Family::V4) => follow,
+        Some(Family::V6) => super::lease6::follow,
+        Some(Family::Either) => {
             let what = "--family either is for boot: a lease is of one family, 4 or 6";
             return Err(Error::Usage(what.to_owned()));
         }

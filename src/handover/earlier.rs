@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "bond")]
 use super::below::below_names;
+#[cfg(feature = "ipv6")]
+use super::initramfs::net_conf6_name;
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
 use super::place::Place;
@@ -17,13 +19,6 @@ use crate::sys::files;
 
 /// More than any of these files takes, bytes: what is longer is of nobody who could be served by it.
 const MAX_LEN: usize = 64 << 10;
-
-/// Returns the paths of all files about an interface, that for resolvers first.
-pub(super) fn paths(place: &Place, interface: &str, of: &MadeOf) -> Vec<PathBuf> {
-    let files = EarlierFiles::none(place, interface, of).files.into_iter();
-    let files = files.map(|file| place.root.join(file.name));
-    place.resolv_conf.iter().cloned().chain(files).collect()
-}
 
 /// Files about an interface, as they were before this process wrote its own.
 #[derive(Debug)]
@@ -46,20 +41,28 @@ struct EarlierFile {
 impl EarlierFiles {
     /// Returns the files about an interface, and about those it was made of, as none of which is there.
     pub(super) fn none(place: &Place, interface: &str, of: &MadeOf) -> Self {
-        if !place.is_machine {
-            return Self {
-                resolvers: None,
-                files: Vec::new(),
-            };
-        }
         let mut names = dracut_names(interface);
-        names.extend([unit_name(interface), keyfile_name(interface)]);
         // First, where `address` looks for it.
         names.insert(0, net_conf_name(interface));
+        Self::of_managers(place, names, interface, of)
+    }
+
+    /// As [`EarlierFiles::none`], for a lease of IPv6.
+    #[cfg(feature = "ipv6")]
+    pub(super) fn none6(place: &Place, interface: &str, of: &MadeOf) -> Self {
+        Self::of_managers(place, vec![net_conf6_name(interface)], interface, of)
+    }
+
+    /// Returns the files of these names, and those for systemd-networkd and NetworkManager.
+    fn of_managers(place: &Place, mut names: Vec<String>, interface: &str, of: &MadeOf) -> Self {
+        names.extend([unit_name(interface), keyfile_name(interface)]);
         #[cfg(feature = "bond")]
         names.extend(below_names(interface, of));
         #[cfg(not(feature = "bond"))]
         let _ = of;
+        if !place.is_machine {
+            names.clear();
+        }
         let files = names.into_iter().map(|name| EarlierFile {
             // NetworkManager's.
             mode: if name.ends_with(".nmconnection") {
@@ -76,16 +79,21 @@ impl EarlierFiles {
         }
     }
 
-    /// Reads the files at `place`.
-    pub(super) fn read(place: &Place, interface: &str, of: &MadeOf) -> Self {
-        let mut earlier = Self::none(place, interface, of);
-        earlier.resolvers = place.resolv_conf.as_deref().and_then(ResolvConf::read);
-        for file in &mut earlier.files {
+    /// Reads these files at `place`.
+    pub(super) fn read(mut self, place: &Place) -> Self {
+        self.resolvers = place.resolv_conf.as_deref().and_then(ResolvConf::read);
+        for file in &mut self.files {
             // Anybody may have put a link or FIFO in /tmp.
             let content = files::read(&place.root.join(&file.name)).ok();
             file.content = content.filter(|content| content.len() <= MAX_LEN);
         }
-        earlier
+        self
+    }
+
+    /// Returns the paths of all, that for resolvers first.
+    pub(super) fn paths(&self, place: &Place) -> Vec<PathBuf> {
+        let files = self.files.iter().map(|file| place.root.join(&file.name));
+        place.resolv_conf.iter().cloned().chain(files).collect()
     }
 
     /// Returns the address that they describe, by klibc's file; none without that.

@@ -12,6 +12,12 @@ use wireboot_proto::text::names;
 /// Option 40, the domain of the Network Information Service (RFC 2132 §8.1).
 pub(super) const NIS_DOMAIN: u8 = 40;
 
+/// Returns the name of the file about IPv6, for initramfs-tools and cloud-init.
+#[cfg(feature = "ipv6")]
+pub(super) fn net_conf6_name(interface: &str) -> String {
+    format!("run/net6-{interface}.conf")
+}
+
 /// Returns the name of the file of klibc.
 pub(super) fn net_conf_name(interface: &str) -> String {
     format!("run/net-{interface}.conf")

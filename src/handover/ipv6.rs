@@ -1,42 +1,126 @@
 //! The files about IPv6 for the programs that come later: resolvers, and klibc's variables as
-//! initramfs-tools and cloud-init read them.
+//! initramfs-tools and cloud-init read them; and the same client for systemd-networkd and NetworkManager.
 
-use super::earlier::warn_of_error;
-use super::initramfs::quoted;
+use std::path::PathBuf;
+
+use super::earlier::{EarlierFiles, warn_of_error};
+use super::initramfs::{net_conf6_name, quoted};
+use super::managers::{HandOverIdentity, duid_lines, hex, keyfile_of, line, unit};
+use super::output::write_all;
 use super::place::here;
 use super::resolv_conf;
+use crate::config::{HandOver, MadeOf};
 use crate::sys::file::EVERYBODY;
-use crate::sys::files;
+use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::lease::{Lease6, Origin};
 
-/// Writes the files about `lease` of an interface; in a network namespace other than the machine's only
-/// the resolvers, where there is a file for them.
-pub fn write6(interface: &str, lease: &Lease6) {
+/// Writes the files about `lease` of this interface and client, whose address is given if it has no identity;
+/// in a network namespace other than the machine's only the resolvers, where there is a file for them.
+pub fn write6(
+    holder: &HandOverIdentity<'_>,
+    identity: Option<&Identity>,
+    lease: &Lease6,
+    to: HandOver,
+) {
     let place = here();
+    let interface = holder.interface;
     if let Some(path) = &place.resolv_conf {
         warn_of_error(path, resolv_conf::replace6(path, interface, lease));
     }
-    if place.is_machine {
-        let path = place.root.join(file_name(interface));
-        let text = net_conf(interface, lease);
-        warn_of_error(&path, files::replace(&path, text.as_bytes(), EVERYBODY));
+    if !place.is_machine {
+        return;
     }
+    let text = net_conf(interface, lease);
+    let files = vec![(net_conf6_name(interface), text, EVERYBODY)];
+    let unit = networkd_unit(holder, identity, lease);
+    let keyfile = keyfile_of(holder, "ipv6", &method(identity, lease));
+    write_all(place, holder, to, files, Ok(unit), keyfile);
+}
+
+/// Reads the files of [`write6`], as others have left them, for [`restore`](super::restore).
+pub fn read6(interface: &str, of: &MadeOf) -> EarlierFiles {
+    EarlierFiles::none6(here(), interface, of).read(here())
 }
 
 /// Removes the files of [`write6`], and its lines in `/etc/resolv.conf`.
-pub fn remove6(interface: &str) {
-    let place = here();
-    if let Some(path) = &place.resolv_conf {
-        warn_of_error(path, resolv_conf::replace_own_lines(path, None));
-    }
-    if place.is_machine {
-        // Mostly there is none.
-        let _ = files::remove(&place.root.join(file_name(interface)));
-    }
+pub fn remove6(interface: &str, of: &MadeOf) {
+    EarlierFiles::none6(here(), interface, of).restore(here());
 }
 
-fn file_name(interface: &str) -> String {
-    format!("run/net6-{interface}.conf")
+/// Returns the paths of the files of [`write6`].
+pub fn paths6(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
+    EarlierFiles::none6(here(), interface, of).paths(here())
+}
+
+/// Returns the unit of systemd-networkd by which it asks for the same addresses as the same client.
+fn networkd_unit(
+    holder: &HandOverIdentity<'_>,
+    identity: Option<&Identity>,
+    lease: &Lease6,
+) -> String {
+    let mut text = unit(holder);
+    // Another client's addresses would be formed otherwise (IPv6Token=eui64 is the default there).
+    text.push_str("LinkLocalAddressing=ipv6\n");
+    let Some(identity) = identity else {
+        text.push_str("IPv6AcceptRA=no\n");
+        for given in &lease.addresses {
+            line(&mut text, "Address", &format_args!("{}/128", given.address));
+        }
+        for server in &lease.dns {
+            line(&mut text, "DNS", server);
+        }
+        for route in &lease.routes {
+            let to = format!("{}/{}", route.destination, route.prefix_len);
+            text.push_str("\n[Route]\n");
+            line(&mut text, "Destination", &to);
+            if let Some(gateway) = route.gateway {
+                line(&mut text, "Gateway", &gateway);
+            }
+        }
+        return text;
+    };
+    // A server is asked as routers say, and where it has granted an address in any case.
+    let has_grant = lease.server.is_some();
+    let dhcp = if has_grant { "ipv6" } else { "no" };
+    line(&mut text, "DHCP", &dhcp);
+    text.push_str("IPv6AcceptRA=yes\n\n[DHCPv6]\n");
+    duid_lines(&mut text, identity.iaid, &identity.duid);
+    text.push_str("UseDelegatedPrefix=no\n");
+    if has_grant {
+        text.push_str("WithoutRA=solicit\n");
+    }
+    text
+}
+
+/// Returns the lines of NetworkManager about IPv6.
+fn method(identity: Option<&Identity>, lease: &Lease6) -> String {
+    if let Some(identity) = identity {
+        let (duid, iaid) = (hex(&identity.duid), hex(&identity.iaid));
+        return format!("method=auto\naddr-gen-mode=eui64\ndhcp-duid={duid}\ndhcp-iaid={iaid}\n");
+    }
+    if lease.addresses.is_empty() {
+        return "method=link-local\naddr-gen-mode=eui64\n".to_owned();
+    }
+    let mut text = "method=manual\naddr-gen-mode=eui64\n".to_owned();
+    for (number, given) in (1..).zip(&lease.addresses) {
+        text.push_str(&format!("address{number}={}/128\n", given.address));
+    }
+    for (number, route) in (1..).zip(&lease.routes) {
+        text.push_str(&format!(
+            "route{number}={}/{}",
+            route.destination, route.prefix_len
+        ));
+        if let Some(gateway) = route.gateway {
+            text.push_str(&format!(",{gateway}"));
+        }
+        text.push('\n');
+    }
+    text.push_str("dns=");
+    for server in &lease.dns {
+        text.push_str(&format!("{server};"));
+    }
+    text.push('\n');
+    text
 }
 
 /// Returns the variables that initramfs-tools writes for IPv6, which cloud-init reads.
@@ -44,33 +128,33 @@ fn net_conf(interface: &str, lease: &Lease6) -> String {
     let address = lease.addresses.first();
     let proto = match address.map(|given| given.origin) {
         Some(Origin::Server) => "dhcp6",
+        Some(Origin::Given) => "static",
         Some(Origin::Prefix) | None => "auto6",
     };
-    let text = |value: Option<String>| value.unwrap_or_default();
-    let mut dns = lease.dns_on(interface).into_iter();
-    let fields = [
-        ("DEVICE6", interface.to_owned()),
-        ("IPV6PROTO", proto.to_owned()),
-        (
-            "IPV6ADDR",
-            text(address.map(|given| given.address.to_string())),
-        ),
-        (
-            "IPV6NETMASK",
-            text(address.map(|given| given.prefix_len().to_string())),
-        ),
-        (
-            "IPV6GATEWAY",
-            text(lease.gateway().map(|gateway| gateway.to_string())),
-        ),
-        ("IPV6DNS0", text(dns.next())),
-        ("IPV6DNS1", text(dns.next())),
-        ("IPV6DOMAINSEARCH", lease.search.join(" ")),
-    ];
-    let lines = fields.iter();
-    lines
-        .map(|(name, value)| format!("{name}={}\n", quoted(value)))
-        .collect()
+    let mut text = String::new();
+    let mut put = |name, value: &str| {
+        text.push_str(name);
+        text.push('=');
+        text.push_str(&quoted(value));
+        text.push('\n');
+    };
+    put("DEVICE6", interface);
+    put("IPV6PROTO", proto);
+    if let Some(given) = address {
+        put("IPV6ADDR", &given.address.to_string());
+        put("IPV6NETMASK", &given.prefix_len().to_string());
+    }
+    if let Some(gateway) = lease.gateway() {
+        put("IPV6GATEWAY", &gateway.to_string());
+    }
+    for (name, server) in ["IPV6DNS0", "IPV6DNS1"]
+        .into_iter()
+        .zip(lease.dns_on(interface))
+    {
+        put(name, &server);
+    }
+    put("IPV6DOMAINSEARCH", &lease.search.join(" "));
+    text
 }
 
 #[cfg(test)]
@@ -123,6 +207,52 @@ mod tests {
         ] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }
+    }
+
+    fn identity() -> Identity {
+        Identity {
+            duid: vec![0, 3, 0, 1, 0x52, 0x54, 0, 0x12, 0x34, 0x56],
+            iaid: [0, 0x12, 0x34, 0x56],
+            options: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn managers_are_the_same_client_or_have_the_given_address() {
+        let made_of = MadeOf::default();
+        let holder = HandOverIdentity {
+            made_of: &made_of,
+            interface: "eth0",
+            mac: "52:54:00:12:34:56".parse().unwrap(),
+            client_id: &[],
+        };
+        let mut lease = lease();
+        lease.server = Some("fe80::1".parse().unwrap());
+        assert_eq!(
+            networkd_unit(&holder, Some(&identity()), &lease),
+            "[Match]\nMACAddress=52:54:00:12:34:56\nType=ether\n\n\
+             [Network]\nKeepConfiguration=yes\nLinkLocalAddressing=ipv6\nDHCP=ipv6\nIPv6AcceptRA=yes\n\n\
+             [DHCPv6]\nIAID=1193046\nDUIDType=link-layer\nDUIDRawData=00:01:52:54:00:12:34:56\nUseDelegatedPrefix=no\nWithoutRA=solicit\n"
+        );
+        let text = keyfile_of(&holder, "ipv6", &method(Some(&identity()), &lease));
+        assert!(
+            text.ends_with(
+                "\n[ipv6]\nmethod=auto\naddr-gen-mode=eui64\ndhcp-duid=00:03:00:01:52:54:00:12:34:56\n\
+                 dhcp-iaid=00:12:34:56\nmay-fail=false\n"
+            ),
+            "{text}"
+        );
+        lease.routes.truncate(1);
+        let text = networkd_unit(&holder, None, &lease);
+        let end = "IPv6AcceptRA=no\nAddress=2001:db8::7/128\nDNS=fe80::53\nDNS=2001:db8::53\n\n\
+                   [Route]\nDestination=::/0\nGateway=fe80::1\n";
+        assert!(text.ends_with(end), "{text}");
+        assert_eq!(
+            method(None, &lease),
+            "method=manual\naddr-gen-mode=eui64\naddress1=2001:db8::7/128\nroute1=::/0,fe80::1\n\
+             dns=fe80::53;2001:db8::53;\n"
+        );
+        assert!(method(None, &Lease6::default()).starts_with("method=link-local\n"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! networkd asks for an address that it finds on the interface (INIT-REBOOT), so the lease goes on
 //! with its server; without the unit it would ask as another client and get a second address.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 #[cfg(feature = "bond")]
 use crate::config::Bond;
@@ -39,19 +39,12 @@ pub(super) fn networkd_unit(
     identity: &HandOverIdentity<'_>,
     lease: &Lease,
 ) -> Result<String, &'static str> {
-    let mut text = if identity.made_of.is_card() {
-        // By address, since the name may become another one; VLANs, which have it too, are no ether.
-        format!("[Match]\nMACAddress={}\nType=ether\n\n", identity.mac)
-    } else {
-        format!("[Match]\nName={}\n\n", identity.interface)
-    };
-    // The root file system may be behind the address, so not even an expired lease removes it.
-    text.push_str("[Network]\nKeepConfiguration=yes\n");
+    let mut text = unit(identity);
     if lease.is_without_dhcp() {
         line(
             &mut text,
             "Address",
-            format!("{}/{}", lease.address, lease.prefix_len),
+            &format_args!("{}/{}", lease.address, lease.prefix_len),
         );
         for server in &lease.dns {
             line(&mut text, "DNS", server);
@@ -61,10 +54,10 @@ pub(super) fn networkd_unit(
             line(
                 &mut text,
                 "Destination",
-                format!("{}/{}", route.destination, route.prefix_len),
+                &format_args!("{}/{}", route.destination, route.prefix_len),
             );
             if let Some(gateway) = route.gateway {
-                line(&mut text, "Gateway", gateway);
+                line(&mut text, "Gateway", &gateway);
             }
         }
         return Ok(text);
@@ -72,24 +65,46 @@ pub(super) fn networkd_unit(
     text.push_str("DHCP=ipv4\n\n[DHCPv4]\n");
     let [a, b, c, d, e, f] = identity.mac.0;
     match identity.client_id {
-        id if id == [1, a, b, c, d, e, f] => line(&mut text, "ClientIdentifier", "mac"),
-        [IAID_AND_DUID, a, b, c, d, kind_high, kind_low, duid @ ..] => {
-            // networkd writes 255, IAID and the DUID's type itself, so each is given by itself.
-            line(&mut text, "ClientIdentifier", "duid");
-            line(&mut text, "IAID", u32::from_be_bytes([*a, *b, *c, *d]));
-            line(
-                &mut text,
-                "DUIDType",
-                u16::from_be_bytes([*kind_high, *kind_low]),
-            );
-            line(&mut text, "DUIDRawData", hex(duid));
+        id if id == [1, a, b, c, d, e, f] => line(&mut text, "ClientIdentifier", &"mac"),
+        [IAID_AND_DUID, a, b, c, d, duid @ ..] if duid.len() > 2 => {
+            // networkd writes 255 itself.
+            line(&mut text, "ClientIdentifier", &"duid");
+            duid_lines(&mut text, [*a, *b, *c, *d], duid);
         }
         _ => return Err("it knows client identifiers by hardware address or DUID only"),
     }
     Ok(text)
 }
 
-fn line(text: &mut String, key: &str, value: impl std::fmt::Display) {
+/// Adds the lines about an IAID and a DUID, whose type networkd writes itself.
+pub(super) fn duid_lines(text: &mut String, iaid: [u8; 4], duid: &[u8]) {
+    line(text, "IAID", &u32::from_be_bytes(iaid));
+    if let [high, low, rest @ ..] = duid {
+        let kind = u16::from_be_bytes([*high, *low]);
+        // A number is refused (systemd 252).
+        let names = ["", "link-layer-time", "vendor", "link-layer", "uuid"];
+        match names.get(usize::from(kind)).filter(|name| !name.is_empty()) {
+            Some(name) => line(text, "DUIDType", name),
+            None => line(text, "DUIDType", &kind),
+        }
+        line(text, "DUIDRawData", &hex(rest));
+    }
+}
+
+/// Begins a unit, up to its section about the network.
+pub(super) fn unit(identity: &HandOverIdentity<'_>) -> String {
+    let mut text = if identity.made_of.is_card() {
+        // By address, since the name may become another one; VLANs, which have it too, are no ether.
+        format!("[Match]\nMACAddress={}\nType=ether\n\n", identity.mac)
+    } else {
+        format!("[Match]\nName={}\n\n", identity.interface)
+    };
+    // The root file system may be behind the address, so not even an expired lease removes it.
+    text.push_str("[Network]\nKeepConfiguration=yes\n");
+    text
+}
+
+pub(super) fn line(text: &mut String, key: &str, value: &dyn Display) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "{key}={value}");
 }
@@ -101,24 +116,29 @@ pub(super) fn keyfile_name(interface: &str) -> String {
 
 /// Returns the keyfile of NetworkManager.
 pub(super) fn keyfile(identity: &HandOverIdentity<'_>, lease: &Lease) -> String {
-    let HandOverIdentity {
-        interface,
-        mac,
-        client_id,
-        made_of,
-    } = identity;
     let method = if lease.is_without_dhcp() {
         manual(lease)
     } else {
-        format!("method=auto\ndhcp-client-id={}\n", hex(client_id))
+        format!("method=auto\ndhcp-client-id={}\n", hex(identity.client_id))
     };
+    keyfile_of(identity, "ipv4", &method)
+}
+
+/// Returns the keyfile with this section of a family.
+pub(super) fn keyfile_of(identity: &HandOverIdentity<'_>, family: &str, method: &str) -> String {
+    let HandOverIdentity {
+        interface,
+        mac,
+        made_of,
+        ..
+    } = identity;
     let kind = made_of.vlan.as_ref().map(vlan_kind);
     #[cfg(feature = "bond")]
     let kind = kind.or_else(|| made_of.bond.as_ref().map(bond_kind));
     let kind = kind.unwrap_or_else(|| card_kind("", *mac));
     let number = made_of.vlan.as_ref().map_or(0, |vlan| vlan.id);
     let text = connection(interface, *mac, number, &kind);
-    [&text, "\n[ipv4]\n", &method, "may-fail=false\n"].concat()
+    [&text, "\n[", family, "]\n", method, "may-fail=false\n"].concat()
 }
 
 /// Begins a keyfile; `number` tells connections of the same address apart.
@@ -192,7 +212,7 @@ fn uuid([a, b, c, d, e, f]: [u8; 6], kind: u16) -> String {
 }
 
 /// Returns two digits for each byte, with colons between them.
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     digits.join(":")
 }

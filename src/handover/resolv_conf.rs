@@ -30,7 +30,7 @@ pub(super) fn replace(path: &Path, lease: Option<&Lease>) -> io::Result<()> {
 #[cfg(feature = "ipv6")]
 pub(super) fn replace6(path: &Path, interface: &str, lease: &Lease6) -> io::Result<()> {
     let servers = lease.dns_on(interface);
-    let own = lines(&lease.search, &servers);
+    let own = lines(&lease.search, &mut servers.into_iter());
     replace_own_lines(path, Some(own.as_str()).filter(|own| !own.is_empty()))
 }
 
@@ -151,10 +151,10 @@ pub(super) fn resolvers(lease: &Lease) -> String {
     if domains.is_empty() {
         domains.extend(lease.domain.clone());
     }
-    lines(&domains, &lease.dns)
+    lines(&domains, &mut lease.dns.iter().map(ToString::to_string))
 }
 
-fn lines(domains: &[String], servers: &[impl ToString]) -> String {
+fn lines(domains: &[String], servers: &mut dyn Iterator<Item = String>) -> String {
     let mut text = String::new();
     if !domains.is_empty() {
         // Of `search` and `domain` the last one counts (resolv.conf(5)), so that only one is
@@ -162,7 +162,7 @@ fn lines(domains: &[String], servers: &[impl ToString]) -> String {
         text.push_str(&format!("search {}\n", domains.join(" ")));
     }
     for server in servers {
-        text.push_str(&format!("nameserver {}\n", server.to_string()));
+        text.push_str(&format!("nameserver {server}\n"));
     }
     text
 }

@@ -1,3 +1,5 @@
+#[cfg(feature = "bond")]
+use super::below::{below_keyfiles, below_units};
 use super::initramfs::NIS_DOMAIN;
 use super::resolv_conf::{BEGIN, END, RESOLV_CONF, resolv_conf, resolvers};
 use super::*;
@@ -151,7 +153,8 @@ fn resolvers_are_put_back_to_the_last_byte_unless_others_have_changed_them() {
     let path = root.0.join(RESOLV_CONF);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let boots = || {
-        let earlier = EarlierFiles::read(&Place::below(&root.0), "eth0", &CARD);
+        let earlier =
+            EarlierFiles::none(&Place::below(&root.0), "eth0", &CARD).read(&Place::below(&root.0));
         write_files(
             &Place::below(&root.0),
             &HOLDER,
@@ -198,10 +201,10 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     let fifo = root.0.join("tmp/net.eth0.gw");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let place = Place::below(&root.0);
-    let earlier = EarlierFiles::read(&place, "eth0", &CARD);
+    let earlier = EarlierFiles::none(&place, "eth0", &CARD).read(&place);
     assert_eq!(earlier.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
     write_files(&place, &HOLDER, &lease(), EVERYONE);
-    let own = EarlierFiles::read(&place, "eth0", &CARD);
+    let own = EarlierFiles::none(&place, "eth0", &CARD).read(&place);
     assert_eq!(own.address(), Some(Ipv4Addr::new(192, 0, 2, 10)));
     earlier.restore(&place);
     let mut left = Vec::new();
@@ -214,7 +217,11 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     }
     // Without the quotes, as a person may write it; and of no address.
     write("run/net-eth0.conf", "IPV4ADDR=192.0.2.3\n");
-    let address = || EarlierFiles::read(&place, "eth0", &CARD).address();
+    let address = || {
+        EarlierFiles::none(&place, "eth0", &CARD)
+            .read(&place)
+            .address()
+    };
     assert_eq!(address(), Some(Ipv4Addr::new(192, 0, 2, 3)));
     for text in ["IPV4ADDR=''\n", "", "\u{ff}"] {
         write("run/net-eth0.conf", text);
@@ -255,7 +262,7 @@ fn networkd_is_told_who_asked_for_the_lease() {
         ..HOLDER
     };
     let unit = networkd_unit(&by_duid, &lease()).unwrap();
-    let expected = "ClientIdentifier=duid\nIAID=7\nDUIDType=4\nDUIDRawData=ab:cd\n";
+    let expected = "ClientIdentifier=duid\nIAID=7\nDUIDType=uuid\nDUIDRawData=ab:cd\n";
     assert!(unit.ends_with(expected), "{unit}");
     let by_name = HandOverIdentity {
         client_id: b"\0name",

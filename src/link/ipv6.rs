@@ -1,19 +1,28 @@
 //! What IPv6 sets on an interface: addresses and routes with their lifetimes, and the kernel's own ways of
 //! setting them switched off. Everything is stored with its inverse.
 
-use std::fs;
 use std::io;
 use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
 
 use super::interface::Link;
 use super::state::{exists, open_socket, unreadable};
 use crate::error::Error;
-use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
+use crate::sys::{SyscallError, files};
 use wireboot_proto::ipv6::lease::{FOREVER, Lease6};
 use wireboot_proto::netlink::request::{NetlinkRequest, Operation};
 use wireboot_proto::netlink::route::RouteMessage;
 use wireboot_proto::netlink::route6::{Address6, KernelRoute6};
+
+/// The kernel's own ways, switched off; an address generation of 1 is "none" (linux/if_link.h,
+/// in6_addr_gen_mode).
+const PREPARED: [(&str, &str); 3] = [
+    ("addr_gen_mode", "1"),
+    ("accept_ra", "0"),
+    ("disable_ipv6", "0"),
+];
+const MTU: &str = "mtu";
 
 /// Settings of one interface by this process.
 #[derive(Debug)]
@@ -24,9 +33,17 @@ pub struct Ipv6Settings {
     files: Vec<(String, String)>,
     /// Addresses, and those that were the same before.
     addresses: Vec<(Address6, Option<Address6>)>,
-    routes: Vec<KernelRoute6>,
+    routes: Vec<SetRoute>,
     /// The link-local address, if it was set here.
     link_local: Option<Address6>,
+}
+
+/// A route that was set here.
+#[derive(Debug)]
+struct SetRoute {
+    route: KernelRoute6,
+    /// It is part of the lease that was applied last.
+    is_wanted: bool,
 }
 
 impl Ipv6Settings {
@@ -45,15 +62,9 @@ impl Ipv6Settings {
             routes: Vec::new(),
             link_local: None,
         };
-        // 1 is "none" (linux/if_link.h, in6_addr_gen_mode).
-        let files = [
-            ("addr_gen_mode", "1"),
-            ("accept_ra", "0"),
-            ("disable_ipv6", "0"),
-        ];
-        let is_off = fs::read_to_string(settings.path("disable_ipv6"));
-        let stays_off = !enables && is_off.is_ok_and(|text| text.trim() != "0");
-        for (file, value) in files {
+        let is_off = read(&settings.path("disable_ipv6"));
+        let stays_off = !enables && is_off.is_ok_and(|text| text != "0");
+        for (file, value) in PREPARED {
             let set = if stays_off {
                 Err(io::Error::other("IPv6 is switched off (disable_ipv6)"))
             } else {
@@ -73,15 +84,24 @@ impl Ipv6Settings {
         Ok(settings)
     }
 
+    /// Returns the paths of the files that may be written.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let mut paths = vec![self.path(MTU).into()];
+        for (file, _) in PREPARED {
+            paths.push(self.path(file).into());
+        }
+        paths
+    }
+
     fn path(&self, file: &str) -> String {
         format!("/proc/sys/net/ipv6/conf/{}/{file}", self.name)
     }
 
     fn set_file(&mut self, file: &str, value: &str) -> io::Result<()> {
         let path = self.path(file);
-        let before = fs::read_to_string(&path)?;
-        if before.trim() != value {
-            fs::write(&path, value)?;
+        let before = read(&path)?;
+        if before != value {
+            files::overwrite(Path::new(&path), value.as_bytes())?;
             if !self.files.iter().any(|(known, _)| *known == path) {
                 self.files.push((path, before));
             }
@@ -96,7 +116,7 @@ impl Ipv6Settings {
     pub fn set_link_local(&mut self, link: &Link, address: Ipv6Addr) -> Result<(), Error> {
         self.index = link.index();
         let mut socket = open_socket()?;
-        let known = self.find(&mut socket, address)?;
+        let known = self.find(&mut socket, address).map_err(unreadable)?;
         let wanted = Address6 {
             index: self.index,
             address,
@@ -108,36 +128,32 @@ impl Ipv6Settings {
         match known {
             Some(known) if !known.is_unusable => return Ok(()),
             // The kernel does not end its own probe for an address that is changed.
-            Some(known) => change(
-                &mut socket,
-                &NetlinkRequest::Address6(Operation::Delete, known),
-            ),
+            Some(known) => note(change_address(&mut socket, Operation::Delete, known)),
             None => {}
         }
-        let request = NetlinkRequest::Address6(Operation::Add, wanted);
-        match socket.change(&request) {
-            Err(error) if !exists(&error) => {
-                return Err(link.refused(format!("the address {address}"), error));
-            }
-            _ => {}
+        if let Err(error) = change_address(&mut socket, Operation::Add, wanted)
+            && !exists(&error)
+        {
+            return Err(link.refused(format!("the address {address}"), error));
         }
         self.link_local = Some(wanted).filter(|_| known.is_none());
         Ok(())
     }
 
-    fn find(&self, socket: &mut RouteSocket, address: Ipv6Addr) -> Result<Option<Address6>, Error> {
-        let messages = socket
-            .dump(&NetlinkRequest::Addresses6)
-            .map_err(unreadable)?;
-        let addresses = messages.into_iter().filter_map(|message| {
-            if let RouteMessage::NewAddress6(known) = message {
-                Some(known)
-            } else {
-                None
+    fn find(
+        &self,
+        socket: &mut RouteSocket,
+        address: Ipv6Addr,
+    ) -> Result<Option<Address6>, SyscallError> {
+        for message in socket.dump(&NetlinkRequest::Addresses6)? {
+            if let RouteMessage::NewAddress6(known) = message
+                && known.index == self.index
+                && known.address == address
+            {
+                return Ok(Some(known));
             }
-        });
-        let mut addresses = addresses.filter(|known| known.index == self.index);
-        Ok(addresses.find(|known| known.address == address))
+        }
+        Ok(None)
     }
 
     /// Sets what `lease` has, removes what an earlier one had and this one has not, and gives the rest
@@ -148,49 +164,51 @@ impl Ipv6Settings {
     /// are removed again.
     pub fn apply(&mut self, link: &Link, lease: &Lease6) -> Result<(), Error> {
         let mut socket = open_socket()?;
-        let wanted = lease.addresses.iter().map(|given| Address6 {
-            index: self.index,
-            address: given.address,
-            prefix_len: given.prefix_len(),
-            preferred_seconds: given.preferred,
-            valid_seconds: given.valid,
-            is_unusable: false,
+        self.addresses.retain(|known| {
+            let mut wanted = lease.addresses.iter();
+            let stays = wanted.any(|given| given.address == known.0.address);
+            if !stays {
+                undo_address(&mut socket, known);
+            }
+            stays
         });
-        let wanted: Vec<_> = wanted.collect();
-        let is_same = |one: &Address6, other: &Address6| one.address == other.address;
-        let stale = |(known, _): &mut (Address6, _)| !wanted.iter().any(|new| is_same(new, known));
-        for gone in self.addresses.extract_if(.., stale) {
-            undo_address(&mut socket, &gone);
-        }
         let known_before = self.addresses.len();
-        for address in &wanted {
+        for given in &lease.addresses {
+            let address = Address6 {
+                index: self.index,
+                address: given.address,
+                prefix_len: given.prefix_len(),
+                preferred_seconds: given.preferred,
+                valid_seconds: given.valid,
+                is_unusable: false,
+            };
             if let Err(source) = self.set_address(&mut socket, address) {
                 for added in self.addresses.drain(known_before..).rev() {
                     undo_address(&mut socket, &added);
                 }
-                return Err(link.refused(format!("the address {}", address.address), source));
+                return Err(link.refused(format!("the address {}", given.address), source));
             }
         }
-        let routes = lease.routes.iter().map(|route| KernelRoute6 {
-            index: self.index,
-            destination: route.destination,
-            prefix_len: route.prefix_len,
-            gateway: route.gateway,
-            preference: route.preference,
-            seconds: route.lifetime,
-        });
-        let routes: Vec<_> = routes.collect();
-        let stale = |known: &mut KernelRoute6| !routes.iter().any(|new| new.is_same(known));
-        for gone in self.routes.extract_if(.., stale) {
-            change(
-                &mut socket,
-                &NetlinkRequest::Route6(Operation::Delete, gone),
-            );
+        for known in &mut self.routes {
+            known.is_wanted = false;
         }
-        for (route, given) in routes.iter().zip(&lease.routes) {
-            let known = self.routes.iter().any(|known| known.is_same(route));
-            match socket.change(&NetlinkRequest::Route6(Operation::Set, *route)) {
-                Ok(()) if !known => self.routes.push(*route),
+        for given in &lease.routes {
+            let route = KernelRoute6 {
+                index: self.index,
+                destination: given.destination,
+                prefix_len: given.prefix_len,
+                gateway: given.gateway,
+                preference: given.preference,
+                seconds: given.lifetime,
+            };
+            let mut known = self.routes.iter_mut();
+            let known = known.find(|known| known.route.is_same(&route));
+            let is_new = known.map(|known| known.is_wanted = true).is_none();
+            match change_route(&mut socket, Operation::Set, route) {
+                Ok(()) if is_new => self.routes.push(SetRoute {
+                    route,
+                    is_wanted: true,
+                }),
                 Ok(()) => {}
                 // The kernel has given it its new lifetime (fib6_add_rt2node).
                 Err(error) if exists(&error) => {}
@@ -200,8 +218,14 @@ impl Ipv6Settings {
                 }
             }
         }
+        self.routes.retain(|known| {
+            if !known.is_wanted {
+                note(change_route(&mut socket, Operation::Delete, known.route));
+            }
+            known.is_wanted
+        });
         if let Some(mtu) = lease.mtu_octets
-            && let Err(error) = self.set_file("mtu", &mtu.to_string())
+            && let Err(error) = self.set_file(MTU, &mtu.to_string())
         {
             // The kernel refuses more than the link's.
             log::warn!(
@@ -215,20 +239,19 @@ impl Ipv6Settings {
     fn set_address(
         &mut self,
         socket: &mut RouteSocket,
-        address: &Address6,
+        address: Address6,
     ) -> Result<(), SyscallError> {
-        let before = match socket.change(&NetlinkRequest::Address6(Operation::Add, *address)) {
-            Ok(()) => None,
-            Err(error) if exists(&error) => {
-                let before = self.find(socket, address.address).ok().flatten();
-                socket.change(&NetlinkRequest::Address6(Operation::Set, *address))?;
-                before
+        let mut before = None;
+        if let Err(error) = change_address(socket, Operation::Add, address) {
+            if !exists(&error) {
+                return Err(error);
             }
-            Err(error) => return Err(error),
-        };
+            before = self.find(socket, address.address).ok().flatten();
+            change_address(socket, Operation::Set, address)?;
+        }
         let mut known = self.addresses.iter();
         if !known.any(|(known, _)| known.address == address.address) {
-            self.addresses.push((*address, before));
+            self.addresses.push((address, before));
         }
         Ok(())
     }
@@ -236,41 +259,56 @@ impl Ipv6Settings {
     /// Puts everything back as it was; failures, as of an interface that is gone, are logged.
     pub fn restore(&mut self) {
         if let Ok(mut socket) = open_socket() {
-            for route in self.routes.drain(..) {
-                change(
-                    &mut socket,
-                    &NetlinkRequest::Route6(Operation::Delete, route),
-                );
+            for known in self.routes.drain(..) {
+                note(change_route(&mut socket, Operation::Delete, known.route));
             }
             for address in self.addresses.drain(..).rev() {
                 undo_address(&mut socket, &address);
             }
             if let Some(address) = self.link_local.take() {
-                change(
-                    &mut socket,
-                    &NetlinkRequest::Address6(Operation::Delete, address),
-                );
+                undo_address(&mut socket, &(address, None));
             }
         }
         for (path, before) in self.files.drain(..).rev() {
-            if let Err(error) = fs::write(&path, before.trim()) {
+            if let Err(error) = files::overwrite(Path::new(&path), before.as_bytes()) {
                 log::debug!("{path} is not put back: {error}");
             }
         }
     }
 }
 
-/// Removes an address, or gives it the lifetimes that it had.
-fn undo_address(socket: &mut RouteSocket, (address, before): &(Address6, Option<Address6>)) {
-    let request = match before {
-        None => NetlinkRequest::Address6(Operation::Delete, *address),
-        Some(before) => NetlinkRequest::Address6(Operation::Set, *before),
-    };
-    change(socket, &request);
+fn read(path: &str) -> io::Result<String> {
+    let text = files::read(Path::new(path))?;
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
-fn change(socket: &mut RouteSocket, request: &NetlinkRequest) {
-    if let Err(error) = socket.change(request) {
+/// Removes an address, or gives it the lifetimes that it had.
+fn undo_address(socket: &mut RouteSocket, (address, before): &(Address6, Option<Address6>)) {
+    let undone = match before {
+        None => change_address(socket, Operation::Delete, *address),
+        Some(before) => change_address(socket, Operation::Set, *before),
+    };
+    note(undone);
+}
+
+fn change_address(
+    socket: &mut RouteSocket,
+    operation: Operation,
+    address: Address6,
+) -> Result<(), SyscallError> {
+    socket.change(&NetlinkRequest::Address6(operation, address))
+}
+
+fn change_route(
+    socket: &mut RouteSocket,
+    operation: Operation,
+    route: KernelRoute6,
+) -> Result<(), SyscallError> {
+    socket.change(&NetlinkRequest::Route6(operation, route))
+}
+
+fn note(changed: Result<(), SyscallError>) {
+    if let Err(error) = changed {
         // It may have ended with its lifetime.
         log::debug!("{}", error.chain());
     }

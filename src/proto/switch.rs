@@ -20,7 +20,7 @@ use core::time::Duration;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::slow::{LacpActor, SlowFrame, encode_marker_answer, encode_solicitation};
 use crate::packet::switch_frame::{PortState, SwitchFrame};
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
 
 /// Change of the port, or a fact about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,7 +233,7 @@ impl Switch {
     /// Returns when the port should forward, or is asked.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let timeouts = [self.blocked_until, self.solicits_at];
-        timeouts.into_iter().flatten().min()
+        earliest(&timeouts)
     }
 
     fn report(&mut self, statement: SwitchEvent) {

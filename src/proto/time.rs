@@ -49,11 +49,13 @@ impl Add<Duration> for Instant {
 
     /// Adds a duration, rounded up to a microsecond so that a deadline is never early.
     fn add(self, duration: Duration) -> Self {
-        let micros = duration.as_nanos().div_ceil(1_000);
-        Self(
-            self.0
-                .saturating_add(u64::try_from(micros).unwrap_or(u64::MAX)),
-        )
+        // Without numbers of 128 bits, whose division is long code.
+        let micros = u64::from(duration.subsec_nanos()).div_ceil(1_000);
+        let micros = duration
+            .as_secs()
+            .saturating_mul(1_000_000)
+            .saturating_add(micros);
+        Self(self.0.saturating_add(micros))
     }
 }
 
@@ -61,6 +63,11 @@ impl AddAssign<Duration> for Instant {
     fn add_assign(&mut self, duration: Duration) {
         *self = *self + duration;
     }
+}
+
+/// Returns the first of the instants that are set.
+pub fn earliest(instants: &[Option<Instant>]) -> Option<Instant> {
+    instants.iter().flatten().min().copied()
 }
 
 /// A duration as people read it, in seconds: `{}` has as many decimals as it takes, `{:.1}` one.

@@ -15,6 +15,8 @@ use serde::Serialize;
 use crate::script::Event;
 use crate::sys::terminal;
 use wireboot_proto::dhcp::json::LeaseFields;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::{json::Lease6Fields, lease::Lease6};
 
 /// What this process says to others; nothing before [`begin`].
 static REPORTER: OnceLock<Reporter> = OnceLock::new();
@@ -67,6 +69,20 @@ pub(super) fn change(interface: &str, event: Event<'_>) {
     }
 }
 
+/// Reports a change of the addresses of IPv6 on `interface`, of which there is one or more.
+#[cfg(feature = "ipv6")]
+pub(super) fn change6(interface: &str, fields: &Lease6Fields<'_>, lease: &Lease6) {
+    let Some(reporter) = REPORTER.get() else {
+        return;
+    };
+    let addresses: Vec<_> = lease.addresses.iter().map(ToString::to_string).collect();
+    let addresses = addresses.join(", ");
+    notify(&format!("READY=1\nSTATUS={interface}: {addresses}"));
+    if reporter.prints_lines {
+        terminal::print(&in_one_line(&fields.json()));
+    }
+}
+
 /// The line of JSON of a change; the fields of the lease follow where there is one.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -85,9 +101,13 @@ fn line(interface: &str, event: Event<'_>) -> String {
         message: event.message(),
         lease: event.lease().map(LeaseFields::from),
     };
-    // By the form that is there already, of which a second one would take 8 KiB: no value has line ends.
-    let text = serde_json::to_string_pretty(&line).unwrap_or_default();
-    text.lines().map(str::trim_start).collect::<String>() + "\n"
+    in_one_line(&serde_json::to_string_pretty(&line).unwrap_or_default())
+}
+
+/// Makes a line of JSON, by the form that is there already, of which a second one would take 8 KiB: no value
+/// has line ends.
+fn in_one_line(json: &str) -> String {
+    json.lines().map(str::trim_start).collect::<String>() + "\n"
 }
 
 fn notify(state: &str) {

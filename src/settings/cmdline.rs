@@ -10,14 +10,18 @@
 mod ip;
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
+#[cfg(feature = "ipv6")]
+use super::config::Family;
 use super::config::{self, Config};
 use super::parse;
 #[cfg(feature = "root")]
 use super::root;
 use crate::error::Error;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::address::network as network_of;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::known::parse_hex;
 use wireboot_proto::time::parse_seconds;
@@ -215,32 +219,51 @@ impl CommandLine {
 
     /// `NETWORK/BITS:GATEWAY[:INTERFACE]`
     fn route(&mut self, value: &str) -> Result<String, String> {
-        if value.contains('[') {
-            return Err("IPv6 is not supported".to_owned());
-        }
-        let mut fields = value.split(':');
+        let mut fields = ip::fields(value).into_iter();
         let network = fields.next().unwrap_or_default();
-        let (network, bits) = network.split_once('/').unwrap_or((network, "32"));
-        let destination = network.parse::<Ipv4Addr>().ok();
-        let prefix_len = bits.parse().ok().filter(|len| *len <= 32);
-        let gateway = fields.next().unwrap_or_default();
-        let gateway = match gateway {
+        let (network, bits) = network.split_once('/').unwrap_or((network, ""));
+        let destination = ip::any_address(network);
+        let whole = if network.starts_with('[') { 128 } else { 32 };
+        let prefix_len = match bits {
+            "" => Some(whole),
+            bits => bits.parse().ok().filter(|len| *len <= whole),
+        };
+        let gateway = match fields.next().unwrap_or_default() {
             "" => None,
-            text => Some(
-                text.parse()
-                    .map_err(|_| format!("\"{text}\" is no router"))?,
-            ),
+            text => {
+                let gateway = ip::any_address(text);
+                Some(gateway.map_err(|_| format!("\"{text}\" is no router"))?)
+            }
         };
-        let (Some(destination), Some(prefix_len)) = (destination, prefix_len) else {
-            return Err(
-                "it is not a network such as 192.0.2.0/24, a colon and a router".to_owned(),
-            );
+        let given = &mut self.config.dhcp.given;
+        let (destination, prefix_len) = match (destination, prefix_len, gateway) {
+            (Ok(IpAddr::V4(to)), Some(len), None) => {
+                given.routes.push((to, len, None));
+                (IpAddr::V4(to), len)
+            }
+            (Ok(IpAddr::V4(to)), Some(len), Some(IpAddr::V4(gateway))) => {
+                given.routes.push((to, len, Some(gateway)));
+                (IpAddr::V4(to), len)
+            }
+            #[cfg(feature = "ipv6")]
+            (Ok(IpAddr::V6(to)), Some(len), None) => {
+                given.ipv6.routes.push((network_of(to, len), len, None));
+                (IpAddr::V6(to), len)
+            }
+            #[cfg(feature = "ipv6")]
+            (Ok(IpAddr::V6(to)), Some(len), Some(IpAddr::V6(gateway))) => {
+                given
+                    .ipv6
+                    .routes
+                    .push((network_of(to, len), len, Some(gateway)));
+                (IpAddr::V6(to), len)
+            }
+            _ => {
+                return Err(
+                    "it is not a network such as 192.0.2.0/24, a colon and a router".to_owned(),
+                );
+            }
         };
-        self.config
-            .dhcp
-            .given
-            .routes
-            .push((destination, prefix_len, gateway));
         Ok(match gateway {
             Some(gateway) => format!("a route to {destination}/{prefix_len} via {gateway}"),
             None => format!("a route to {destination}/{prefix_len} on the link"),
@@ -248,10 +271,13 @@ impl CommandLine {
     }
 
     fn name_server(&mut self, value: &str) -> Result<String, String> {
-        let address: Ipv4Addr = value
-            .parse()
-            .map_err(|_| format!("\"{value}\" is not an IPv4 address"))?;
-        self.config.dhcp.given.dns.push(address);
+        // dracut takes one of IPv6 without brackets, too.
+        let bare = value.parse::<IpAddr>().ok();
+        let address = match bare.filter(|_| cfg!(feature = "ipv6")) {
+            Some(address) => address,
+            None => ip::any_address(value)?,
+        };
+        ip::give_resolver(&mut self.config.dhcp.given, address);
         Ok(format!("the resolver {address}, before those of the lease"))
     }
 
@@ -309,6 +335,17 @@ impl CommandLine {
         }
         for (_, request) in &requests {
             request.give(&mut self.config.dhcp.given);
+        }
+        #[cfg(feature = "ipv6")]
+        if !self.own.contains(&"family") {
+            let families = requests.iter().map(|(_, request)| request.families());
+            let both = families.reduce(|all, other| (all.0 | other.0, all.1 | other.1));
+            self.config.dhcp.family = match both {
+                Some((true, true)) => Some(Family::Either),
+                Some((false, true)) => Some(Family::V6),
+                Some(_) => Some(Family::V4),
+                None => self.config.dhcp.family,
+            };
         }
         let mut names: Vec<_> = requests
             .into_iter()

@@ -104,10 +104,9 @@ impl Default for Loader {
 
 /// The family of addresses.
 #[cfg(feature = "ipv6")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// IPv4, by DHCP.
-    #[default]
     V4,
     /// IPv6, by routers and DHCPv6.
     V6,
@@ -306,9 +305,9 @@ impl MadeOf {
 pub struct DhcpConfig {
     /// Static settings, beside a lease or in place of one.
     pub given: StaticConfig,
-    /// The family of addresses.
+    /// The family of addresses; none leaves it to the command: IPv4 for a lease, and for a boot either.
     #[cfg(feature = "ipv6")]
-    pub family: Family,
+    pub family: Option<Family>,
     /// How long to wait for a lease, counted from the carrier.
     pub timeout: Duration,
     /// How the machine presents itself to DHCP servers.
@@ -342,7 +341,7 @@ impl Default for DhcpConfig {
         Self {
             given: StaticConfig::default(),
             #[cfg(feature = "ipv6")]
-            family: Family::default(),
+            family: None,
             // Longer than the 30 s for which spanning tree keeps a new port blocked by default
             // (IEEE 802.1D).
             timeout: Duration::from_secs(60),

@@ -1086,11 +1086,10 @@ pub static SETTINGS: &[Setting] = &[
         name: "family",
         of: LEASE | BOOT | WORD,
         takes: Takes::OneOf("FAMILY", Family::NAMES),
-        default: "4",
         help: "use IPv4 (4), IPv6 by router advertisements and DHCPv6 (6), or, for boot, both at \
-               once: the first with a boot file wins (either)",
+               once: the first with a boot file wins (either; 4 for lease, either for boot)",
         lands: Lands::Config(|config, input| {
-            config.dhcp.family = input.named()?;
+            config.dhcp.family = Some(input.named()?);
             Ok(())
         }),
         ..NOTHING
@@ -1235,7 +1234,23 @@ pub static FOREIGN: &[Foreign] = &[
     },
     Foreign {
         words: &["ip=CLIENT:SERVER:GATEWAY:NETMASK:HOST:IF:none[:DNS[:DNS]]"],
-        help: "an address without DHCP",
+        help: "an address without DHCP; those of IPv6 stand in brackets",
+    },
+    #[cfg(feature = "ipv6")]
+    Foreign {
+        words: &["ip=dhcp6", "ip=auto6", "ip=either6"],
+        help: "in place of dhcp: IPv6 alone, by routers, and by servers where routers say so or none is \
+               there",
+    },
+    #[cfg(feature = "ipv6")]
+    Foreign {
+        words: &["ip=auto", "ip=on", "ip=any", "ip=dhcp,dhcp6"],
+        help: "in place of dhcp: both families, as wireboot.family=either",
+    },
+    #[cfg(feature = "ipv6")]
+    Foreign {
+        words: &["ip=link6", "ip=link-local"],
+        help: "in place of dhcp: IPv6 with the address of the link alone, where nobody is asked",
     },
     Foreign {
         words: &["BOOTIF=01-MAC"],

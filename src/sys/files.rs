@@ -35,7 +35,7 @@ enum Action {
     ReplaceDurably,
     Output,
     Remove,
-    #[cfg(feature = "hand")]
+    #[cfg(any(feature = "hand", feature = "ipv6"))]
     Overwrite,
 }
 
@@ -84,7 +84,7 @@ pub fn output(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// ELOOP for a symbolic link; those of the file system.
-#[cfg(feature = "hand")]
+#[cfg(any(feature = "hand", feature = "ipv6"))]
 pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     perform(Action::Overwrite, path, bytes).map(drop)
 }
@@ -135,7 +135,7 @@ fn act(action: Action, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         },
-        #[cfg(feature = "hand")]
+        #[cfg(any(feature = "hand", feature = "ipv6"))]
         Action::Overwrite => {
             let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
             let mut file = file::open(path, flags)?;
@@ -277,7 +277,7 @@ impl Action {
             Self::ReplaceDurably => (3, 0),
             Self::Output => (4, 0),
             Self::Remove => (5, 0),
-            #[cfg(feature = "hand")]
+            #[cfg(any(feature = "hand", feature = "ipv6"))]
             Self::Overwrite => (6, 0),
         }
     }
@@ -290,7 +290,7 @@ impl Action {
             3 => Self::ReplaceDurably,
             4 => Self::Output,
             5 => Self::Remove,
-            #[cfg(feature = "hand")]
+            #[cfg(any(feature = "hand", feature = "ipv6"))]
             6 => Self::Overwrite,
             _ => return None,
         })
@@ -336,7 +336,7 @@ mod tests {
             replace_own(&at("missing/new"), &[7; 300_000]).unwrap();
             replace_durably(&at("new"), b"1").unwrap();
             assert_eq!(read(&at("new")).unwrap(), b"1");
-            #[cfg(feature = "hand")]
+            #[cfg(any(feature = "hand", feature = "ipv6"))]
             {
                 overwrite(&at("new"), b"").unwrap();
                 assert_eq!(read(&at("new")).unwrap(), b"");

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{self, IoSliceMut};
+use std::io::IoSliceMut;
 use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::socket::sockopt::{Ipv6MulticastHops, Ipv6RecvHopLimit};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6,
-    recvmsg, sendto, setsockopt, socket,
+    bind, recvmsg, sendto, setsockopt, socket,
 };
 use nix::{setsockopt_impl, sockopt_impl};
 
@@ -114,16 +114,19 @@ impl NeighborSocket {
             Err(errno) => return Err(SyscallError::new("recvmsg(IPPROTO_ICMPV6)", errno)),
         };
         let mut hop_limit = 0;
-        for control in received.cmsgs().into_iter().flatten() {
-            if let ControlMessageOwned::Ipv6HopLimit(limit) = control {
-                hop_limit = u8::try_from(limit).unwrap_or(0);
-            }
+        // The only message that was asked for.
+        if let Ok(mut messages) = received.cmsgs()
+            && let Some(ControlMessageOwned::Ipv6HopLimit(limit)) = messages.next()
+        {
+            hop_limit = u8::try_from(limit).unwrap_or(0);
+        }
+        let mut source = Ipv6Addr::UNSPECIFIED;
+        if let Some(address) = &received.address {
+            source = Ipv6Addr::from(address.as_ref().sin6_addr.s6_addr);
         }
         Ok(Some(NeighborInput {
             len: received.bytes,
-            source: received
-                .address
-                .map_or(Ipv6Addr::UNSPECIFIED, |address| address.ip()),
+            source,
             hop_limit,
         }))
     }
@@ -145,9 +148,9 @@ pub fn link_local_socket(
     port: u16,
     index: u32,
 ) -> Result<UdpSocket, SyscallError> {
-    let call = "bind(AF_INET6)";
-    let failed = |source: io::Error| SyscallError { call, source };
-    let socket = UdpSocket::bind(SocketAddrV6::new(address, port, 0, index)).map_err(failed)?;
-    socket.set_nonblocking(true).map_err(failed)?;
-    Ok(socket)
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let at = SockaddrIn6::from(SocketAddrV6::new(address, port, 0, index));
+    socket(AddressFamily::Inet6, SockType::Datagram, flags, None)
+        .and_then(|socket| bind(socket.as_raw_fd(), &at).map(|()| socket.into()))
+        .map_err(|errno| SyscallError::new("bind(AF_INET6)", errno))
 }

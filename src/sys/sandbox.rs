@@ -12,6 +12,8 @@ mod seccomp;
 
 use super::error::SyscallError;
 
+#[cfg(feature = "ipv6")]
+pub use privileges::CAP_NET_BIND_SERVICE;
 pub use privileges::{CAP_FILES, CAP_NET_ADMIN, CAP_NET_RAW};
 pub use profile::Profile;
 pub use seccomp::{Calls, OnViolation};

@@ -11,6 +11,8 @@ use crate::common::client::{addresses, at_home, ipv4_addresses, json};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dnsmasq};
 use crate::common::{in_new_namespace, ip, wait_until};
+#[cfg(feature = "ipv6")]
+use crate::ipv6;
 
 /// networkd takes no notice of interfaces that udev has not handled, unless there is no udev: it
 /// tells by /sys, which nobody may write then.
@@ -70,6 +72,64 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
             .to_owned();
         assert!(lease.contains(&address), "{lease}");
         assert!(lease.ends_with(&format!(" 01:{mac}")), "{lease}");
+    });
+}
+
+#[cfg(feature = "ipv6")]
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
+    in_new_namespace(|| {
+        let far = ipv6::plug_in();
+        let leases = far.folder.join("leases6.csv");
+        let pool = format!(
+            r#""lease-database": {{ "type": "memfile", "persist": true, "name": "{}", "lfc-interval": 0 }},
+            "renew-timer": 4, "rebind-timer": 60, "preferred-lifetime": 90, "valid-lifetime": 120,
+            "subnet6": [ {{ "id": 1, "subnet": "2001:db8:1::/64", "interface": "far",
+            "pools": [ {{ "pool": "2001:db8:1::200-2001:db8:1::2ff" }} ] }} ]"#,
+            leases.display()
+        );
+        let server = ipv6::kea(&far, &pool);
+        let _router = ipv6::radvd(&far, "AdvManagedFlag on;");
+        let mut client = at_home();
+        client.args([
+            "lease",
+            "--family",
+            "6",
+            "-i",
+            "near",
+            "--hand-over",
+            "networkd",
+        ]);
+        let output = client.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let granted = || {
+            let text = ip("-6 -o address show dev near scope global");
+            let words = text.split_whitespace();
+            let addresses = words.filter(|word| word.ends_with("/128"));
+            addresses.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let before = granted();
+        assert_eq!(before.len(), 1, "{before:?}");
+        assert!(read("/run/net6-near.conf").contains("IPV6PROTO='dhcp6'"));
+        let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
+        assert!(mounted.unwrap().success());
+        let networkd = Server::start(
+            Command::new("/lib/systemd/systemd-networkd")
+                .env("SYSTEMD_LOG_LEVEL", "debug")
+                .env("SYSTEMD_LOG_TARGET", "console"),
+        );
+        // Its own, and a renewal.
+        server.wait_for("DHCP6_LEASE_ALLOC");
+        networkd.wait_for("DHCPv6 client: Sent Renew");
+        assert_eq!(granted(), before);
+        let rows = fs::read_to_string(&leases).unwrap();
+        let address = before[0].trim_end_matches("/128");
+        let others = rows
+            .lines()
+            .skip(1)
+            .filter(|row| !row.starts_with(&format!("{address},")));
+        assert_eq!(others.count(), 0, "{rows}");
     });
 }
 

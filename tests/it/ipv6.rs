@@ -47,7 +47,7 @@ pub(crate) const LINK_LOCAL: &str = "fe80::5054:ff:fe12:3456";
 pub(crate) const FORMED: &str = "2001:db8:1:0:5054:ff:fe12:3456";
 pub(crate) const ROUTER: &str = "fe80::5054:ff:fe00:1";
 
-fn dnsmasq(far: &Far, range: &str) -> Server {
+pub(crate) fn dnsmasq(far: &Far, range: &str) -> Server {
     let command = format!(
         "{DNSMASQ} --enable-ra --dhcp-range={range} --dhcp-option=option6:dns-server,[2001:db8:1::53]
         --dhcp-option=option6:domain-search,lab.example
@@ -73,11 +73,16 @@ pub(crate) fn kea(far: &Far, more: &str) -> Server {
     // Otherwise it is kept in a file that all servers of the host share.
     let id = far.namespace();
     let id: String = id.chars().filter(char::is_ascii_digit).collect();
+    let database = if more.contains("lease-database") {
+        ""
+    } else {
+        r#""lease-database": { "type": "memfile", "persist": false },"#
+    };
     let config = format!(
         r#"{{ "Dhcp6": {{
             "server-id": {{ "type": "EN", "enterprise-id": 1, "identifier": "{id:0>10}", "persist": false }},
             "interfaces-config": {{ "interfaces": [ "far" ] }},
-            "lease-database": {{ "type": "memfile", "persist": false }},
+            {database}
             {more}
         }} }}"#
     );

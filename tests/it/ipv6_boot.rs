@@ -146,6 +146,44 @@ fn a_server_on_the_link_boots_a_machine_without_an_address() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn a_given_address_of_ipv6_boots_and_so_does_that_of_the_link() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let folder = served(&far);
+        let _server = tftpd(&far, &folder);
+        let words = "ip=[2001:db8:1::5]::[2001:db8:1::1]:64::near:none nameserver=[2001:db8:1::53]";
+        for (words, url, command_line) in [
+            (
+                words,
+                "tftp://[2001:db8:1::1]/boot.ipxe".to_owned(),
+                "six=2001:db8:1::5/128 by=2001:db8:1::1 dns=2001:db8:1::53 four=.",
+            ),
+            (
+                "ip=near:link6",
+                format!("tftp://[{ROUTER}%25near]/boot.ipxe"),
+                "six=/ by= dns= four=.",
+            ),
+        ] {
+            let words = far.write("cmdline", words);
+            let (code, report, log) = boot(&[
+                "--kernel-command-line",
+                &words,
+                "--boot-file",
+                &url,
+                "--stop-after",
+                "plan",
+                "--json",
+            ]);
+            assert_eq!(code, Some(0), "{log}");
+            let plan: Value = serde_json::from_str(&report).unwrap();
+            assert_eq!(plan["command_line"], command_line, "{log}");
+            is_as_found();
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn a_boot_file_by_another_server_than_that_of_the_address_is_found() {
     in_new_namespace(|| {
         let far = plug_in();

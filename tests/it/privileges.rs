@@ -10,11 +10,14 @@ use crate::common::client::keep;
 use crate::common::far::{Far, Server};
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
+#[cfg(feature = "ipv6")]
+use crate::ipv6;
 
 const TABLE: &str = include_str!("../../src/manual/architecture.md");
-const CAPABILITIES: [(&str, u64); 4] = [
+const CAPABILITIES: [(&str, u64); 5] = [
     ("dac_override", 1 << 1),
     ("fowner", 1 << 3),
+    ("net_bind_service", 1 << 10),
     ("net_admin", 1 << 12),
     ("net_raw", 1 << 13),
 ];
@@ -96,6 +99,37 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
             });
         }
         wait_until("boot", || is_as_in("`boot`", boot.pid()));
+    });
+}
+
+#[cfg(feature = "ipv6")]
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_kept_lease_of_ipv6_has_the_privileges_of_the_table_and_lives_with_them() {
+    in_new_namespace(|| {
+        let far = ipv6::plug_in();
+        let server = ipv6::dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
+        let mut kept = keep(&["--family", "6", "-vv"]);
+        let row = "`lease --keep --family 6`, bound";
+        wait_until("bound", || is_as_in(row, kept.pid()));
+        let [writer] = children(kept.pid())[..] else {
+            panic!("{:?}", children(kept.pid()));
+        };
+        has_row("the process that writes its files", writer);
+        kept.signal(Signal::SIGHUP);
+        server.wait_for("DHCPRENEW(far)");
+        // Its port is bound, and the kernel's ways are switched off, once more.
+        kept.forget();
+        crate::common::ip("link delete near");
+        wait_until("it is missed", || kept.count("has been removed") == 1);
+        let far = ipv6::plug_in();
+        let server = ipv6::dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
+        let is_set =
+            || crate::common::ip("-6 address show dev near").contains("2001:db8:1::100/128");
+        wait_until("the address is back", is_set);
+        kept.signal(Signal::SIGUSR2);
+        server.wait_for("DHCPRELEASE(far)");
+        assert_eq!(kept.exit_code(), Some(0));
     });
 }
 

@@ -17,6 +17,8 @@ use crate::common::far::{Far, Server};
 use crate::common::folder::Folder;
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
+#[cfg(feature = "ipv6")]
+use crate::ipv6;
 
 const UNIT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -57,6 +59,45 @@ fn a_service_stays_where_no_server_is_and_tells_its_manager_and_readers_of_each_
         assert_eq!(bound["interface"], "near");
         assert_eq!(bound["address"], "192.0.2.100");
         assert_eq!(events[0].get("address"), None);
+    });
+}
+
+#[cfg(feature = "ipv6")]
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_service_of_ipv6_stays_and_tells_of_each_change_too() {
+    in_new_namespace(|| {
+        let far = ipv6::plug_in();
+        let manager = Manager::listen(&far.folder.join("notify"));
+        let lines = far.folder.join("lines");
+        let mut command = service(&lines);
+        command.args(["--family", "6"]);
+        command.env("NOTIFY_SOCKET", &manager.path);
+        command.env("WATCHDOG_USEC", "400000");
+        let mut client = Server::start(&mut command);
+        manager.wait_for("READY=1\nSTATUS=near: no lease; still asking");
+        let before = manager.count("WATCHDOG=1");
+        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
+        let _server = ipv6::dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
+        manager.wait_for("READY=1\nSTATUS=near: 2001:db8:1::100/128 from a server for ");
+        let before = manager.count("WATCHDOG=1");
+        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
+        client.signal(Signal::SIGHUP);
+        wait_until("renewed", || {
+            events(&lines).last().unwrap()["event"] == "renew"
+        });
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        manager.wait_for("STATUS=near: no lease yet");
+        let events = events(&lines);
+        let bound = events.iter().find(|event| event["event"] == "bound");
+        let bound = bound.unwrap();
+        assert_eq!(
+            (&bound["family"], &bound["interface"]),
+            (&6.into(), &"near".into())
+        );
+        assert_eq!(bound["addresses"][0]["address"], "2001:db8:1::100");
+        assert_eq!(events.last().unwrap()["event"], "deconfig");
     });
 }
 

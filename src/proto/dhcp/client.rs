@@ -22,7 +22,7 @@ use super::resend::Resend;
 use crate::packet::arp;
 use crate::packet::dhcp::MessageType;
 use crate::packet::udp::Datagram;
-use crate::time::{Instant, Random};
+use crate::time::{Instant, Random, earliest};
 
 use state::{ActiveLease, State};
 pub use state::{Event, Loss, Notice, StateName, Transmit};
@@ -255,7 +255,7 @@ impl Client {
     /// Returns when [`Client::handle_timeout`] must be called; none if only input is
     /// expected.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines().into_iter().flatten().min()
+        earliest(&self.deadlines())
     }
 
     /// Returns the transaction number of the exchange, which replies must carry.

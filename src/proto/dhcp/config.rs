@@ -5,6 +5,8 @@ use core::net::Ipv4Addr;
 use core::str::FromStr;
 use core::time::Duration;
 
+#[cfg(feature = "ipv6")]
+use crate::ipv6::given::Given6;
 use crate::named;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::option::code;
@@ -100,6 +102,9 @@ pub struct StaticConfig {
     pub host_name: Option<String>,
     /// The MTU in bytes, in place of the lease's.
     pub mtu_octets: Option<u16>,
+    /// What is given of IPv6.
+    #[cfg(feature = "ipv6")]
+    pub ipv6: Given6,
 }
 
 /// The requested options (option 55), in order of preference; 121 before 3 (RFC 3442).

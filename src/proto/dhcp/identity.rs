@@ -11,14 +11,14 @@ use crate::packet::option::code;
 /// Hardware type of Ethernet, before the address in a client identifier (RFC 2132 §9.14).
 const ETHERNET: u8 = 1;
 /// UNDI 3.16, as iPXE announces it (RFC 4578 §2.2).
-pub(crate) const UNDI: [u8; 3] = [1, 3, 16];
+const UNDI: [u8; 3] = [1, 3, 16];
 /// Type of the machine identifier: a UUID (RFC 4578 §2.3).
 const TYPE_UUID: u8 = 0;
 
 /// Type of a client identifier of IAID and DUID (RFC 4361 §6.1).
 const TYPE_DUID: u8 = 255;
 /// DUID-UUID (RFC 6355), in the order of the text.
-pub(crate) const DUID_UUID: [u8; 2] = [0, 4];
+const DUID_UUID: [u8; 2] = [0, 4];
 /// DUID-LL of Ethernet (RFC 8415 §11.4).
 pub(crate) const DUID_LL: [u8; 4] = [0, 3, 0, ETHERNET];
 /// Flags of option 81: the server is to update the DNS; the name is encoded as there.
@@ -36,7 +36,7 @@ pub struct MachineIdentity {
 
 impl MachineIdentity {
     /// Returns the number of this architecture for HTTP boot, if it has one.
-    pub(crate) const fn http_architecture(self) -> u16 {
+    const fn http_architecture(self) -> u16 {
         match self.architecture {
             6 => 15,
             // RFC 4578 has 9 for x86-64 and 7 for EFI byte code, but x86-64 firmware sends 7 (its
@@ -152,7 +152,7 @@ fn ipxe_features() -> Vec<u8> {
 }
 
 /// Returns a UUID with the bytes of its first three fields swapped.
-pub(crate) fn reordered(mut uuid: [u8; 16]) -> [u8; 16] {
+fn reordered(mut uuid: [u8; 16]) -> [u8; 16] {
     for field in [0..4, 4..6, 6..8] {
         if let Some(field) = uuid.get_mut(field) {
             field.reverse();

@@ -16,7 +16,7 @@ use crate::dhcp::config::Detection;
 use crate::packet::dhcpv6::MessageType;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::neighbor::NeighborMessage;
-use crate::time::{Instant, Random};
+use crate::time::{Instant, Random, earliest};
 
 /// How long a router may take to advertise itself before servers are asked without one: some networks have
 /// DHCPv6 and no router.
@@ -159,8 +159,9 @@ impl Ipv6Client {
         })
     }
 
-    /// Asks routers at once: the carrier has returned, or what was sent may be lost.
+    /// Asks routers and neighbours at once: the carrier has returned, or what was sent may be lost.
     pub fn handle_carrier(&mut self, now: Instant) {
+        self.probes.ask_again(now);
         self.routers.ask_again(now.max(self.began_at));
     }
 
@@ -216,34 +217,43 @@ impl Ipv6Client {
 
     /// Returns when [`Ipv6Client::handle_timeout`] must be called.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let at = self.address_at;
-        let waits = [
-            (!self.routers.is_heard()).then(|| self.began_at + ROUTER_TIME),
-            Some(self.began_at),
-            at.map(|_| self.began_at + DEFAULT_ROUTER_TIME),
-            at.map(|at| at + SERVER_TIME),
-            at.map(|at| at + self.boot_file_wait),
+        let mut first = earliest(&[self.routers.poll_timeout(), self.servers.poll_timeout()]);
+        let began_at = self.began_at;
+        let router_at = Some(began_at + ROUTER_TIME).filter(|_| !self.routers.is_heard());
+        let mut waits = [
+            Some(began_at),
+            router_at,
             self.probes.answered_by(),
+            None,
+            None,
+            None,
         ];
-        let own = waits.into_iter().flatten().filter(|at| *at > now).min();
-        let machines = [self.routers.poll_timeout(), self.servers.poll_timeout()];
-        machines.into_iter().flatten().chain(own).min()
+        if let (Some(at), [.., default_router, server, boot_file]) = (self.address_at, &mut waits) {
+            *default_router = Some(began_at + DEFAULT_ROUTER_TIME);
+            *server = Some(at + SERVER_TIME);
+            *boot_file = Some(at + self.boot_file_wait);
+        }
+        for wait in waits {
+            first = earliest(&[first, wait.filter(|at| *at > now)]);
+        }
+        first
     }
 
-    /// Returns what there is, once nothing better is to be expected: an address that can be used, and a
-    /// boot file if one is needed and there is one.
-    pub fn settled(&self, now: Instant) -> Option<Lease6> {
-        let lease = self.lease(now);
-        // Servers on the link, and with an address of it, need no other.
-        let boots_from_link =
-            self.wants_boot_file && self.servers.refused().is_some() && self.has_boot_file();
+    /// Returns whether nothing better is to be expected than what there is: an address that can be used, and
+    /// a boot file if one is needed and there is one.
+    pub fn is_settled(&self, now: Instant) -> bool {
         let Some(address_at) = self.address_at else {
-            return boots_from_link.then_some(lease);
+            // Servers on the link, and with an address of it, need no other.
+            return self.wants_boot_file
+                && self.servers.refused().is_some()
+                && self.has_boot_file();
         };
-        let is_unprobed = self.detection == Detection::Strict
-            && (lease.addresses.iter()).any(|given| !self.probes.is_clear(given.address, now));
-        if is_unprobed {
-            return None;
+        if self.detection == Detection::Strict {
+            let addresses = self.addresses(now);
+            let is_clear = |given: &LeasedAddress| self.probes.is_clear(given.address, now);
+            if !addresses.iter().all(is_clear) {
+                return false;
+            }
         }
         let has_grant = self.servers.grant().is_some();
         let is_answered = if self.wants_boot_file {
@@ -260,64 +270,45 @@ impl Ipv6Client {
         let has_routes = self.routers.has_router(now)
             || (self.routers.is_heard() && !has_grant)
             || now >= self.began_at + DEFAULT_ROUTER_TIME;
-        (is_answered && has_routes).then_some(lease)
+        is_answered && has_routes
     }
 
     /// Returns what there is at present.
     pub fn lease(&self, now: Instant) -> Lease6 {
-        let configuration = self.configuration();
-        let mut dns: Vec<_> = self.routers.resolvers(now).collect();
-        let mut search: Vec<_> = self.routers.domains(now).cloned().collect();
         // Of routers first (RFC 8106 §5.3.1 leaves the order to the host).
-        dns.extend(configuration.dns.iter().copied());
-        search.extend(configuration.search);
-        let mut seen = Vec::new();
-        dns.retain(|server| {
-            !seen.contains(server) && {
-                seen.push(*server);
-                true
-            }
-        });
-        search.dedup();
+        let mut configuration = self.routers.configuration(now);
+        let granted = self.servers.grant();
+        if let Some(grant) = granted {
+            configuration.add(&grant.configuration);
+        }
+        if let Some(informed) = self.servers.informed() {
+            configuration.add(informed);
+        }
         Lease6 {
             addresses: self.addresses(now),
             routes: self.routers.routes(now),
             mtu_octets: self.routers.mtu_octets(),
-            dns,
-            search,
+            dns: configuration.dns,
+            search: configuration.search,
             boot_file: configuration.boot_file,
             boot_parameters: configuration.boot_parameters,
-            server: self.servers.grant().map(|grant| grant.server),
+            server: granted.map(|grant| grant.server),
         }
     }
 
     fn addresses(&self, now: Instant) -> Vec<LeasedAddress> {
         let granted = self.servers.grant();
-        let granted = granted.into_iter().flat_map(|grant| grant.addresses(now));
-        let mut addresses: Vec<_> = granted.filter(|given| given.valid > 0).collect();
-        for formed in self.routers.addresses(now) {
-            let is_same = |given: &LeasedAddress| given.address == formed.address;
-            if !addresses.iter().any(is_same) {
-                addresses.push(formed);
-            }
-        }
+        let mut addresses = granted.map_or_else(Vec::new, |grant| grant.addresses(now));
+        // A server may grant what is formed, too.
+        self.routers.add_addresses(&mut addresses, now);
         addresses
     }
 
-    fn configuration(&self) -> Configuration {
-        let granted = self.servers.grant();
-        let mut configuration =
-            granted.map_or_else(Configuration::default, |grant| grant.configuration.clone());
-        if let Some(informed) = self.servers.informed() {
-            configuration.add(informed);
-        }
-        configuration
-    }
-
-    fn has_boot_file(&self) -> bool {
+    /// Returns whether a server has named a boot file.
+    pub fn has_boot_file(&self) -> bool {
         let granted = self.servers.grant().map(|grant| &grant.configuration);
-        let all = [granted, self.servers.informed()];
-        all.into_iter().flatten().any(|all| all.boot_file.is_some())
+        let has_file = |given: &Configuration| given.boot_file.is_some();
+        granted.is_some_and(has_file) || self.servers.informed().is_some_and(has_file)
     }
 
     /// Returns the link-local address.
@@ -351,12 +342,12 @@ impl Ipv6Client {
     }
 
     /// Returns why there is no address, or no boot file, in words for people.
-    pub fn explain(&self, now: Instant) -> String {
+    pub fn explain(&self) -> String {
         let routers = if !self.routers.is_heard() {
             "no router advertises itself"
         } else if self.routers.is_managed() {
             "a router says that servers assign addresses"
-        } else if self.routers.addresses(now).is_empty() {
+        } else if !self.routers.has_prefix() {
             "the routers name no prefix of 64 bits to form an address in, and no server"
         } else {
             "a router gives a prefix"

@@ -27,21 +27,31 @@ pub struct Configuration {
 impl Configuration {
     /// Reads what is valid in the options of a message.
     pub fn read(options: Options<'_>) -> Self {
-        let mut dns = options.addresses(code::DNS_SERVERS);
-        dns.retain(|server| address::is_host(*server));
-        dns.truncate(MAX_ITEMS);
-        let mut search = domains(options.get(code::DOMAIN_LIST).unwrap_or_default());
-        search.truncate(MAX_ITEMS);
-        let parameters = options.get(code::BOOT_FILE_PARAMETERS).unwrap_or_default();
+        let value = |code| options.get(code).unwrap_or_default();
+        let mut read = Self {
+            dns: Vec::new(),
+            search: domains(value(code::DOMAIN_LIST)),
+            boot_file: text(value(code::BOOT_FILE_URL)),
+            boot_parameters: Vec::new(),
+        };
+        read.search.truncate(MAX_ITEMS);
+        // Those behind the last whole one are left out.
+        let (servers, _) = value(code::DNS_SERVERS).as_chunks::<16>();
+        for server in servers {
+            let server = Ipv6Addr::from(*server);
+            if address::is_host(server) && read.dns.len() < MAX_ITEMS {
+                read.dns.push(server);
+            }
+        }
+        let parameters = value(code::BOOT_FILE_PARAMETERS);
         // Servers for Windows send one text without the lengths of RFC 5970 §3.2.
         let parameters = counted_texts(parameters).unwrap_or_else(|| vec![parameters]);
-        let parameters = parameters.into_iter().filter_map(text).take(MAX_ITEMS);
-        Self {
-            dns,
-            search,
-            boot_file: options.get(code::BOOT_FILE_URL).and_then(text),
-            boot_parameters: parameters.collect(),
+        for parameter in parameters.into_iter().filter_map(text) {
+            if read.boot_parameters.len() < MAX_ITEMS {
+                read.boot_parameters.push(parameter);
+            }
         }
+        read
     }
 
     /// Adds what another server says and this one does not.

@@ -8,11 +8,10 @@ use core::time::Duration;
 use super::configuration::Configuration;
 use super::exchange::{Exchange, Pace};
 use super::identity::Identity;
-use super::lease::Expiry;
 use super::offer::Offer;
 use crate::packet::dhcpv6::{Message, MessageType, Status, code};
 use crate::reader::DecodeError;
-use crate::time::{Instant, Random};
+use crate::time::{Instant, Random, earliest};
 
 /// While a machine boots.
 const BOOTING: Pace = Pace {
@@ -38,10 +37,10 @@ const MAX_DECLINES: u32 = 4;
 const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 /// Values of SOL_MAX_RT and INF_MAX_RT that count, in seconds (RFC 8415 §21.24).
 const MAX_RT: core::ops::RangeInclusive<u32> = 60..=86_400;
-/// The preference that ends the search (RFC 8415 §18.2.1).
-const BEST_PREFERENCE: u8 = 255;
-/// So many offers are compared.
-const MAX_OFFERS: usize = 64;
+/// What a boot file adds to the preference.
+const FILE_RANK: u16 = 256;
+/// What the preference adds that ends the search (RFC 8415 §18.2.1).
+const BEST_RANK: u16 = 512;
 
 /// Why a message is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,23 +71,14 @@ enum State {
     /// No address.
     Idle,
     Soliciting {
-        exchange: Exchange,
-        offers: Vec<Offer>,
-        /// When the best of them is accepted.
+        best: Option<Box<Offer>>,
+        /// When that is accepted.
         choose_at: Option<Instant>,
     },
-    Requesting {
-        exchange: Exchange,
-        offer: Offer,
-    },
-    Bound {
-        grant: Offer,
-        /// It is being renewed or rebound.
-        renewal: Option<Exchange>,
-    },
+    Requesting(Box<Offer>),
+    Bound(Box<Offer>),
     Declining {
-        exchange: Exchange,
-        grant: Offer,
+        grant: Box<Offer>,
         solicit_at: Instant,
     },
 }
@@ -102,6 +92,8 @@ pub struct Dhcp6 {
     /// How long another offer waits for a better one.
     offer_wait: Duration,
     state: State,
+    /// The message of the state; none while a lease is not being renewed or rebound.
+    exchange: Option<Exchange>,
     information: Option<Exchange>,
     /// What servers have said that were asked for no address.
     informed: Option<Configuration>,
@@ -127,6 +119,7 @@ impl Dhcp6 {
             wants_boot_file,
             offer_wait,
             state: State::Idle,
+            exchange: None,
             information: None,
             informed: None,
             solicit_pace: BOOTING,
@@ -144,25 +137,30 @@ impl Dhcp6 {
         }
     }
 
-    fn begin_soliciting(&mut self, now: Instant) {
-        self.state = State::Soliciting {
-            exchange: Exchange::begin(
-                MessageType::SOLICIT,
-                self.solicit_pace,
-                now,
-                &mut self.random,
-            ),
-            offers: Vec::new(),
+    fn begin_soliciting(&mut self, at: Instant) {
+        let state = State::Soliciting {
+            best: None,
             choose_at: None,
         };
+        self.enter(state, MessageType::SOLICIT, self.solicit_pace, at);
+    }
+
+    /// Changes the state, and begins the exchange of its message.
+    fn enter(&mut self, state: State, kind: MessageType, pace: Pace, at: Instant) {
+        self.state = state;
+        self.begin_exchange(kind, pace, at);
+    }
+
+    fn begin_exchange(&mut self, kind: MessageType, pace: Pace, at: Instant) {
+        self.exchange = Some(Exchange::begin(kind, pace, at, &mut self.random));
     }
 
     /// Asks for configuration alone, unless that has begun.
     pub fn inform(&mut self, now: Instant) {
-        let (kind, pace) = (MessageType::INFORMATION_REQUEST, self.inform_pace);
-        let random = &mut self.random;
-        self.information
-            .get_or_insert_with(|| Exchange::begin(kind, pace, now, random));
+        if self.information.is_none() {
+            let (kind, pace) = (MessageType::INFORMATION_REQUEST, self.inform_pace);
+            self.information = Some(Exchange::begin(kind, pace, now, &mut self.random));
+        }
     }
 
     /// Asks for configuration no longer.
@@ -181,51 +179,47 @@ impl Dhcp6 {
         now: Instant,
     ) -> Result<(), Ignored> {
         let message = Message::decode(payload)?;
-        let is_ours = |exchange: &Exchange| exchange.transaction == message.transaction;
-        let is_information = self.information.as_ref().is_some_and(is_ours);
-        let asked = self.exchange().filter(|exchange| is_ours(exchange));
+        let is_ours = |exchange: &&Exchange| exchange.transaction == message.transaction;
+        let is_information = self.information.as_ref().filter(is_ours).is_some();
+        let asked = self.exchange.as_ref().filter(is_ours);
         let asked = asked.map(|exchange| exchange.kind);
         if asked.is_none() && !is_information {
             return Err(Ignored::WrongTransaction);
         }
+        let options = message.options;
         // RFC 8415 §16.3, §16.10.
-        if message.options.get(code::CLIENT_ID) != Some(&self.identity.duid) {
+        if options.get(code::CLIENT_ID) != Some(&self.identity.duid) {
             return Err(Ignored::WrongClient);
         }
-        if message
-            .options
-            .get(code::SERVER_ID)
-            .is_none_or(<[u8]>::is_empty)
-        {
+        if options.get(code::SERVER_ID).is_none_or(<[u8]>::is_empty) {
             return Err(Ignored::NoServer);
         }
         self.note_longest_delays(&message);
-        let is_expected = match asked {
-            Some(MessageType::SOLICIT) => message.kind == MessageType::ADVERTISE,
+        let solicited = asked == Some(MessageType::SOLICIT);
+        let expected = if solicited {
+            MessageType::ADVERTISE
+        } else {
             // Rapid commit was not asked for (RFC 8415 §18.2.1).
-            _ => message.kind == MessageType::REPLY,
+            MessageType::REPLY
         };
-        if !is_expected {
+        if message.kind != expected {
             return Err(Ignored::Unexpected(message.kind));
         }
         if is_information {
-            let configuration = Configuration::read(message.options);
+            let configuration = Configuration::read(options);
             self.informed.get_or_insert_default().add(&configuration);
             return Ok(());
         }
         if let State::Declining { solicit_at, .. } = self.state {
-            self.pause(solicit_at);
+            self.begin_soliciting(solicit_at);
             return Ok(());
         }
-        let read = Offer::read(&message, source, self.identity.iaid, now);
-        match read {
-            Ok(offer) if asked == Some(MessageType::SOLICIT) => self.take_offer(offer, now),
+        match Offer::read(&message, source, self.identity.iaid, now) {
+            Ok(offer) if solicited => self.take_offer(offer, now),
             Ok(grant) => {
                 self.solicits = 0;
-                self.state = State::Bound {
-                    grant,
-                    renewal: None,
-                };
+                self.state = State::Bound(Box::new(grant));
+                self.exchange = None;
             }
             Err(status) => {
                 self.refused = Some((source, status));
@@ -234,9 +228,9 @@ impl Dhcp6 {
                     Some(MessageType::REQUEST) => [Status::NOT_ON_LINK, Status::NO_ADDRESSES],
                     _ => [Status::NO_BINDING; 2],
                 };
-                if asked != Some(MessageType::SOLICIT) && refusals.contains(&status) {
+                if !solicited && refusals.contains(&status) {
                     // After a pause: a server that offers what it does not grant would make a storm.
-                    self.pause(now + BOOTING.first);
+                    self.begin_soliciting(now + BOOTING.first);
                 }
                 return Err(Ignored::NoAddress(status));
             }
@@ -244,236 +238,192 @@ impl Dhcp6 {
         Ok(())
     }
 
-    /// Waits, and asks for an address then.
-    fn pause(&mut self, until: Instant) {
-        self.begin_soliciting(until);
-    }
-
     /// These count in every answer, also in one without an address (RFC 8415 §18.2.9).
     fn note_longest_delays(&mut self, message: &Message<'_>) {
-        let read = |code| {
+        let (state, information) = (&self.state, &mut self.information);
+        let soliciting = self.exchange.as_mut();
+        let soliciting = soliciting.filter(|_| matches!(state, State::Soliciting { .. }));
+        for (code, pace, exchange) in [
+            (code::SOL_MAX_RT, &mut self.solicit_pace, soliciting),
+            (
+                code::INF_MAX_RT,
+                &mut self.inform_pace,
+                information.as_mut(),
+            ),
+        ] {
             let seconds = message.options.u32(code);
-            let seconds = seconds.filter(|seconds| MAX_RT.contains(seconds));
-            seconds.map(|seconds| Duration::from_secs(seconds.into()))
-        };
-        if let Some(longest) = read(code::SOL_MAX_RT) {
-            self.solicit_pace.longest = longest;
-            if let State::Soliciting { exchange, .. } = &mut self.state {
-                exchange.pace.longest = longest;
-            }
-        }
-        if let Some(longest) = read(code::INF_MAX_RT) {
-            self.inform_pace.longest = longest;
-            if let Some(exchange) = &mut self.information {
-                exchange.pace.longest = longest;
+            if let Some(seconds) = seconds.filter(|seconds| MAX_RT.contains(seconds)) {
+                pace.longest = Duration::from_secs(seconds.into());
+                if let Some(exchange) = exchange {
+                    exchange.pace = *pace;
+                }
             }
         }
     }
 
     fn take_offer(&mut self, offer: Offer, now: Instant) {
-        let State::Soliciting {
-            exchange,
-            offers,
-            choose_at,
-        } = &mut self.state
-        else {
+        let rank = self.rank(&offer);
+        let is_retried = (self.exchange.as_ref()).is_some_and(|exchange| exchange.sent > 1);
+        let before = if let State::Soliciting {
+            best: Some(offer), ..
+        } = &self.state
+        {
+            Some(self.rank(offer))
+        } else {
+            None
+        };
+        let State::Soliciting { best, choose_at } = &mut self.state else {
             return;
         };
-        let has_file = self.wants_boot_file && offer.configuration.boot_file.is_some();
-        let is_best = offer.preference == BEST_PREFERENCE || (has_file && offers.is_empty());
+        let is_best = rank >= BEST_RANK || (rank >= FILE_RANK && before.is_none());
         // Once the first delay is over each offer is accepted at once (RFC 8415 §18.2.1).
-        let at = if is_best || exchange.sent > 1 {
+        let at = if is_best || is_retried {
             now
         } else {
             now + self.offer_wait
         };
         *choose_at = Some(choose_at.map_or(at, |known| known.min(at)));
-        let is_known = |known: &Offer| known.server_id == offer.server_id;
-        if offers.len() < MAX_OFFERS && !offers.iter().any(is_known) {
-            offers.push(offer);
+        // The first of equal ones.
+        if before.is_none_or(|before| rank > before) {
+            *best = Some(Box::new(offer));
         }
     }
 
-    /// Accepts the best offer: with the highest preference, then with a boot file, then the first.
-    fn choose(&mut self, now: Instant) {
-        let State::Soliciting { offers, .. } = &mut self.state else {
-            return;
-        };
-        let wants_boot_file = self.wants_boot_file;
-        let rank = |offer: &Offer| {
-            let has_file = wants_boot_file && offer.configuration.boot_file.is_some();
-            (
-                offer.preference == BEST_PREFERENCE,
-                has_file,
-                offer.preference,
-            )
-        };
-        // The last of equal ones is the maximum.
-        let best = offers.drain(..).rev().max_by_key(rank);
-        if let Some(offer) = best {
-            self.state = State::Requesting {
-                exchange: Exchange::begin(MessageType::REQUEST, BOOTING, now, &mut self.random),
-                offer,
-            };
+    /// Returns how good an offer is: by the preference that ends the search, then by a boot file, then by
+    /// its preference.
+    fn rank(&self, offer: &Offer) -> u16 {
+        let mut rank = u16::from(offer.preference);
+        if self.wants_boot_file && offer.configuration.boot_file.is_some() {
+            rank += FILE_RANK;
         }
+        if offer.preference == u8::MAX {
+            rank += BEST_RANK;
+        }
+        rank
     }
 
-    /// Tells the server that another host has the addresses, and asks for others after a pause; none if
-    /// there is no lease.
-    pub fn decline(&mut self, now: Instant) -> Option<()> {
-        let State::Bound { grant, .. } = &self.state else {
-            return None;
-        };
-        self.state = State::Declining {
-            exchange: Exchange::begin(MessageType::DECLINE, DECLINING, now, &mut self.random),
-            grant: grant.clone(),
-            solicit_at: now + CONFLICT_PAUSE,
-        };
-        Some(())
+    /// Tells the server that another host has the addresses, and asks for others after a pause, if there is a
+    /// lease.
+    pub fn decline(&mut self, now: Instant) {
+        if let Some(grant) = self.take_grant() {
+            let solicit_at = now + CONFLICT_PAUSE;
+            let state = State::Declining { grant, solicit_at };
+            self.enter(state, MessageType::DECLINE, DECLINING, now);
+        }
     }
 
     /// Gives the lease back; returns the message, which is sent once.
     pub fn release(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let State::Bound { grant, .. } = core::mem::replace(&mut self.state, State::Idle) else {
-            return None;
-        };
+        let grant = self.take_grant()?;
         let kind = MessageType::RELEASE;
         let mut exchange = Exchange::begin(kind, DECLINING, now, &mut self.random);
         let elapsed = exchange.handle_sent(now, &mut self.random);
         Some(self.identity.message(&exchange, elapsed, Some(&grant), now))
     }
 
+    /// Ends the use of the lease, if there is one.
+    fn take_grant(&mut self) -> Option<Box<Offer>> {
+        self.grant()?;
+        let State::Bound(grant) = core::mem::replace(&mut self.state, State::Idle) else {
+            return None;
+        };
+        self.exchange = None;
+        Some(grant)
+    }
+
     /// Renews the lease now.
     pub fn renew(&mut self, now: Instant) {
-        if let State::Bound { renewal, .. } = &mut self.state {
-            let kind = MessageType::RENEW;
-            *renewal = Some(Exchange::begin(kind, RENEWING, now, &mut self.random));
+        if let State::Bound(_) = self.state {
+            self.begin_exchange(MessageType::RENEW, RENEWING, now);
         }
     }
 
     /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        let exchange = self.exchange.as_ref();
+        let kind = exchange.map(|exchange| exchange.kind);
+        let is_sent = |times: u32| {
+            exchange.is_some_and(|exchange| exchange.sent >= times && now >= exchange.next_at)
+        };
         match &mut self.state {
-            State::Soliciting { choose_at, .. } if is_due(*choose_at) => {
+            State::Soliciting { best, choose_at } if is_due(*choose_at) => {
                 *choose_at = None;
-                self.choose(now);
+                if let Some(offer) = best.take() {
+                    let state = State::Requesting(offer);
+                    self.enter(state, MessageType::REQUEST, BOOTING, now);
+                }
             }
-            State::Requesting { exchange, .. }
-                if exchange.sent >= MAX_REQUESTS && now >= exchange.next_at =>
-            {
-                self.begin_soliciting(now);
-            }
-            State::Declining {
-                exchange,
-                solicit_at,
-                ..
-            } if now >= *solicit_at
-                || (exchange.sent >= MAX_DECLINES && now >= exchange.next_at) =>
-            {
+            State::Requesting(_) if is_sent(MAX_REQUESTS) => self.begin_soliciting(now),
+            State::Declining { solicit_at, .. } if now >= *solicit_at || is_sent(MAX_DECLINES) => {
                 let at = (*solicit_at).max(now);
-                self.pause(at);
+                self.begin_soliciting(at);
             }
-            State::Bound { grant, renewal } => {
-                let kind = renewal.as_ref().map(|exchange| exchange.kind);
-                if is_due(grant.ends().and_then(Expiry::at)) {
+            State::Bound(grant) => {
+                if is_due(grant.ends()) {
                     self.begin_soliciting(now);
                 } else if is_due(grant.rebind_at.at()) && kind != Some(MessageType::REBIND) {
-                    let kind = MessageType::REBIND;
-                    *renewal = Some(Exchange::begin(kind, RENEWING, now, &mut self.random));
+                    self.begin_exchange(MessageType::REBIND, RENEWING, now);
                 } else if is_due(grant.renew_at.at()) && kind.is_none() {
                     self.renew(now);
                 }
             }
             State::Idle
             | State::Soliciting { .. }
-            | State::Requesting { .. }
+            | State::Requesting(_)
             | State::Declining { .. } => {}
         }
     }
 
     /// Returns a message that is due, for port 547 of all servers.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(MessageType, Vec<u8>)> {
-        if let Some(mut exchange) = self.information.take() {
-            let message = (now >= exchange.next_at).then(|| {
+        let offer = match &self.state {
+            State::Idle | State::Soliciting { .. } => None,
+            // What a message is about.
+            State::Requesting(offer)
+            | State::Bound(offer)
+            | State::Declining { grant: offer, .. } => Some(&**offer),
+        };
+        for (exchange, offer) in [(&mut self.information, None), (&mut self.exchange, offer)] {
+            if let Some(exchange) = exchange
+                && now >= exchange.next_at
+            {
                 let elapsed = exchange.handle_sent(now, &mut self.random);
-                (
-                    exchange.kind,
-                    self.identity.message(&exchange, elapsed, None, now),
-                )
-            });
-            self.information = Some(exchange);
-            if message.is_some() {
-                return message;
+                self.solicits += u32::from(exchange.kind == MessageType::SOLICIT);
+                let message = self.identity.message(exchange, elapsed, offer, now);
+                return Some((exchange.kind, message));
             }
         }
-        let exchange = match &mut self.state {
-            State::Idle => return None,
-            State::Soliciting { exchange, .. }
-            | State::Requesting { exchange, .. }
-            | State::Declining { exchange, .. } => exchange,
-            State::Bound { renewal, .. } => renewal.as_mut()?,
-        };
-        if now < exchange.next_at {
-            return None;
-        }
-        let elapsed = exchange.handle_sent(now, &mut self.random);
-        self.solicits += u32::from(exchange.kind == MessageType::SOLICIT);
-        let exchange = self.exchange()?;
-        Some((
-            exchange.kind,
-            self.identity.message(exchange, elapsed, self.offer(), now),
-        ))
-    }
-
-    fn exchange(&self) -> Option<&Exchange> {
-        match &self.state {
-            State::Idle => None,
-            State::Soliciting { exchange, .. }
-            | State::Requesting { exchange, .. }
-            | State::Declining { exchange, .. } => Some(exchange),
-            State::Bound { renewal, .. } => renewal.as_ref(),
-        }
-    }
-
-    /// Returns what a message is about, beside a SOLICIT.
-    const fn offer(&self) -> Option<&Offer> {
-        match &self.state {
-            State::Idle | State::Soliciting { .. } => None,
-            State::Requesting { offer: grant, .. }
-            | State::Bound { grant, .. }
-            | State::Declining { grant, .. } => Some(grant),
-        }
+        None
     }
 
     /// Returns when [`Dhcp6::handle_timeout`] must be called, or a message is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let exchange = self.exchange.as_ref();
         let own = match &self.state {
             State::Soliciting { choose_at, .. } => *choose_at,
-            State::Bound { grant, renewal } => {
-                let rebinds = renewal
-                    .as_ref()
-                    .is_some_and(|exchange| exchange.kind == MessageType::REBIND);
-                let renew_at = grant.renew_at.at().filter(|_| renewal.is_none());
-                let rebind_at = grant.rebind_at.at().filter(|_| !rebinds);
-                let ends_at = grant.ends().and_then(Expiry::at);
-                [renew_at, rebind_at, ends_at].into_iter().flatten().min()
+            State::Bound(grant) => {
+                let kind = exchange.map(|exchange| exchange.kind);
+                let renew_at = grant.renew_at.at().filter(|_| kind.is_none());
+                let rebind_at = grant.rebind_at.at();
+                let rebind_at = rebind_at.filter(|_| kind != Some(MessageType::REBIND));
+                earliest(&[renew_at, rebind_at, grant.ends()])
             }
             State::Declining { solicit_at, .. } => Some(*solicit_at),
-            State::Idle | State::Requesting { .. } => None,
+            State::Idle | State::Requesting(_) => None,
         };
-        let exchange = self.exchange().map(|exchange| exchange.next_at);
-        let information = self.information.as_ref().map(|exchange| exchange.next_at);
-        [own, exchange, information].into_iter().flatten().min()
+        let next_at = |exchange: &Exchange| exchange.next_at;
+        let information = self.information.as_ref();
+        earliest(&[own, exchange.map(next_at), information.map(next_at)])
     }
 
     /// Returns the lease.
-    pub const fn grant(&self) -> Option<&Offer> {
+    pub fn grant(&self) -> Option<&Offer> {
         match &self.state {
-            State::Bound { grant, .. } => Some(grant),
+            State::Bound(grant) => Some(grant),
             State::Idle
             | State::Soliciting { .. }
-            | State::Requesting { .. }
+            | State::Requesting(_)
             | State::Declining { .. } => None,
         }
     }

@@ -3,14 +3,13 @@
 use crate::prelude::*;
 
 use crate::dhcp::config::{ClientId, Identify, Introduction};
-use crate::dhcp::identity::{DUID_LL, DUID_UUID, MachineIdentity, UNDI, reordered};
+use crate::dhcp::identity::DUID_LL;
 use crate::packet::dhcpv6::{code, counted};
 use crate::packet::ethernet::MacAddress;
+use crate::packet::option::code as code4;
 
 /// Intel's number, under which PXE and HTTP boot have their vendor classes, as firmware and iPXE send them.
 const ENTERPRISE_INTEL: u32 = 343;
-/// Type of a network interface that speaks UNDI (RFC 5970 §3.4).
-const UNDI_TYPE: u8 = 1;
 /// Flag of option 39: the server is to update the DNS (RFC 4704 §4.1).
 const FQDN_SERVER_UPDATES: u8 = 1;
 
@@ -26,74 +25,70 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Returns the identity of `machine` on the interface `mac`.
+    /// Returns the identity of a client on the interface `mac` whose options of DHCPv4 are `options`, as
+    /// [`identity::options`](crate::dhcp::identity::options) has made them.
     pub fn new(
         identify: Identify,
         introduction: &Introduction,
-        host_name: Option<&str>,
         mac: MacAddress,
-        machine: MachineIdentity,
+        options: &[(u8, Vec<u8>)],
     ) -> Self {
         let MacAddress([_, _, iaid @ ..]) = mac;
-        let mut options = Vec::new();
-        let boot_client = match identify {
-            Identify::Plain => None,
-            Identify::Pxe | Identify::Ipxe => Some(("PXEClient", machine.architecture)),
-            Identify::Http => Some(("HTTPClient", machine.http_architecture())),
-        };
-        let user_class = (identify == Identify::Ipxe).then_some("iPXE");
-        if let Some(class) = introduction.user_class.as_deref().or(user_class) {
-            options.push((code::USER_CLASS, counted(class.as_bytes())));
-        }
-        let mut class = None;
-        if let Some((kind, architecture)) = boot_client {
-            let [_, major, minor] = UNDI;
-            let name = format!("{kind}:Arch:{architecture:05}:UNDI:{major:03}{minor:03}");
-            class = Some(name);
-            let architecture = architecture.to_be_bytes().to_vec();
-            options.push((code::CLIENT_ARCHITECTURE, architecture));
-            options.push((code::CLIENT_NII, vec![UNDI_TYPE, major, minor]));
-        }
-        if let Some(class) = introduction.vendor_class.as_ref().or(class.as_ref()) {
-            let number = ENTERPRISE_INTEL.to_be_bytes();
-            let value = [&number[..], &counted(class.as_bytes())].concat();
-            options.push((code::VENDOR_CLASS, value));
-        }
-        options.extend(host_name.map(|name| (code::CLIENT_FQDN, named(name))));
-        Self {
-            duid: duid(&introduction.client_id, mac, machine.uuid),
+        let mut identity = Self {
+            duid: Vec::new(),
             iaid,
-            options,
+            options: Vec::new(),
+        };
+        let has_class = identify != Identify::Plain || introduction.vendor_class.is_some();
+        for (code, value) in options {
+            let (code, value) = match *code {
+                code4::CLIENT_IDENTIFIER => {
+                    identity.duid = duid(&introduction.client_id, mac, value);
+                    continue;
+                }
+                code4::CLIENT_SYSTEM => (code::CLIENT_ARCHITECTURE, value.clone()),
+                // A type of interface, which UNDI is, and its version (RFC 5970 §3.4).
+                code4::CLIENT_NDI => (code::CLIENT_NII, value.clone()),
+                code4::USER_CLASS => (code::USER_CLASS, counted(value)),
+                code4::VENDOR_CLASS if has_class => {
+                    let number = ENTERPRISE_INTEL.to_be_bytes();
+                    let value = [&number[..], &counted(value)].concat();
+                    (code::VENDOR_CLASS, value)
+                }
+                // A name without a domain ends without the root (RFC 4704 §4.2).
+                code4::HOST_NAME => {
+                    let [.., len] = value.len().to_be_bytes();
+                    let value = [&[FQDN_SERVER_UPDATES, len], &value[..]].concat();
+                    (code::CLIENT_FQDN, value)
+                }
+                code4::CLIENT_FQDN => {
+                    // Behind the flags and two codes that are obsolete (RFC 4702 §2.2).
+                    let name = value.get(3..).unwrap_or_default();
+                    let value = [&[FQDN_SERVER_UPDATES], name].concat();
+                    (code::CLIENT_FQDN, value)
+                }
+                _ => continue,
+            };
+            identity.options.push((code, value));
         }
+        identity
     }
 }
 
 /// Returns the identifier: the same bytes as in DHCPv4's option 61 behind the IAID (RFC 4361 §6.1).
-fn duid(kind: &ClientId, MacAddress(mac): MacAddress, uuid: Option<[u8; 16]>) -> Vec<u8> {
-    match (kind, uuid) {
+fn duid(kind: &ClientId, MacAddress(mac): MacAddress, client_id: &[u8]) -> Vec<u8> {
+    match (kind, client_id) {
+        (ClientId::Duid, [_, _, _, _, _, duid @ ..]) => duid.to_vec(),
         (ClientId::Bytes(bytes), _) => bytes.clone(),
-        (ClientId::Duid, Some(uuid)) => [&DUID_UUID[..], &reordered(uuid)].concat(),
-        (ClientId::Duid, None) | (ClientId::Mac, _) => [&DUID_LL[..], &mac].concat(),
+        (ClientId::Duid | ClientId::Mac, _) => [&DUID_LL[..], &mac].concat(),
     }
-}
-
-/// Returns the value of option 39; a name without a domain ends without the root (RFC 4704 §4.2).
-fn named(name: &str) -> Vec<u8> {
-    let mut value = vec![FQDN_SERVER_UPDATES];
-    let name = name.trim_end_matches('.');
-    for label in name.split('.') {
-        value.extend(u8::try_from(label.len()));
-        value.extend_from_slice(label.as_bytes());
-    }
-    if name.contains('.') {
-        value.push(0);
-    }
-    value
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::dhcp::identity::{MachineIdentity, options};
 
     const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
 
@@ -106,7 +101,9 @@ mod tests {
             architecture: 7,
             uuid,
         };
-        Identity::new(identify, &introduction, Some("node7.lab"), MAC, machine)
+        let name = Some("node7.lab");
+        let options = options(identify, &introduction, name, MAC, || machine);
+        Identity::new(identify, &introduction, MAC, &options)
     }
 
     fn value(identity: &Identity, wanted: u16) -> Option<&[u8]> {

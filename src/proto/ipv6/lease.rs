@@ -40,14 +40,16 @@ impl Lease6 {
     /// Returns the resolvers in the form of resolv.conf(5): one on the link with the interface that it is
     /// reached by.
     pub fn dns_on(&self, interface: &str) -> Vec<String> {
-        let zoned = |server: &Ipv6Addr| {
+        let mut servers = Vec::new();
+        for server in &self.dns {
+            let mut text = server.to_string();
             if server.is_unicast_link_local() {
-                format!("{server}%{interface}")
-            } else {
-                server.to_string()
+                text.push('%');
+                text.push_str(interface);
             }
-        };
-        self.dns.iter().map(zoned).collect()
+            servers.push(text);
+        }
+        servers
     }
 
     /// Returns the configuration that the boot file is to read, of its parameters: a path or URL among them
@@ -94,13 +96,15 @@ pub enum Origin {
     Server,
     /// Nobody: it is formed in a prefix of a router.
     Prefix,
+    /// The user.
+    Given,
 }
 
 impl LeasedAddress {
     /// Returns the bits of its prefix: an address of a server says nothing about the network (RFC 5942 §4).
     pub const fn prefix_len(&self) -> u8 {
         match self.origin {
-            Origin::Server => 128,
+            Origin::Server | Origin::Given => 128,
             Origin::Prefix => SUBNET_LEN,
         }
     }
@@ -113,6 +117,7 @@ impl fmt::Display for LeasedAddress {
         match self.origin {
             Origin::Server => write!(f, " from a server")?,
             Origin::Prefix => write!(f, " in a prefix of a router")?,
+            Origin::Given => write!(f, " as given")?,
         }
         match *valid {
             FOREVER => f.write_str(" for ever"),

@@ -8,10 +8,13 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use super::address::{self, SUBNET_LEN};
+use super::configuration::Configuration;
 use super::lease::{Expiry, LeasedAddress, Origin, Route6};
 use crate::packet::ethernet::MacAddress;
 use crate::packet::icmpv6::HOP_LIMIT;
-use crate::packet::neighbor::{Advertisement, Preference, Prefix, router_solicitation};
+use crate::packet::neighbor::{
+    Advertisement, Preference, Prefix, RouterOption, router_solicitation,
+};
 use crate::reader::DecodeError;
 use crate::time::{Backoff, Instant, Random};
 
@@ -135,21 +138,29 @@ impl RouterDiscovery {
             read.lifetime.into(),
             now,
         );
-        for route in &read.routes {
-            let to = (address::network(route.network, route.len), route.len);
-            self.set_route(source, to, route.preference, route.lifetime, now);
+        for option in read.options() {
+            match option {
+                RouterOption::Mtu(mtu) if mtu >= MIN_MTU => self.mtu_octets = Some(mtu),
+                RouterOption::Mtu(_) => {}
+                RouterOption::Prefix(prefix) => self.set_prefix(&prefix, now),
+                RouterOption::Route(route) => {
+                    let to = (address::network(route.network, route.len), route.len);
+                    self.set_route(source, to, route.preference, route.lifetime, now);
+                }
+                RouterOption::Resolvers(resolvers, seconds) => {
+                    for resolver in resolvers {
+                        if address::is_host(resolver) {
+                            set(&mut self.resolvers, resolver, seconds, now);
+                        }
+                    }
+                }
+                RouterOption::Domains(domains, seconds) => {
+                    for domain in domains {
+                        set(&mut self.domains, domain, seconds, now);
+                    }
+                }
+            }
         }
-        for prefix in &read.prefixes {
-            self.set_prefix(prefix, now);
-        }
-        self.mtu_octets = read
-            .mtu_octets
-            .filter(|mtu| *mtu >= MIN_MTU)
-            .or(self.mtu_octets);
-        let resolvers = read.resolvers.into_iter();
-        let resolvers = resolvers.filter(|(resolver, _)| address::is_host(*resolver));
-        merge(&mut self.resolvers, resolvers, now);
-        merge(&mut self.domains, read.domains.into_iter(), now);
         Ok(())
     }
 
@@ -189,25 +200,16 @@ impl RouterDiscovery {
         if !is_usable {
             return;
         }
-        let known = self.prefixes.iter();
-        let known = known.map(|known| (known.network, known.len));
-        let place = match known
-            .clone()
-            .position(|known| known == (network, prefix.len))
-        {
-            Some(place) => place,
-            None if known.len() < MAX_PREFIXES => {
-                self.prefixes.push(KnownPrefix {
-                    network,
-                    len: prefix.len,
-                    on_link: None,
-                    address: None,
-                });
-                self.prefixes.len() - 1
-            }
-            None => return,
-        };
-        let Some(known) = self.prefixes.get_mut(place) else {
+        let is_same = |known: &KnownPrefix| known.network == network && known.len == prefix.len;
+        if !self.prefixes.iter().any(is_same) && self.prefixes.len() < MAX_PREFIXES {
+            self.prefixes.push(KnownPrefix {
+                network,
+                len: prefix.len,
+                on_link: None,
+                address: None,
+            });
+        }
+        let Some(known) = self.prefixes.iter_mut().find(|known| is_same(known)) else {
             return;
         };
         // Without the flag nothing is said about it (RFC 4861 §6.3.4).
@@ -220,25 +222,22 @@ impl RouterDiscovery {
         }
         let preferred = Expiry::after(prefix.preferred, now);
         let valid = Expiry::after(prefix.valid, now);
-        let left = known.address.as_ref().map(|known| known.valid.left(now));
-        match (&mut known.address, left) {
-            (Some(known), Some(left)) if left > 0 => {
-                known.preferred = preferred;
-                // Nobody without authentication may end an address at once (RFC 4862 §5.5.3 e).
-                if prefix.valid > TWO_HOURS || prefix.valid > left {
-                    known.valid = valid;
-                } else if left > TWO_HOURS {
-                    known.valid = Expiry::after(TWO_HOURS, now);
-                }
-            }
-            _ if prefix.valid > 0 => {
-                known.address = Some(FormedAddress {
-                    preferred,
-                    valid,
-                    is_taken: false,
-                });
-            }
-            _ => {}
+        let formed = known.address.get_or_insert(FormedAddress {
+            preferred,
+            valid,
+            is_taken: false,
+        });
+        let left = formed.valid.left(now);
+        if left == 0 {
+            // It is formed anew.
+            formed.is_taken = false;
+        }
+        formed.preferred = preferred;
+        // Nobody without authentication may end an address at once (RFC 4862 §5.5.3 e).
+        if prefix.valid > TWO_HOURS || prefix.valid > left {
+            formed.valid = valid;
+        } else if left > TWO_HOURS {
+            formed.valid = Expiry::after(TWO_HOURS, now);
         }
     }
 
@@ -298,41 +297,54 @@ impl RouterDiscovery {
         routes.any(|route| route.prefix_len == 0 && route.ends.left(now) > 0)
     }
 
-    /// Returns the addresses that are formed in prefixes.
-    pub fn addresses(&self, now: Instant) -> Vec<LeasedAddress> {
-        let formed = self.prefixes.iter().filter_map(|prefix| {
-            let formed = prefix.address.as_ref()?;
+    /// Returns whether an address can be formed in a prefix.
+    pub fn has_prefix(&self) -> bool {
+        let mut prefixes = self.prefixes.iter();
+        prefixes.any(|prefix| prefix.address.is_some())
+    }
+
+    /// Adds the addresses that are formed in prefixes, but for those that are there.
+    pub fn add_addresses(&self, addresses: &mut Vec<LeasedAddress>, now: Instant) {
+        for prefix in &self.prefixes {
+            let Some(formed) = prefix.address.as_ref().filter(|formed| !formed.is_taken) else {
+                continue;
+            };
             let valid = formed.valid.left(now);
-            (valid > 0 && !formed.is_taken).then(|| LeasedAddress {
-                address: address::eui64(prefix.network, self.mac),
-                preferred: formed.preferred.left(now).min(valid),
-                valid,
-                origin: Origin::Prefix,
-            })
-        });
-        formed.collect()
+            let address = address::eui64(prefix.network, self.mac);
+            if valid > 0 && !addresses.iter().any(|given| given.address == address) {
+                addresses.push(LeasedAddress {
+                    address,
+                    preferred: formed.preferred.left(now).min(valid),
+                    valid,
+                    origin: Origin::Prefix,
+                });
+            }
+        }
     }
 
     /// Returns the routes: first networks on the link.
     pub fn routes(&self, now: Instant) -> Vec<Route6> {
-        let on_link = self.prefixes.iter().filter_map(|prefix| {
-            Some(Route6 {
+        let mut routes = Vec::new();
+        for prefix in &self.prefixes {
+            routes.push(Route6 {
                 destination: prefix.network,
                 prefix_len: prefix.len,
                 gateway: None,
                 preference: Preference::Medium,
-                lifetime: prefix.on_link?.left(now),
-            })
-        });
-        let through = self.routes.iter().map(|route| Route6 {
-            destination: route.destination,
-            prefix_len: route.prefix_len,
-            gateway: Some(route.router),
-            preference: route.preference,
-            lifetime: route.ends.left(now),
-        });
-        let all = on_link.chain(through);
-        all.filter(|route| route.lifetime > 0).collect()
+                lifetime: prefix.on_link.map_or(0, |ends| ends.left(now)),
+            });
+        }
+        for route in &self.routes {
+            routes.push(Route6 {
+                destination: route.destination,
+                prefix_len: route.prefix_len,
+                gateway: Some(route.router),
+                preference: route.preference,
+                lifetime: route.ends.left(now),
+            });
+        }
+        routes.retain(|route| route.lifetime > 0);
+        routes
     }
 
     /// Returns the MTU of the link.
@@ -340,34 +352,32 @@ impl RouterDiscovery {
         self.mtu_octets
     }
 
-    /// Returns the resolvers.
-    pub fn resolvers(&self, now: Instant) -> impl Iterator<Item = Ipv6Addr> {
-        let resolvers = self.resolvers.iter();
-        let valid = resolvers.filter(move |(_, ends)| ends.left(now) > 0);
-        valid.map(|(resolver, _)| *resolver)
-    }
-
-    /// Returns the domains that names are looked up in.
-    pub fn domains(&self, now: Instant) -> impl Iterator<Item = &String> {
-        let domains = self.domains.iter();
-        let valid = domains.filter(move |(_, ends)| ends.left(now) > 0);
-        valid.map(|(domain, _)| domain)
+    /// Returns the resolvers and domains.
+    pub fn configuration(&self, now: Instant) -> Configuration {
+        let mut configuration = Configuration::default();
+        for (resolver, ends) in &self.resolvers {
+            if ends.left(now) > 0 {
+                configuration.dns.push(*resolver);
+            }
+        }
+        for (domain, ends) in &self.domains {
+            if ends.left(now) > 0 {
+                configuration.search.push(domain.clone());
+            }
+        }
+        configuration
     }
 }
 
-/// Gives what is known new lifetimes, and adds what is new; a lifetime of 0 ends it (RFC 8106 §5.1).
-fn merge<T: PartialEq>(
-    known: &mut Vec<(T, Expiry)>,
-    advertised: impl Iterator<Item = (T, u32)>,
-    now: Instant,
-) {
+/// Gives what is known a new lifetime, and adds what is new; a lifetime of 0 ends it (RFC 8106 §5.1).
+fn set<T: PartialEq>(known: &mut Vec<(T, Expiry)>, value: T, seconds: u32, now: Instant) {
+    let ends = Expiry::after(seconds, now);
+    if let Some((_, until)) = known.iter_mut().find(|(known, _)| *known == value) {
+        *until = ends;
+        return;
+    }
     known.retain(|(_, ends)| ends.left(now) > 0);
-    for (value, seconds) in advertised {
-        let ends = Expiry::after(seconds, now);
-        if let Some((_, until)) = known.iter_mut().find(|(known, _)| *known == value) {
-            *until = ends;
-        } else if seconds > 0 && known.len() < MAX_RESOLVERS {
-            known.push((value, ends));
-        }
+    if seconds > 0 && known.len() < MAX_RESOLVERS {
+        known.push((value, ends));
     }
 }

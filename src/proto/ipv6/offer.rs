@@ -6,14 +6,14 @@ use core::net::Ipv6Addr;
 use super::address;
 use super::configuration::Configuration;
 use super::lease::{Expiry, FOREVER, LeasedAddress, Origin};
-use crate::packet::dhcpv6::{AssociatedAddress, Message, Status, code};
+use crate::packet::dhcpv6::{Message, Status, code};
 use crate::time::Instant;
 
 /// So many addresses of a server are used.
 const MAX_ADDRESSES: usize = 8;
 
 /// What a server offers or grants.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Offer {
     /// The server's identifier (DUID).
     pub server_id: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct Offer {
     pub server: Ipv6Addr,
     /// Its preference, 0 to 255.
     pub preference: u8,
-    addresses: Vec<(AssociatedAddress, Expiry, Expiry)>,
+    addresses: Vec<(Ipv6Addr, Expiry, Expiry)>,
     /// T1 and T2.
     pub renew_at: Expiry,
     /// T2.
@@ -46,7 +46,10 @@ impl Offer {
         if status != Status::SUCCESS {
             return Err(status);
         }
+        let ends = |seconds| Expiry::after(seconds, now);
         let mut addresses = Vec::new();
+        // Of the addresses, the shortest one (RFC 8415 §21.4).
+        let mut shortest = FOREVER;
         let mut refusal = Status::SUCCESS;
         let mut times = [0, 0];
         for association in options.associations() {
@@ -61,63 +64,62 @@ impl Offer {
                 continue;
             }
             times = association.times;
-            let usable = association.addresses().filter(|given| {
+            for given in association.addresses() {
                 // RFC 8415 §21.6: lifetimes out of order are invalid, and a valid one of 0 is over.
-                given.preferred <= given.valid
+                let is_usable = given.preferred <= given.valid
                     && given.valid > 0
                     && given.status == Status::SUCCESS
                     && address::is_host(given.address)
-                    && !given.address.is_unicast_link_local()
-            });
-            addresses.extend(usable.take(MAX_ADDRESSES));
+                    && !given.address.is_unicast_link_local();
+                if is_usable && addresses.len() < MAX_ADDRESSES {
+                    shortest = shortest.min(given.preferred);
+                    addresses.push((given.address, ends(given.preferred), ends(given.valid)));
+                }
+            }
             break;
         }
-        // Of the shortest one (RFC 8415 §21.4).
-        let Some(shortest) = addresses.iter().map(|given| given.preferred).min() else {
+        if addresses.is_empty() {
             return Err(refusal);
-        };
-        let part = |given: u32, numerator: u64, denominator: u64| match (given, shortest) {
+        }
+        // Left to the client by 0: half, and four fifths. An address that is not preferred from the
+        // beginning is not renewed in a loop.
+        let part = |given: u32, own: u32| match (given, shortest) {
             (0, FOREVER) => FOREVER,
-            // Left to the client: half, and four fifths.
-            (0, shortest) => u32::try_from(u64::from(shortest) * numerator / denominator)
-                .unwrap_or(FOREVER)
-                // An address that is not preferred from the beginning is not renewed in a loop.
-                .max(1),
+            (0, _) => own.max(1),
             (given, _) => given,
         };
         let [t1, t2] = times;
-        let ends = |seconds| Expiry::after(seconds, now);
-        let addresses = addresses
-            .into_iter()
-            .map(|given| (given, ends(given.preferred), ends(given.valid)));
-        let preference = options.get(code::PREFERENCE);
+        let preference = options.get(code::PREFERENCE).and_then(<[u8]>::first);
         Ok(Self {
             server_id: options.get(code::SERVER_ID).unwrap_or_default().to_vec(),
             server,
-            preference: preference
-                .and_then(|value| value.first().copied())
-                .unwrap_or(0),
-            addresses: addresses.collect(),
-            renew_at: ends(part(t1, 1, 2)),
-            rebind_at: ends(part(t2, 4, 5)),
+            preference: preference.copied().unwrap_or(0),
+            addresses,
+            renew_at: ends(part(t1, shortest / 2)),
+            rebind_at: ends(part(t2, shortest - shortest / 5)),
             configuration: Configuration::read(options),
         })
     }
 
-    /// Returns the addresses with the lifetimes that are left.
-    pub fn addresses(&self, now: Instant) -> impl Iterator<Item = LeasedAddress> {
-        self.addresses
-            .iter()
-            .map(move |(given, preferred, valid)| LeasedAddress {
-                address: given.address,
-                preferred: preferred.left(now),
-                valid: valid.left(now),
-                origin: Origin::Server,
-            })
+    /// Returns the addresses that are still valid, with the lifetimes that are left.
+    pub fn addresses(&self, now: Instant) -> Vec<LeasedAddress> {
+        let mut addresses = Vec::new();
+        for (address, preferred, valid) in &self.addresses {
+            if valid.left(now) > 0 {
+                addresses.push(LeasedAddress {
+                    address: *address,
+                    preferred: preferred.left(now),
+                    valid: valid.left(now),
+                    origin: Origin::Server,
+                });
+            }
+        }
+        addresses
     }
 
     /// Returns when the last address is over.
-    pub fn ends(&self) -> Option<Expiry> {
-        self.addresses.iter().map(|(.., valid)| *valid).max()
+    pub fn ends(&self) -> Option<Instant> {
+        let ends = self.addresses.iter().map(|(.., valid)| *valid);
+        ends.max().and_then(Expiry::at)
     }
 }

@@ -50,6 +50,17 @@ impl AddressProbes {
         });
     }
 
+    /// Asks again what may not have been sent.
+    pub fn ask_again(&mut self, now: Instant) {
+        for probe in &mut self.probed {
+            if now < probe.until {
+                probe.until = now + ANSWER_TIME;
+                self.due
+                    .push(address_probe(self.mac, probe.address, probe.nonce));
+            }
+        }
+    }
+
     /// Asks again the next time that the address is added.
     pub fn forget(&mut self, address: Ipv6Addr) {
         self.probed.retain(|probe| probe.address != address);

@@ -38,15 +38,21 @@ impl Identity {
         put(&mut message, code::ELAPSED_TIME, &elapsed.to_be_bytes());
         let ends_lease = [MessageType::RELEASE, MessageType::DECLINE].contains(&kind);
         if !ends_lease {
-            let requested = REQUESTED.iter().flat_map(|code| code.to_be_bytes());
-            let requested: Vec<_> = requested.collect();
+            let mut requested = Vec::new();
+            for code in REQUESTED {
+                requested.extend(code.to_be_bytes());
+            }
             put(&mut message, code::OPTION_REQUEST, &requested);
         }
         if kind != MessageType::INFORMATION_REQUEST {
             // T1 and T2 are left to the server.
             let mut association = [&self.iaid[..], &[0; 8]].concat();
-            for address in offer.into_iter().flat_map(|offer| offer.addresses(now)) {
-                let value = [&address.address.octets()[..], &[0; 8]].concat();
+            for given in offer.map_or_else(Vec::new, |offer| offer.addresses(now)) {
+                // Lifetimes, too.
+                let mut value = [0; 24];
+                if let Some(address) = value.first_chunk_mut() {
+                    *address = given.address.octets();
+                }
                 put(&mut association, code::IA_ADDRESS, &value);
             }
             put(&mut message, code::IA_NA, &association);

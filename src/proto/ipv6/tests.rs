@@ -4,7 +4,7 @@ use super::address;
 use super::client::{Config6, Conflict, Ipv6Client, Transmit6};
 use super::dhcp::{Dhcp6, Ignored};
 use super::identity::Identity;
-use super::lease::{FOREVER, Origin};
+use super::lease::{FOREVER, Lease6, LeasedAddress, Origin};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
 use crate::dhcp::config::Detection;
 use crate::packet::dhcpv6::{Message, MessageType, Status, begin, code, counted, put};
@@ -110,6 +110,12 @@ struct Scene {
 }
 
 impl Scene {
+    /// The lease, if nothing better is to be expected.
+    fn settled(&self) -> Option<Lease6> {
+        let client = &self.client;
+        client.is_settled(self.now).then(|| client.lease(self.now))
+    }
+
     fn new(config: Config6) -> Self {
         let mut scene = Self {
             client: Ipv6Client::new(config, ms(0)),
@@ -180,7 +186,7 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     assert_eq!(scene.solicitations(), 1);
     scene.until(3);
     scene.advertise(&advertisement(O, 1800, SUBNET));
-    assert_eq!(scene.client.settled(scene.now), None);
+    assert_eq!(scene.settled(), None);
     let request = scene.last(MessageType::INFORMATION_REQUEST);
     let asked = Message::decode(&request).unwrap().options;
     let requested = asked.get(code::OPTION_REQUEST).unwrap();
@@ -191,7 +197,7 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
         .with(code::BOOT_FILE_URL, b"http://[2001:db8::1]/boot.ipxe")
         .with(code::DNS_SERVERS, &ROUTER.octets());
     scene.answer(answer).unwrap();
-    let lease = scene.client.settled(scene.now).unwrap();
+    let lease = scene.settled().unwrap();
     assert_eq!(lease.boot_file.unwrap(), "http://[2001:db8::1]/boot.ipxe");
     assert_eq!(lease.dns, [ROUTER]);
     let [address] = lease.addresses[..] else {
@@ -222,14 +228,14 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
 fn a_router_alone_is_enough_and_a_silent_server_is_not_waited_for_long() {
     let mut scene = Scene::new(config());
     scene.advertise(&advertisement(0, 1800, SUBNET));
-    assert!(scene.client.settled(scene.now).is_some());
+    assert!(scene.settled().is_some());
     for flags in [O, M, M | O] {
         let mut scene = Scene::new(config());
         scene.advertise(&advertisement(flags, 1800, SUBNET));
         scene.until(4_900);
-        assert_eq!(scene.client.settled(scene.now), None, "{flags:x}");
+        assert_eq!(scene.settled(), None, "{flags:x}");
         scene.until(5_001);
-        assert!(scene.client.settled(scene.now).is_some(), "{flags:x}");
+        assert!(scene.settled().is_some(), "{flags:x}");
     }
 }
 
@@ -257,7 +263,7 @@ fn a_managed_network_gives_an_address_by_four_messages() {
     );
     let reply = Answer::new(MessageType::REPLY, &request).with_address("2001:db8::7", 100, 200);
     scene.answer(reply).unwrap();
-    let lease = scene.client.settled(scene.now).unwrap();
+    let lease = scene.settled().unwrap();
     assert_eq!(lease.addresses[0].origin, Origin::Server);
     assert_eq!(lease.addresses[0].prefix_len(), 128);
     assert_eq!(lease.server, Some(SERVER));
@@ -281,13 +287,13 @@ fn servers_are_asked_where_no_router_is() {
     let reply = Answer::new(MessageType::REPLY, &request).with_address("2001:db8::7", 100, 200);
     scene.answer(reply).unwrap();
     // A router may come yet.
-    assert_eq!(scene.client.settled(scene.now), None);
+    assert_eq!(scene.settled(), None);
     scene.until(2000);
-    assert!(scene.client.settled(scene.now).is_some());
+    assert!(scene.settled().is_some());
     assert!(
         scene
             .client
-            .explain(scene.now)
+            .explain()
             .starts_with("no router advertises itself")
     );
 }
@@ -335,7 +341,7 @@ fn a_silent_network_is_asked_with_growing_pauses() {
     let elapsed = u16::from_be_bytes(elapsed.try_into().unwrap());
     assert!((50..=56).contains(&elapsed), "{elapsed}");
     assert!((8..=14).contains(&scene.solicitations()));
-    let text = scene.client.explain(scene.now);
+    let text = scene.client.explain();
     assert!(text.contains("no DHCPv6 server has answered"), "{text}");
 }
 
@@ -359,7 +365,7 @@ fn without_addresses_at_the_server_configuration_is_asked_for() {
             &[counted(b"a=b"), counted(b"12")].concat(),
         );
     scene.answer(reply).unwrap();
-    let lease = scene.client.settled(scene.now).unwrap();
+    let lease = scene.settled().unwrap();
     assert_eq!(lease.boot_file.as_deref(), Some("tftp://[2001:db8::1]/x"));
     assert_eq!(lease.boot_parameters, ["a=b", "12"]);
     assert_eq!(lease.addresses[0].origin, Origin::Prefix);
@@ -397,17 +403,17 @@ fn an_address_without_a_boot_file_is_followed_by_a_question_for_one() {
     let request = scene.last(MessageType::REQUEST);
     let reply = Answer::new(MessageType::REPLY, &request).with_address("2001:db8::7", 100, 200);
     scene.answer(reply).unwrap();
-    assert_eq!(scene.client.settled(scene.now), None);
+    assert_eq!(scene.settled(), None);
     let question = scene.last(MessageType::INFORMATION_REQUEST);
     // One server says nothing of use, another has the file.
     scene
         .answer(Answer::new(MessageType::REPLY, &question))
         .unwrap();
-    assert_eq!(scene.client.settled(scene.now), None);
+    assert_eq!(scene.settled(), None);
     let reply = Answer::from_server(MessageType::REPLY, &question, 9)
         .with(code::BOOT_FILE_URL, b"http://boot.example/x\0");
     scene.answer(reply).unwrap();
-    let lease = scene.client.settled(scene.now).unwrap();
+    let lease = scene.settled().unwrap();
     assert_eq!(lease.boot_file.as_deref(), Some("http://boot.example/x"));
     let sent = scene.messages(MessageType::INFORMATION_REQUEST).len();
     scene.until(60_000);
@@ -418,10 +424,10 @@ fn an_address_without_a_boot_file_is_followed_by_a_question_for_one() {
     let mut scene = Scene::new(boots);
     scene.advertise(&advertisement(0, 1800, SUBNET));
     scene.until(11_900);
-    assert_eq!(scene.client.settled(scene.now), None);
+    assert_eq!(scene.settled(), None);
     assert!(scene.messages(MessageType::INFORMATION_REQUEST).len() > 3);
     scene.until(12_001);
-    assert_eq!(scene.client.settled(scene.now).unwrap().boot_file, None);
+    assert_eq!(scene.settled().unwrap().boot_file, None);
 }
 
 #[test]
@@ -522,6 +528,29 @@ fn a_message_of_our_own_that_comes_back_is_no_conflict() {
 }
 
 #[test]
+fn a_probe_that_may_be_lost_is_sent_again_while_it_may_be_answered() {
+    let probes = |scene: &Scene| {
+        let frames = scene.sent.iter().filter_map(|(_, sent)| match sent {
+            Transmit6::Frame(frame) => Some(frame.clone()),
+            Transmit6::Solicitation(_) | Transmit6::Dhcp(..) => None,
+        });
+        frames.collect::<Vec<_>>()
+    };
+    let mut scene = Scene::new(config());
+    scene.until(500);
+    scene.client.handle_carrier(scene.now);
+    scene.drain();
+    let sent = probes(&scene);
+    assert_eq!(sent.len(), 2);
+    assert_eq!(sent[0], sent[1]);
+    assert_eq!(scene.client.probe_answered_by(), Some(ms(1500)));
+    scene.until(1500);
+    scene.client.handle_carrier(scene.now);
+    scene.drain();
+    assert_eq!(probes(&scene).len(), 2);
+}
+
+#[test]
 fn strict_detection_sends_nothing_else_for_a_second_and_none_sends_no_probe() {
     let mut strict = config();
     strict.detection = Detection::Strict;
@@ -533,14 +562,14 @@ fn strict_detection_sends_nothing_else_for_a_second_and_none_sends_no_probe() {
     assert_eq!(scene.solicitations(), 1);
     scene.advertise(&advertisement(0, 1800, SUBNET));
     scene.until(1990);
-    assert_eq!(scene.client.settled(scene.now), None);
+    assert_eq!(scene.settled(), None);
     scene.until(2002);
-    assert!(scene.client.settled(scene.now).is_some());
+    assert!(scene.settled().is_some());
     let mut off = config();
     off.detection = Detection::Off;
     let mut scene = Scene::new(off);
     scene.advertise(&advertisement(0, 1800, SUBNET));
-    assert!(scene.client.settled(scene.now).is_some());
+    assert!(scene.settled().is_some());
     assert!(
         !scene
             .sent
@@ -562,7 +591,7 @@ fn a_server_that_boots_from_its_link_needs_no_address() {
     let reply =
         Answer::new(MessageType::REPLY, &question).with(code::BOOT_FILE_URL, b"tftp://[fe80::2]/x");
     scene.answer(reply).unwrap();
-    let lease = scene.client.settled(scene.now).unwrap();
+    let lease = scene.settled().unwrap();
     assert!(lease.addresses.is_empty());
 }
 
@@ -642,8 +671,8 @@ proptest! {
             let lease = scene.client.lease(scene.now);
             prop_assert!(lease.routes.len() <= 64);
             prop_assert!(lease.addresses.iter().all(|given| given.valid > 0));
-            let _ = scene.client.settled(scene.now);
-            let _ = scene.client.explain(scene.now);
+            let _ = scene.settled();
+            let _ = scene.client.explain();
         }
     }
 }

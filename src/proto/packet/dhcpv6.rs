@@ -127,9 +127,10 @@ impl<'a> Message<'a> {
     /// [`DecodeError::Truncated`] when it is shorter than its header.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
+        let [kind, transaction @ ..] = reader.array::<4>("msg-type and transaction-id")?;
         Ok(Self {
-            kind: MessageType(reader.u8("msg-type")?),
-            transaction: reader.array("transaction-id")?,
+            kind: MessageType(kind),
+            transaction,
             options: Options(reader.rest()),
         })
     }
@@ -156,12 +157,6 @@ impl<'a> Options<'a> {
             .find_map(|(code, value)| (code == wanted).then_some(value))
     }
 
-    /// Returns the addresses in a list of them; those behind the last whole one are left out.
-    pub fn addresses(self, code: u16) -> Vec<Ipv6Addr> {
-        let (addresses, _) = self.get(code).unwrap_or_default().as_chunks::<16>();
-        addresses.iter().map(|bytes| (*bytes).into()).collect()
-    }
-
     /// Returns the number in an option of four bytes.
     pub fn u32(self, code: u16) -> Option<u32> {
         let bytes = self.get(code)?.try_into();
@@ -170,15 +165,16 @@ impl<'a> Options<'a> {
 
     /// Returns the status; success if there is none, or it is malformed.
     pub fn status(self) -> Status {
-        let value = self.get(code::STATUS_CODE).unwrap_or_default();
-        let number = Reader::new(value).u16("status-code");
-        number.map_or(Status::SUCCESS, Status)
+        let value = self.get(code::STATUS_CODE).and_then(<[u8]>::first_chunk);
+        value.map_or(Status::SUCCESS, |number| {
+            Status(u16::from_be_bytes(*number))
+        })
     }
 
     /// Returns the identity associations for addresses.
     pub fn associations(self) -> impl Iterator<Item = Association<'a>> {
         let values = self.iter().filter(|(code, _)| *code == code::IA_NA);
-        values.filter_map(|(_, value)| Association::decode(value).ok())
+        values.filter_map(|(_, value)| Association::decode(value))
     }
 }
 
@@ -194,12 +190,13 @@ pub struct Association<'a> {
 }
 
 impl<'a> Association<'a> {
-    fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(value);
-        Ok(Self {
-            iaid: reader.array("IAID")?,
-            times: [reader.u32("T1")?, reader.u32("T2")?],
-            options: Options(reader.rest()),
+    fn decode(value: &'a [u8]) -> Option<Self> {
+        let (head, options) = value.split_first_chunk::<12>()?;
+        let [iaid @ .., a, b, c, d, e, f, g, h] = *head;
+        Some(Self {
+            iaid,
+            times: [[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes),
+            options: Options(options),
         })
     }
 
@@ -207,7 +204,7 @@ impl<'a> Association<'a> {
     pub fn addresses(self) -> impl Iterator<Item = AssociatedAddress> {
         let values = self.options.iter();
         let values = values.filter(|(code, _)| *code == code::IA_ADDRESS);
-        values.filter_map(|(_, value)| AssociatedAddress::decode(value).ok())
+        values.filter_map(|(_, value)| AssociatedAddress::decode(value))
     }
 }
 
@@ -225,13 +222,14 @@ pub struct AssociatedAddress {
 }
 
 impl AssociatedAddress {
-    fn decode(value: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(value);
-        Ok(Self {
-            address: reader.array::<16>("IPv6-address")?.into(),
-            preferred: reader.u32("preferred-lifetime")?,
-            valid: reader.u32("valid-lifetime")?,
-            status: Options(reader.rest()).status(),
+    fn decode(value: &[u8]) -> Option<Self> {
+        let (head, options) = value.split_first_chunk::<24>()?;
+        let [address @ .., a, b, c, d, e, f, g, h] = *head;
+        Some(Self {
+            address: Ipv6Addr::from(address),
+            preferred: u32::from_be_bytes([a, b, c, d]),
+            valid: u32::from_be_bytes([e, f, g, h]),
+            status: Options(options).status(),
         })
     }
 }
@@ -322,10 +320,9 @@ mod tests {
         };
         assert_eq!(association.addresses().collect::<Vec<_>>(), [expected]);
         assert_eq!(associations.next(), None);
-        assert_eq!(
-            read.options.addresses(code::DNS_SERVERS),
-            ["2001:db8::53", "fe80::53"].map(|text| text.parse::<Ipv6Addr>().unwrap())
-        );
+        let servers = ["2001:db8::53", "fe80::53"].map(|text| text.parse::<Ipv6Addr>().unwrap());
+        let servers = servers.map(|server| server.octets()).concat();
+        assert_eq!(read.options.get(code::DNS_SERVERS), Some(&servers[..]));
     }
 
     #[test]

@@ -41,8 +41,8 @@ const ON_LINK: u8 = 0x80;
 const AUTONOMOUS: u8 = 0x40;
 
 /// What a router advertises; times in seconds, of which `u32::MAX` never ends.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Advertisement {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advertisement<'a> {
     /// Addresses are assigned by DHCPv6 (M).
     pub managed: bool,
     /// Other configuration is known to DHCPv6 (O).
@@ -51,16 +51,22 @@ pub struct Advertisement {
     pub lifetime: u16,
     /// Its preference as a default router.
     pub preference: Preference,
+    options: &'a [u8],
+}
+
+/// An option of an advertisement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouterOption {
     /// The MTU of the link for IPv6, in bytes.
-    pub mtu_octets: Option<u32>,
-    /// Prefixes of the link.
-    pub prefixes: Vec<Prefix>,
-    /// Networks behind the router.
-    pub routes: Vec<RouteInformation>,
-    /// Resolvers and their lifetimes.
-    pub resolvers: Vec<(Ipv6Addr, u32)>,
-    /// Domains that names are looked up in, and their lifetimes.
-    pub domains: Vec<(String, u32)>,
+    Mtu(u32),
+    /// A prefix of the link.
+    Prefix(Prefix),
+    /// A network behind the router.
+    Route(RouteInformation),
+    /// Resolvers and their lifetime.
+    Resolvers(Vec<Ipv6Addr>, u32),
+    /// Domains that names are looked up in, and their lifetime.
+    Domains(Vec<String>, u32),
 }
 
 /// The preference of a router (RFC 4191 §2.1), in rising order.
@@ -117,96 +123,90 @@ pub struct RouteInformation {
     pub lifetime: u32,
 }
 
-impl Advertisement {
+impl<'a> Advertisement<'a> {
     /// Decodes a message, from its type on.
     ///
     /// # Errors
     /// [`DecodeError`] for what a host must discard (RFC 4861 §6.1.2); source, hop limit and checksum are
-    /// not part of the message. A malformed option is skipped alone, but for one of length 0.
-    pub fn decode(message: &[u8]) -> Result<Self, DecodeError> {
+    /// not part of the message.
+    pub fn decode(message: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(message);
-        match [reader.u8("type")?, reader.u8("code")?] {
-            [ROUTER_ADVERTISEMENT, 0] => {}
-            [other, _] => return Err(DecodeError::invalid("type", other)),
-        }
-        reader.take(3, "checksum")?;
-        let flags = reader.u8("flags")?;
-        let mut advertisement = Self {
+        let header: [u8; 16] = reader.array("router advertisement")?;
+        let [ROUTER_ADVERTISEMENT, 0, _, _, _, flags, high, low, ..] = header else {
+            let [kind, ..] = header;
+            return Err(DecodeError::invalid("type", kind));
+        };
+        let options = reader.rest();
+        while next_option(&mut reader)?.is_some() {}
+        Ok(Self {
             managed: flags & MANAGED != 0,
             other: flags & OTHER != 0,
-            lifetime: reader.u16("router lifetime")?,
+            lifetime: u16::from_be_bytes([high, low]),
             // The reserved value is taken as medium (RFC 4191 §2.2).
             preference: Preference::read(flags >> 3 & 3).unwrap_or_default(),
-            ..Self::default()
-        };
-        reader.take(8, "reachable time")?;
-        while let Some((kind, value)) = next_option(&mut reader)? {
-            // What a later version adds to an option is no reason to lose the others.
-            let _ = advertisement.add(kind, value);
-        }
-        Ok(advertisement)
+            options,
+        })
     }
 
-    fn add(&mut self, kind: u8, value: &[u8]) -> Result<(), DecodeError> {
-        let mut reader = Reader::new(value);
-        match kind {
-            PREFIX_INFORMATION => {
-                let len = prefix_len(&mut reader)?;
-                let flags = reader.u8("flags")?;
-                let [valid, preferred] = [reader.u32("valid")?, reader.u32("preferred")?];
-                reader.take(4, "reserved")?;
-                self.prefixes.push(Prefix {
-                    network: reader.array::<16>("prefix")?.into(),
+    /// Returns the options that are known; a malformed one is skipped alone.
+    pub fn options(&self) -> impl Iterator<Item = RouterOption> {
+        let mut reader = Reader::new(self.options);
+        core::iter::from_fn(move || {
+            while let Ok(Some((kind, value))) = next_option(&mut reader) {
+                // What a later version adds to an option is no reason to lose the others.
+                let option = RouterOption::decode(kind, value);
+                if option.is_some() {
+                    return option;
+                }
+            }
+            None
+        })
+    }
+}
+
+impl RouterOption {
+    /// Decodes the value behind type and length, 6 bytes or more.
+    fn decode(kind: u8, value: &[u8]) -> Option<Self> {
+        let (head, rest) = value.split_first_chunk::<6>()?;
+        let [len, flags, a, b, c, d] = *head;
+        let number = u32::from_be_bytes([a, b, c, d]);
+        let is_prefix_len = len <= 128;
+        Some(match kind {
+            MTU => Self::Mtu(number),
+            PREFIX_INFORMATION if is_prefix_len => {
+                let (times, network) = rest.split_first_chunk::<8>()?;
+                let [a, b, c, d, ..] = *times;
+                Self::Prefix(Prefix {
+                    network: Ipv6Addr::from(*network.first_chunk::<16>()?),
                     len,
                     on_link: flags & ON_LINK != 0,
                     autonomous: flags & AUTONOMOUS != 0,
-                    valid,
-                    preferred,
-                });
+                    valid: number,
+                    preferred: u32::from_be_bytes([a, b, c, d]),
+                })
             }
-            MTU => {
-                reader.take(2, "reserved")?;
-                self.mtu_octets = Some(reader.u32("MTU")?);
-            }
-            ROUTE_INFORMATION => {
-                let len = prefix_len(&mut reader)?;
-                let flags = reader.u8("flags")?;
-                let preference = Preference::read(flags >> 3 & 3);
-                let lifetime = reader.u32("lifetime")?;
-                // 0, 8 or 16 bytes, as the length of the prefix needs.
-                let given = reader.rest();
-                let needed = usize::from(len).div_ceil(64) * 8;
+            // 0, 8 or 16 bytes, as the length of the prefix needs.
+            ROUTE_INFORMATION if is_prefix_len && rest.len() * 8 >= len.into() => {
                 let mut network = [0; 16];
-                for (to, from) in network.iter_mut().zip(given) {
+                for (to, from) in network.iter_mut().zip(rest) {
                     *to = *from;
                 }
-                // One with the reserved preference is ignored (RFC 4191 §2.3).
-                if let Some(preference) = preference.filter(|_| given.len() >= needed) {
-                    self.routes.push(RouteInformation {
-                        network: network.into(),
-                        len,
-                        preference,
-                        lifetime,
-                    });
-                }
+                Self::Route(RouteInformation {
+                    network: network.into(),
+                    len,
+                    // One with the reserved preference is ignored (RFC 4191 §2.3).
+                    preference: Preference::read(flags >> 3 & 3)?,
+                    lifetime: number,
+                })
             }
             RECURSIVE_DNS => {
-                reader.take(2, "reserved")?;
-                let lifetime = reader.u32("lifetime")?;
-                let (addresses, _) = reader.rest().as_chunks::<16>();
-                let resolvers = addresses.iter().map(|bytes| Ipv6Addr::from(*bytes));
-                self.resolvers
-                    .extend(resolvers.map(|resolver| (resolver, lifetime)));
+                let (addresses, _) = rest.as_chunks::<16>();
+                let addresses = addresses.iter().map(|bytes| Ipv6Addr::from(*bytes));
+                Self::Resolvers(addresses.collect(), number)
             }
-            DNS_SEARCH_LIST => {
-                reader.take(2, "reserved")?;
-                let lifetime = reader.u32("lifetime")?;
-                let domains = domains(reader.rest()).into_iter();
-                self.domains.extend(domains.map(|name| (name, lifetime)));
-            }
-            _ => {}
-        }
-        Ok(())
+            DNS_SEARCH_LIST => Self::Domains(domains(rest), number),
+            _ => return None,
+        })
     }
 }
 
@@ -221,13 +221,6 @@ fn next_option<'a>(reader: &mut Reader<'a>) -> Result<Option<(u8, &'a [u8])>, De
     // RFC 4861 §4.6: a message with an option of length 0 is discarded.
     let len = len.ok_or_else(|| DecodeError::invalid("option length", 0u8))?;
     Ok(Some((kind, reader.take(len, "option")?)))
-}
-
-fn prefix_len(reader: &mut Reader<'_>) -> Result<u8, DecodeError> {
-    match reader.u8("prefix length")? {
-        len @ ..=128 => Ok(len),
-        other => Err(DecodeError::invalid("prefix length", other)),
-    }
 }
 
 /// Returns the domain names in a list of them, each of labels behind their length, without pointers (RFC
@@ -362,30 +355,30 @@ mod tests {
 
     #[test]
     fn all_options_of_an_advertisement_are_read() {
-        let expected = Advertisement {
-            managed: true,
-            other: true,
-            lifetime: 1800,
-            preference: Preference::High,
-            mtu_octets: Some(1500),
-            prefixes: vec![Prefix {
+        let message = full();
+        let read = Advertisement::decode(&message).unwrap();
+        assert!(read.managed && read.other);
+        assert_eq!((read.lifetime, read.preference), (1800, Preference::High));
+        let expected = [
+            RouterOption::Prefix(Prefix {
                 network: "2001:db8:1::".parse().unwrap(),
                 len: 64,
                 on_link: true,
                 autonomous: true,
                 valid: 3600,
                 preferred: 1800,
-            }],
-            routes: vec![RouteInformation {
+            }),
+            RouterOption::Mtu(1500),
+            RouterOption::Route(RouteInformation {
                 network: "2001:db8:2::".parse().unwrap(),
                 len: 48,
                 preference: Preference::Low,
                 lifetime: 60,
-            }],
-            resolvers: vec![("fe80::1".parse().unwrap(), u32::MAX)],
-            domains: vec![("lab.example".to_owned(), 60), ("boot".to_owned(), 60)],
-        };
-        assert_eq!(Advertisement::decode(&full()), Ok(expected));
+            }),
+            RouterOption::Resolvers(vec!["fe80::1".parse().unwrap()], u32::MAX),
+            RouterOption::Domains(vec!["lab.example".to_owned(), "boot".to_owned()], 60),
+        ];
+        assert_eq!(read.options().collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -398,10 +391,9 @@ mod tests {
         for len in 0..16 {
             assert!(Advertisement::decode(&full()[..len]).is_err(), "{len}");
         }
-        assert_eq!(
-            Advertisement::decode(&full()[..16]).map(|read| read.prefixes.len()),
-            Ok(0)
-        );
+        let message = full();
+        let bare = Advertisement::decode(&message[..16]).unwrap();
+        assert_eq!(bare.options().count(), 0);
     }
 
     #[test]
@@ -412,7 +404,7 @@ mod tests {
         message[5] |= 0x18;
         message[5] &= !8;
         let read = Advertisement::decode(&message).unwrap();
-        assert_eq!((read.prefixes.len(), read.mtu_octets), (0, Some(1500)));
+        assert_eq!(read.options().next(), Some(RouterOption::Mtu(1500)));
         assert_eq!(read.preference, Preference::Medium);
         let mut message = full()[..16].to_vec();
         // /65 needs 16 bytes, and none has more than 128 bits.
@@ -420,8 +412,8 @@ mod tests {
         message.extend(option(24, &[48, 0x10, 0, 0, 0, 60, 1, 2, 3, 4, 5, 6, 7, 8]));
         message.extend(option(24, &[0, 0, 0, 0, 0, 60]));
         let read = Advertisement::decode(&message).unwrap();
-        assert_eq!(read.routes.len(), 1);
-        assert_eq!(read.routes[0].len, 0);
+        let options: Vec<_> = read.options().collect();
+        assert!(matches!(&options[..], [RouterOption::Route(route)] if route.len == 0));
     }
 
     #[test]
@@ -455,12 +447,12 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_panics(bytes in prop::collection::vec(any::<u8>(), 0..300), cut in 0..200usize) {
-            let _ = Advertisement::decode(&bytes);
+            let _ = Advertisement::decode(&bytes).map(|read| read.options().count());
             let _ = NeighborMessage::decode(&bytes);
             let mut message = full();
             message.truncate(cut);
             message.extend(bytes);
-            let _ = Advertisement::decode(&message);
+            let _ = Advertisement::decode(&message).map(|read| read.options().count());
         }
     }
 }

@@ -8,10 +8,13 @@
 //! | `CLIENT:SERVER:GATEWAY:NETMASK:HOST:INTERFACE:METHOD[:DNS[:DNS[:NTP]]]` | kernel, klibc |
 //! | `CLIENT:PEER:GATEWAY:NETMASK:HOST:INTERFACE:METHOD[:MTU[:MAC]]` | dracut, NetworkManager, systemd |
 //!
-//! Every field may be empty or missing at the end. The netmask is one, or a number of bits.
+//! Every field may be empty or missing at the end. The netmask is one, or a number of bits. An address of
+//! IPv6 stands in brackets. A METHOD may be a list, with commas, of which each family is asked for.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+#[cfg(feature = "ipv6")]
+use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::{StaticConfig, interface_name};
 use crate::settings::parse::distance;
@@ -24,6 +27,12 @@ pub enum Method {
     /// By DHCP.
     #[default]
     Dhcp,
+    /// IPv6, by routers and DHCPv6.
+    Dhcp6,
+    /// Both at once.
+    Either,
+    /// IPv6 on the link alone, where nobody is asked.
+    Link6,
     /// The address is part of the word.
     Static,
     /// The network is disabled.
@@ -38,12 +47,12 @@ pub struct IpRequest {
     /// The interface by name; none means any.
     pub interface: Option<String>,
     /// The address of this machine.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// The boot server (kernel), or the other end of a point-to-point link (dracut).
-    pub server: Option<Ipv4Addr>,
+    pub server: Option<IpAddr>,
     /// The router.
-    pub gateway: Option<Ipv4Addr>,
-    /// Bits of the network, 0 to 32.
+    pub gateway: Option<IpAddr>,
+    /// Bits of the network, 0 to 32, or of IPv6 to 128.
     pub prefix_len: Option<u8>,
     /// The host name.
     pub host_name: Option<String>,
@@ -52,9 +61,9 @@ pub struct IpRequest {
     /// The hardware address.
     pub mac: Option<MacAddress>,
     /// Resolvers.
-    pub dns: Vec<Ipv4Addr>,
+    pub dns: Vec<IpAddr>,
     /// A time server.
-    pub ntp: Option<Ipv4Addr>,
+    pub ntp: Option<IpAddr>,
 }
 
 impl IpRequest {
@@ -86,30 +95,104 @@ impl IpRequest {
     /// Adds the fields to `given`.
     pub(super) fn give(&self, given: &mut StaticConfig) {
         if self.is_static() {
-            given.address = self.address.zip(self.prefix_len);
-            given.server = self.server;
-            let default = |gateway| (Ipv4Addr::UNSPECIFIED, 0, Some(gateway));
-            given.routes.extend(self.gateway.map(default));
+            match (self.address, self.prefix_len) {
+                (Some(IpAddr::V4(address)), Some(len)) => given.address = Some((address, len)),
+                #[cfg(feature = "ipv6")]
+                (Some(IpAddr::V6(address)), Some(len)) => given.ipv6.address = Some((address, len)),
+                _ => {}
+            }
+            if let Some(IpAddr::V4(server)) = self.server {
+                given.server = Some(server);
+            }
+            match self.gateway {
+                Some(IpAddr::V4(gateway)) => {
+                    let default = (Ipv4Addr::UNSPECIFIED, 0, Some(gateway));
+                    given.routes.push(default);
+                }
+                #[cfg(feature = "ipv6")]
+                Some(IpAddr::V6(gateway)) => {
+                    let default = (Ipv6Addr::UNSPECIFIED, 0, Some(gateway));
+                    given.ipv6.routes.push(default);
+                }
+                _ => {}
+            }
         }
-        given.dns.extend(&self.dns);
+        #[cfg(feature = "ipv6")]
+        if self.method == Method::Link6 {
+            given.ipv6.is_link_only = true;
+        }
+        for server in &self.dns {
+            give_resolver(given, *server);
+        }
         if self.host_name.is_some() {
             given.host_name.clone_from(&self.host_name);
         }
         given.mtu_octets = self.mtu_octets.or(given.mtu_octets);
     }
+
+    /// Returns which families are asked for: IPv4 and IPv6.
+    #[cfg(feature = "ipv6")]
+    pub(super) const fn families(&self) -> (bool, bool) {
+        match (self.method, self.address) {
+            (Method::Static, Some(IpAddr::V6(_))) | (Method::Dhcp6 | Method::Link6, _) => {
+                (false, true)
+            }
+            (Method::Either, _) => (true, true),
+            (Method::Static | Method::Dhcp | Method::Off, _) => (true, false),
+        }
+    }
 }
+
+/// Adds a resolver.
+pub(super) fn give_resolver(given: &mut StaticConfig, server: IpAddr) {
+    match server {
+        IpAddr::V4(server) => given.dns.push(server),
+        #[cfg(feature = "ipv6")]
+        IpAddr::V6(server) => given.ipv6.dns.push(server),
+        #[cfg(not(feature = "ipv6"))]
+        IpAddr::V6(_) => {}
+    }
+}
+
+/// Splits a value at its colons, but for those within brackets.
+pub(super) fn fields(value: &str) -> Vec<&str> {
+    let mut is_within = false;
+    let fields = value.split(|c| {
+        is_within = (is_within || c == '[') && c != ']';
+        c == ':' && !is_within
+    });
+    fields.collect()
+}
+
+/// Parses an address, one of IPv6 in brackets.
+///
+/// # Errors
+/// The fault, or that this build has no IPv6.
+pub(super) fn any_address(text: &str) -> Result<IpAddr, String> {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    if inner.is_some() && !cfg!(feature = "ipv6") {
+        return Err(WITHOUT_IPV6.to_owned());
+    }
+    let address = match inner {
+        Some(text) => text.parse().ok().map(IpAddr::V6),
+        None => text.parse().ok().map(IpAddr::V4),
+    };
+    address.ok_or_else(|| format!("\"{text}\" is not an address (one of IPv6 stands in brackets)"))
+}
+
+const WITHOUT_IPV6: &str = "this build has no IPv6";
 
 /// Reads the value of `ip=`.
 ///
 /// # Errors
 /// The fault, or what is not supported.
 pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
-    if value.contains('[') {
-        return Err("IPv6 is not supported".to_owned());
-    }
-    let mut fields: Vec<&str> = value.split(':').collect();
+    let mut fields = fields(value);
+    let is_address = |text: &str| text.starts_with('[') || text.parse::<Ipv4Addr>().is_ok();
     if let [word] = fields[..]
-        && word.parse::<Ipv4Addr>().is_err()
+        && !is_address(word)
     {
         return Ok(match method(word)? {
             Some(method) => IpRequest {
@@ -124,7 +207,7 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
     }
     // The long form begins with an address or nothing, the short one with an interface.
     let first = fields.first().copied().unwrap_or_default();
-    if !first.is_empty() && first.parse::<Ipv4Addr>().is_err() {
+    if !first.is_empty() && !is_address(first) {
         fields.splice(0..0, [""; 5]);
     }
     let mut fields = fields.into_iter();
@@ -148,9 +231,19 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
         (None, _) => return Err(format!("\"{how}\" is not a way to find an address")),
     };
     rest(&mut request, fields.collect())?;
+    let longest = match request.address {
+        Some(IpAddr::V6(_)) => 128,
+        Some(IpAddr::V4(_)) | None => 32,
+    };
+    if let Some(len) = request.prefix_len.filter(|len| *len > longest) {
+        return Err(format!("\"{len}\" is not a netmask"));
+    }
     if request.method == Method::Static && request.prefix_len.is_none() {
         // As the kernel's own ip= fills a netmask in (ic_defaults in net/ipv4/ipconfig.c).
-        request.prefix_len = request.address.map(class);
+        request.prefix_len = request.address.map(|address| match address {
+            IpAddr::V4(address) => class(address),
+            IpAddr::V6(_) => 64,
+        });
     }
     Ok(request)
 }
@@ -160,7 +253,7 @@ fn rest(request: &mut IpRequest, fields: Vec<&str>) -> Result<(), String> {
     let [first, others @ ..] = &fields[..] else {
         return Ok(());
     };
-    let is_name_server = |field: &str| field.parse::<Ipv4Addr>().is_ok();
+    let is_name_server = |field: &str| field.starts_with('[') || field.parse::<Ipv4Addr>().is_ok();
     if is_name_server(first) || others.first().is_some_and(|field| is_name_server(field)) {
         for field in fields.iter().take(2) {
             request.dns.extend(address(field, "resolver")?);
@@ -190,19 +283,47 @@ fn too_many(fields: Option<&[&str]>) -> Result<(), String> {
     }
 }
 
-fn method(word: &str) -> Result<Option<Method>, String> {
-    Ok(match word {
-        "dhcp" | "on" | "any" | "both" | "single-dhcp" | "dhcp4" => Some(Method::Dhcp),
-        "off" | "none" | "static" => Some(Method::Off),
+fn method(words: &str) -> Result<Option<Method>, String> {
+    let mut all = None;
+    for word in words.split(',') {
+        let Some(method) = one_method(word)? else {
+            return Ok(None);
+        };
+        all = match (all, method) {
+            (None, method) => Some(method),
+            (Some(known), method) if known == method => all,
+            (
+                Some(Method::Dhcp | Method::Dhcp6 | Method::Either),
+                Method::Dhcp6 | Method::Either,
+            )
+            | (Some(Method::Dhcp6 | Method::Either), Method::Dhcp) => Some(Method::Either),
+            _ => return Err(format!("\"{words}\" contradicts itself")),
+        };
+    }
+    Ok(all)
+}
+
+fn one_method(word: &str) -> Result<Option<Method>, String> {
+    Ok(Some(match word {
+        "dhcp" | "both" | "single-dhcp" | "dhcp4" => Method::Dhcp,
+        // Any protocol that there is (nfsroot.rst), which NetworkManager takes for both families.
+        "on" | "any" if !cfg!(feature = "ipv6") => Method::Dhcp,
+        "off" | "none" | "static" => Method::Off,
         // BOOTP servers in use also speak DHCP.
-        "bootp" => Some(Method::Dhcp),
-        "dhcp6" | "auto6" | "either6" | "link6" | "auto" | "link-local" => {
-            return Err("IPv6 and link-local addresses are not supported".to_owned());
+        "bootp" => Method::Dhcp,
+        "dhcp6" | "auto6" | "either6" | "link6" | "auto" | "link-local"
+            if !cfg!(feature = "ipv6") =>
+        {
+            return Err(WITHOUT_IPV6.to_owned());
         }
+        // Which of routers and servers is asked for addresses, is said by routers.
+        "dhcp6" | "auto6" | "either6" => Method::Dhcp6,
+        "auto" | "on" | "any" => Method::Either,
+        "link6" | "link-local" => Method::Link6,
         "rarp" => return Err("RARP is not supported".to_owned()),
         "ibft" => return Err("the iSCSI boot firmware table is not read".to_owned()),
-        _ => None,
-    })
+        _ => return Ok(None),
+    }))
 }
 
 /// Returns the method that the value of `ip=`, read as an interface, may be a misspelling of: with one
@@ -226,12 +347,11 @@ fn host_name(text: &str) -> Result<Option<String>, String> {
     }
 }
 
-fn address(field: &str, what: &str) -> Result<Option<Ipv4Addr>, String> {
+fn address(field: &str, what: &str) -> Result<Option<IpAddr>, String> {
     if field.is_empty() {
         return Ok(None);
     }
-    let address = field.parse::<Ipv4Addr>();
-    let address = address.map_err(|_| format!("the {what} \"{field}\" is not an IPv4 address"))?;
+    let address = any_address(field).map_err(|why| format!("the {what}: {why}"))?;
     Ok(Some(address).filter(|address| !address.is_unspecified()))
 }
 
@@ -248,7 +368,7 @@ fn prefix_len(field: &str) -> Result<Option<u8>, String> {
         }
         return Ok(u8::try_from(len).ok());
     }
-    let len = field.parse().ok().filter(|len| *len <= 32);
+    let len = field.parse().ok().filter(|len| *len <= 128);
     len.map(Some).ok_or_else(wrong)
 }
 
@@ -271,9 +391,12 @@ impl fmt::Display for IpRequest {
         match (self.method, self.address) {
             (Method::Off, _) => write!(f, "no network")?,
             (Method::Dhcp, None) => write!(f, "an address by DHCP")?,
+            (Method::Dhcp6, _) => write!(f, "IPv6 by routers and DHCPv6")?,
+            (Method::Either, _) => write!(f, "an address by DHCP, or IPv6, whichever boots")?,
+            (Method::Link6, _) => write!(f, "IPv6 on the link alone")?,
             (Method::Dhcp, Some(address)) => write!(f, "by DHCP, if possible {address}")?,
             (Method::Static, address) => {
-                let address = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+                let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
                 write!(f, "{address}/{}", self.prefix_len.unwrap_or(32))?;
             }
         }

@@ -1,10 +1,13 @@
 use super::*;
+#[cfg(feature = "ipv6")]
+use crate::config::Family;
 use crate::config::Vlan;
 use crate::config::{
     BootConfig, Detection, DhcpConfig, FetchConfig, Identify, LinkConfig, OnFailure, OnLocalBoot,
     OutputConfig, Stage, StaticConfig,
 };
 use proptest::prelude::*;
+use std::net::Ipv4Addr;
 
 #[test]
 fn what_is_told_to_servers_and_asked_of_them_can_be_said() {
@@ -30,8 +33,6 @@ fn every_form_of_ip_in_the_manuals_is_understood() {
     for (value, meaning) in [
         // Documentation/admin-guide/nfs/nfsroot.rst of the kernel, and klibc.
         ("dhcp", "an address by DHCP on any interface"),
-        ("on", "an address by DHCP on any interface"),
-        ("any", "an address by DHCP on any interface"),
         ("both", "an address by DHCP on any interface"),
         ("bootp", "an address by DHCP on any interface"),
         ("eth0", "an address by DHCP on eth0"),
@@ -58,7 +59,8 @@ fn every_form_of_ip_in_the_manuals_is_understood() {
         // dracut.cmdline(7), NetworkManager's and systemd's generators.
         ("single-dhcp", "an address by DHCP on any interface"),
         ("eth0:dhcp", "an address by DHCP on eth0"),
-        ("eth0:on:1400", "an address by DHCP on eth0, MTU 1400"),
+        ("eth0:dhcp:1400", "an address by DHCP on eth0, MTU 1400"),
+        ("eth0:dhcp,dhcp4", "an address by DHCP on eth0"),
         (
             "eth0:dhcp::52:54:00:12:34:56",
             "an address by DHCP on eth0, hardware address 52:54:00:12:34:56",
@@ -70,6 +72,103 @@ fn every_form_of_ip_in_the_manuals_is_understood() {
     ] {
         assert_eq!(followed(&format!("ip={value}")), [meaning], "{value}");
     }
+}
+
+#[cfg(feature = "ipv6")]
+#[test]
+fn every_word_for_ipv6_is_understood_with_its_family() {
+    let (v6, both) = (
+        "IPv6 by routers and DHCPv6",
+        "an address by DHCP, or IPv6, whichever boots",
+    );
+    for (value, meaning, family) in [
+        ("dhcp6", v6, Family::V6),
+        ("auto6", v6, Family::V6),
+        ("either6", v6, Family::V6),
+        ("dhcp6,auto6", v6, Family::V6),
+        ("link6", "IPv6 on the link alone", Family::V6),
+        ("link-local", "IPv6 on the link alone", Family::V6),
+        ("auto", both, Family::Either),
+        ("any", both, Family::Either),
+        ("on", both, Family::Either),
+        ("dhcp,dhcp6", both, Family::Either),
+        ("auto6,dhcp", both, Family::Either),
+        ("dhcp", "an address by DHCP", Family::V4),
+    ] {
+        for (value, on) in [
+            (value.to_owned(), "any interface"),
+            (format!("eth0:{value}"), "eth0"),
+            (format!(":::::eth0:{value}"), "eth0"),
+        ] {
+            let line = parse(&format!("ip={value}"), Config::default());
+            assert_eq!(line.config.dhcp.family, Some(family), "{value}");
+            assert_eq!(
+                line.config.dhcp.given.ipv6.is_link_only,
+                value.contains("link")
+            );
+            assert_eq!(
+                followed(&format!("ip={value}")),
+                [format!("{meaning} on {on}")]
+            );
+        }
+    }
+    for (text, family) in [
+        ("ip=eth0:dhcp ip=eth0:dhcp6", Family::Either),
+        ("wireboot.family=6 ip=dhcp", Family::V6),
+        ("ip=auto wireboot.family=4", Family::V4),
+        ("ip=192.0.2.7", Family::V4),
+    ] {
+        assert_eq!(
+            parse(text, Config::default()).config.dhcp.family,
+            Some(family),
+            "{text}"
+        );
+    }
+    for (text, reason) in [
+        ("ip=link6,dhcp6", "contradicts itself"),
+        ("ip=[2001:db8::5::eth0:none", "is not an address"),
+        (
+            "ip=[2001:db8::5]:::129::eth0:none",
+            "\"129\" is not a netmask",
+        ),
+        ("ip=[192.0.2.1]:::24::eth0:none", "is not an address"),
+        ("rd.route=[2001:db8::]/129:[fe80::1]", "not a network"),
+        ("rd.route=[2001:db8::]/32:192.0.2.1", "not a network"),
+        ("nameserver=[2001:db8::53", "is not an address"),
+    ] {
+        assert_refused(text, reason);
+    }
+}
+
+#[cfg(feature = "ipv6")]
+#[test]
+fn a_given_address_of_ipv6_is_read_with_all_that_goes_with_it() {
+    let text = "ip=[2001:db8::5]::[fe80::1]:64:node7:eth0:none:[2001:db8::53]:1 \
+                nameserver=[2001:db8::54] nameserver=2001:db8::55 nameserver=192.0.2.53 \
+                rd.route=[2001:db8:9::1]/48:[2001:db8::9] rd.route=[2001:db8:8::]/48";
+    let text = text.replace(":1 ", " ");
+    let line = parse(&text, Config::default());
+    let given = &line.config.dhcp.given;
+    let address = |text: &str| text.parse::<std::net::Ipv6Addr>().unwrap();
+    assert_eq!(line.config.dhcp.family, Some(Family::V6));
+    assert_eq!(given.ipv6.address, Some((address("2001:db8::5"), 64)));
+    assert_eq!(
+        given.ipv6.routes,
+        [
+            (address("2001:db8:9::"), 48, Some(address("2001:db8::9"))),
+            (address("2001:db8:8::"), 48, None),
+            (address("::"), 0, Some(address("fe80::1"))),
+        ]
+    );
+    let servers = ["2001:db8::54", "2001:db8::55", "2001:db8::53"].map(address);
+    assert_eq!(given.ipv6.dns, servers);
+    assert_eq!(given.dns, ["192.0.2.53".parse::<Ipv4Addr>().unwrap()]);
+    assert_eq!(given.host_name.as_deref(), Some("node7"));
+    assert_eq!(line.config.link.interfaces, ["eth0"]);
+    assert_eq!(
+        ip::parse("[2001:db8::5]").unwrap().to_string(),
+        "2001:db8::5/64 on any interface"
+    );
 }
 
 #[test]
@@ -117,9 +216,8 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ),
         ("ip=off", "disables the network"),
         ("ip=none", "disables the network"),
-        ("ip=dhcp6", "IPv6"),
-        ("ip=eth0:auto6", "IPv6"),
-        ("ip=[2001:db8::1]::[2001:db8::2]:64::eth0:none", "IPv6"),
+        ("ip=dhcp,off", "\"dhcp,off\" contradicts itself"),
+        ("ip=eth0:dhcp,x", "\"dhcp,x\" is not a way"),
         ("ip=rarp", "RARP"),
         ("ip=ibft", "iSCSI"),
         ("ip=eth0:dchp", "\"dchp\" is not a way"),
@@ -128,7 +226,7 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
             "\"255.0.255.0\" is not a netmask",
         ),
         ("ip=192.0.2.10:::33", "\"33\" is not a netmask"),
-        ("ip=192.0.2.10:x", "the server \"x\""),
+        ("ip=192.0.2.10:x", "the server: \"x\" is not an address"),
         ("ip=eth0:dhcp:12", "\"12\" is not an MTU"),
         (
             "ip=eth0:dhcp:1400:52:54",
@@ -143,8 +241,8 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
         ("vlan=eth0.7", "a colon"),
         ("team=team0:eth0,eth1", "a team cannot be set up"),
         ("bridge=br0:eth0", "a bridge cannot be set up"),
-        ("nameserver=[2001:db8::53]", "not an IPv4 address"),
-        ("rd.route=[2001:db8::]/32:[2001:db8::1]", "IPv6"),
+        ("nameserver=resolver", "\"resolver\" is not an address"),
+        ("rd.route=192.0.2.0/24:[2001:db8::1]", "not a network"),
         ("rd.route=198.51.100.0/33:192.0.2.1", "not a network"),
         ("rd.route=198.51.100.0/24:router", "no router"),
         ("BOOTIF=eth0", "hardware address"),
@@ -296,6 +394,8 @@ fn an_address_without_dhcp_and_all_that_goes_with_it_is_given() {
         ignores_server_dns: true,
         host_name: Some("client".to_owned()),
         mtu_octets: Some(1400),
+        #[cfg(feature = "ipv6")]
+        ipv6: wireboot_proto::ipv6::given::Given6::default(),
     };
     assert_eq!(line.config.dhcp.given, given);
     assert_eq!(line.config.link.interfaces, ["eth0"]);
@@ -365,7 +465,7 @@ fn a_bond_is_one_of_the_interfaces_that_ifname_means() {
 
 proptest! {
     #[test]
-    fn no_command_line_makes_the_reader_panic(text in "\\PC{0,80}", ip in "[0-9a-z.:]{0,40}") {
+    fn no_command_line_makes_the_reader_panic(text in "\\PC{0,80}", ip in "[0-9a-z.:,\\[\\]]{0,40}") {
         let _ = parse(&text, Config::default());
         let line = parse(&format!("ip={ip}"), Config::default());
         prop_assert!((1..=2).contains(&line.remarks.len()));

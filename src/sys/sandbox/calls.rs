@@ -159,7 +159,7 @@ pub(super) const TERMINAL: &[Rule] = &[allow_if(
 )];
 
 /// What a kept lease takes: packet sockets (ARP, a link that has returned), netlink (addresses, routes),
-/// UDP from its address, and timers.
+/// UDP from its address, ICMPv6, and timers.
 pub(super) const LEASE: &[Rule] = &[
     allow_if(libc::SYS_socket, &[Condition::Is(0, LEASE_FAMILIES)]),
     allow(libc::SYS_bind),
@@ -174,6 +174,7 @@ pub(super) const LEASE: &[Rule] = &[
 
 const LEASE_FAMILIES: &[u32] = &[
     libc::AF_INET as u32,
+    libc::AF_INET6 as u32,
     libc::AF_NETLINK as u32,
     libc::AF_PACKET as u32,
 ];

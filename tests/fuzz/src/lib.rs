@@ -365,6 +365,6 @@ pub fn ipv6(data: &[u8]) {
         assert!(client.poll_timeout(now).is_none_or(|at| at > now));
         let lease = client.lease(now);
         assert!(lease.routes.len() <= 64 && lease.addresses.len() <= 40);
-        let _ = (client.settled(now), client.explain(now));
+        let _ = (client.is_settled(now), client.explain());
     }
 }

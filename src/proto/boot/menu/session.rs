@@ -7,7 +7,7 @@ use super::keys::Key;
 use super::{Entry, Menu};
 use crate::boot::step::Answer;
 use crate::text::safe::Safe;
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
 
 /// A menu that is shown on a terminal.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl MenuSession {
 
     /// Returns when [`MenuSession::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.answer_at, self.end_at].into_iter().flatten().min()
+        earliest(&[self.answer_at, self.end_at])
     }
 
     /// Returns the unattended answer when the countdown is over.

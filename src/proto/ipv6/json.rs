@@ -1,0 +1,116 @@
+//! What IPv6 has given as fields for programs. Names and units are documented in the reference and stay; a
+//! field that has no value is there and null.
+
+use crate::prelude::*;
+use core::fmt::Display;
+
+use serde::{Serialize, Serializer};
+
+use super::identity::Identity;
+use super::lease::{FOREVER, Lease6, Origin};
+use crate::packet::ethernet::MacAddress;
+use crate::packet::option::known;
+
+/// The fields of a lease.
+#[derive(Serialize)]
+pub struct Lease6Fields<'a> {
+    /// The change that led to it; left out where only the lease is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    family: u8,
+    interface: &'a str,
+    mac: Text<'a>,
+    /// Null without a carrier.
+    duid: Option<String>,
+    iaid: Option<String>,
+    addresses: Vec<AddressFields<'a>>,
+    routes: Vec<RouteFields6<'a>>,
+    server: Option<Text<'a>>,
+    mtu: Option<u32>,
+    dns: Vec<String>,
+    search: &'a [String],
+    boot_file: Option<&'a str>,
+    boot_parameters: &'a [String],
+}
+
+#[derive(Serialize)]
+struct AddressFields<'a> {
+    address: Text<'a>,
+    prefix_length: u8,
+    origin: &'static str,
+    preferred_seconds: Option<u32>,
+    valid_seconds: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct RouteFields6<'a> {
+    destination: String,
+    router: Option<Text<'a>>,
+    seconds: Option<u32>,
+}
+
+/// What stands as text. Without a type for each kind, the code is half as long.
+struct Text<'a>(&'a dyn Display);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+impl<'a> Lease6Fields<'a> {
+    /// Returns the fields of the lease of an interface, of an event if there is one.
+    pub fn new(
+        event: Option<&'a str>,
+        (interface, mac): (&'a str, &'a MacAddress),
+        identity: Option<&Identity>,
+        lease: &'a Lease6,
+    ) -> Self {
+        // Null for what has no end.
+        let seconds = |seconds: u32| Some(seconds).filter(|seconds| *seconds != FOREVER);
+        let mut addresses = Vec::new();
+        for given in &lease.addresses {
+            addresses.push(AddressFields {
+                address: Text(&given.address),
+                prefix_length: given.prefix_len(),
+                origin: match given.origin {
+                    Origin::Server => "server",
+                    Origin::Prefix => "prefix",
+                    Origin::Given => "static",
+                },
+                preferred_seconds: seconds(given.preferred),
+                valid_seconds: seconds(given.valid),
+            });
+        }
+        let mut routes = Vec::new();
+        for route in &lease.routes {
+            routes.push(RouteFields6 {
+                destination: format!("{}/{}", route.destination, route.prefix_len),
+                router: route.gateway.as_ref().map(|gateway| Text(gateway)),
+                seconds: seconds(route.lifetime),
+            });
+        }
+        Self {
+            event,
+            family: 6,
+            interface,
+            mac: Text(mac),
+            duid: identity.map(|identity| known::hex(&identity.duid)),
+            iaid: identity.map(|identity| known::hex(&identity.iaid)),
+            addresses,
+            routes,
+            server: lease.server.as_ref().map(|server| Text(server)),
+            mtu: lease.mtu_octets,
+            dns: lease.dns_on(interface),
+            search: &lease.search,
+            boot_file: lease.boot_file.as_deref(),
+            boot_parameters: &lease.boot_parameters,
+        }
+    }
+
+    /// Returns them as an object of JSON in several lines.
+    pub fn json(&self) -> String {
+        // Strings, numbers and lists of them always have a form in JSON.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
