@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::common::folder::Folder;
+use crate::common::machine::shell;
 use crate::layering;
 use wireboot::error::Error;
 use wireboot::sys::SyscallError;
@@ -252,5 +254,56 @@ fn what_a_signal_ends_is_explained_too() {
             section.contains(&error.exit_code().to_string()),
             "{section}"
         );
+    }
+}
+
+#[test]
+#[ignore = "needs lowdown, man and mandoc"]
+fn chapters_are_manual_pages_that_formatters_have_nothing_against() {
+    let folder = Folder::new();
+    let share = folder.path("share");
+    let pages = share.join("man/man7");
+    fs::create_dir_all(&pages).unwrap();
+    shell(&format!("install_chapters {}", share.display()));
+    let chapters = shell("echo $manual_chapters");
+    for name in chapters.split(' ') {
+        let page = format!("wireboot-{name}.7");
+        let run = |command: &str| {
+            let mut command = Command::new("sh")
+                .args(["-c", command])
+                .arg("-")
+                .arg(&page)
+                .current_dir(&pages)
+                .env("LC_ALL", "C.UTF-8")
+                .env("MANPAGER", "cat")
+                .env("MANWIDTH", "80")
+                .output()
+                .unwrap();
+            command.stdout.extend(&command.stderr);
+            (
+                command.status.success(),
+                String::from_utf8(command.stdout).unwrap(),
+            )
+        };
+        let (_, warnings) = run("man --warnings -E UTF-8 -l \"$1\" 2>&1 >/dev/null");
+        assert_eq!(warnings, "", "{page}");
+        let (is_known, said) = run("lexgrog \"$1\"");
+        assert!(
+            is_known && said.contains(&format!("\"wireboot-{name} - ")),
+            "{said}"
+        );
+        let (_, faults) = run("mandoc -T lint -W warning \"$1\"");
+        assert_eq!(faults, "", "{page}");
+        // The anchors of troubleshooting are sections, and no mark of Markdown is left.
+        let (_, text) = run("man -l \"$1\" | col -b");
+        if name == "troubleshooting" {
+            for (error, _) in errors() {
+                let section = format!("\n{}\n", error.topic());
+                assert!(text.contains(&section), "{section}: {text}");
+            }
+        }
+        for mark in ["```", "](", "\n## "] {
+            assert!(!text.contains(mark), "{mark:?}: {text}");
+        }
     }
 }

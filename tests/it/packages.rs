@@ -50,7 +50,13 @@ fn packages_are_installed_whole_and_removed_whole() {
 fn the_manual_of_the_package_is_found_by_name() {
     let deb = one("wireboot_*_amd64.deb");
     let deb = deb.display();
-    for page in ["wireboot", "wireboot-lease", "wireboot.cmdline"] {
+    for page in [
+        "wireboot",
+        "wireboot-lease",
+        "wireboot.cmdline",
+        "wireboot-troubleshooting",
+        "wireboot-recipes",
+    ] {
         let said = run(&format!(
             "root=$(mktemp -d); trap 'rm -rf \"$root\"' EXIT
             dpkg -x {deb} \"$root\"
@@ -116,6 +122,8 @@ fn has_all(said: &str, name: &str) {
             "usr/sbin/wireboot",
             "usr/share/man/man8/wireboot-lease.8.gz",
             "usr/share/man/man7/wireboot.cmdline.7.gz",
+            "usr/share/man/man7/wireboot-troubleshooting.7.gz",
+            "usr/share/man/man7/wireboot-recipes.7.gz",
             "usr/share/bash-completion/completions/wireboot",
             "usr/lib/systemd/system/wireboot@.service",
             "wireboot 0.",
