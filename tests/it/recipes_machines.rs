@@ -5,9 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::far::{Far, Server};
-use crate::common::in_new_namespace;
 use crate::common::machine::{Served, Setup, parts, shell};
 use crate::common::recipe::{dnsmasq, recipe, run, server};
+use crate::common::{in_new_namespace, wait_until};
 
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
@@ -73,19 +73,22 @@ fn nfs_server(far: &Far, debian: &str) -> [Server; 2] {
             'NFSV4 {{ Graceless = true; RecoveryBackend = fs; }}' >>/etc/ganesha/ganesha.conf
         mount --bind /etc/ganesha/ganesha.conf etc/ganesha/ganesha.conf"
     ));
+    far.run("ip link set lo up");
+    let has_program = |number: &str| {
+        let programs = far.output("chroot /srv/root rpcinfo -p 127.0.0.1");
+        let number = format!(" {number} ");
+        programs
+            .lines()
+            .any(|line| line.contains(&number) && line.contains(" tcp "))
+    };
     let portmapper = far.start("chroot /srv/root rpcbind -w -f");
+    wait_until("the portmapper is there", || has_program("100000"));
     let nfs = far.start(
         "chroot /srv/root ganesha.nfsd -F -L /dev/stderr -N FATAL -f /etc/ganesha/ganesha.conf \
          -p /run/ganesha.pid",
     );
     // Programs 100003 and 100005 are NFS and its mounts.
-    let is_there = || {
-        let programs = far.output("chroot /srv/root rpcinfo -p 127.0.0.1");
-        programs
-            .lines()
-            .any(|line| line.contains(" 100005 ") && line.contains(" tcp "))
-    };
-    crate::common::wait_until("the NFS server is there", is_there);
+    wait_until("the NFS server is there", || has_program("100005"));
     [portmapper, nfs]
 }
 
