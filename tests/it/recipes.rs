@@ -129,7 +129,7 @@ fn the_certificate_of_an_own_authority_is_made_and_trusted() {
             -pkeyopt ec_paramgen_curve:P-256 -keyout other.key -out ca.pem";
         run(other);
         let (code, said) = recipe.refusal();
-        assert_eq!(code, Some(7), "{said}");
+        assert_eq!(code, Some(8), "{said}");
         assert!(said.contains("unknown issuer"), "{said}");
     });
 }
