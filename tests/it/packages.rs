@@ -143,6 +143,7 @@ fn hashes_and_bill_of_materials_are_of_what_is_there() {
 const WITHOUT_NOTICE: &[&str] = &[
     "wireboot-proto",
     "aho-corasick",
+    "curve25519-dalek-derive",
     "dhcproto-macros",
     "regex",
     "regex-automata",
