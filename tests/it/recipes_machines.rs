@@ -61,10 +61,8 @@ fn a_node_reaches_its_root_on_nfs() {
 /// Starts the NFS server of a system in a folder, which exports that folder, with the file of the recipe.
 fn nfs_server(far: &Far, debian: &str) -> [Server; 2] {
     run(&format!(
-        "cd /srv/root
-        mount --bind {debian} .
-        cd /srv/root
-        mount --bind {debian} srv/root
+        "cd {debian}
+        mount --bind . srv/root
         mount -t proc proc proc
         mount -t tmpfs none run
         mkdir -p run/ganesha run/rpcbind run/lock run/sendsigs.omit.d
@@ -75,18 +73,18 @@ fn nfs_server(far: &Far, debian: &str) -> [Server; 2] {
     ));
     far.run("ip link set lo up");
     let has_program = |number: &str| {
-        let programs = far.output("chroot /srv/root rpcinfo -p 127.0.0.1");
+        let programs = far.output(&format!("chroot {debian} rpcinfo -p 127.0.0.1"));
         let number = format!(" {number} ");
         programs
             .lines()
             .any(|line| line.contains(&number) && line.contains(" tcp "))
     };
-    let portmapper = far.start("chroot /srv/root rpcbind -w -f");
+    let portmapper = far.start(&format!("chroot {debian} rpcbind -w -f"));
     wait_until("the portmapper is there", || has_program("100000"));
-    let nfs = far.start(
-        "chroot /srv/root ganesha.nfsd -F -L /dev/stderr -N FATAL -f /etc/ganesha/ganesha.conf \
-         -p /run/ganesha.pid",
-    );
+    let nfs = far.start(&format!(
+        "chroot {debian} ganesha.nfsd -F -L /dev/stderr -N FATAL -f /etc/ganesha/ganesha.conf \
+         -p /run/ganesha.pid"
+    ));
     // Programs 100003 and 100005 are NFS and its mounts.
     wait_until("the NFS server is there", || has_program("100005"));
     [portmapper, nfs]
