@@ -323,9 +323,41 @@ install_manual() {
         "$tool" help --man "$topic" >"$share/man/man8/wireboot-$topic.8"
     done
     "$tool" help --man words >"$share/man/man7/wireboot.cmdline.7"
+    if command -v lowdown >/dev/null; then install_chapters "$share"; fi
     mapfile -t files < <(completion_files "$share")
     for place in "${!shells[@]}"; do
         install -d "$(dirname "${files[place]}")"
         "$tool" help --completion "${shells[place]}" >"${files[place]}"
+    done
+}
+
+# The chapters for those who use wireboot.
+manual_chapters="usage recipes features boot-files root reference troubleshooting security"
+
+# install_chapters SHARE: writes the chapters as manual pages below SHARE, such as wireboot-recipes(7). What
+# a page is about is what the README says of its chapter.
+install_chapters() {
+    local name about page written
+    written=${SOURCE_DATE_EPOCH-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)}
+    for name in $manual_chapters; do
+        about=$(sed -n "s|^\* \[.*(src/manual/$name\.md)[:,]* \(.*\)\.\$|\1|p" "$root/README.md")
+        [ -n "$about" ] || die "README.md does not say what src/manual/$name.md is about"
+        page=$1/man/man7/wireboot-$name.7
+        {
+            printf '.TH "WIREBOOT-%s" "7" "%s" "wireboot"\n' "$(tr '[:lower:]' '[:upper:]' <<<"$name")" \
+                "$(date -u -d "@$written" +%F)"
+            # Narrow cells cannot be justified.
+            printf '.ad l\n.SH NAME\nwireboot-%s \\- %s\n.SH DESCRIPTION\n' "$name" "$about"
+            # Without its title, which NAME is, and with the names of pages for links to chapters; lowdown
+            # leaves the backslash in front of a bar in a table.
+            sed -e 1d -e 's/\\|/\x01/g' -e '/^<!--/d' -e 's/^#\(#\+ \)/\1/' -e 's/\[\([^]]*\)\](#[^)]*)/\1/g' \
+                -e 's/\[\([^]]*\)\](\([a-z-]\+\)\.md[^)]*)/\1 (wireboot-\2(7))/g' "$root/src/manual/$name.md" |
+                lowdown -t man |
+                # No paragraph begins where a section does; a font that every formatter has; and where long
+                # words of a table may be broken.
+                sed -e '1{/^[.][LP]P$/d}' -e '/^[.]S[HS]$/{n;n;/^[.][LP]P$/d}' \
+                    -e 's/\\fC/\\fB/g' -e '/^[.]EX$/,/^[.]EE$/!{/^[.]/!s/\([],:=\x01]\)\([^] \\]\)/\1\\:\2/g}' \
+                    -e 's/\x01/|/g'
+        } >"$page"
     done
 }

@@ -156,25 +156,36 @@ impl Error {
     /// instead of a boot from the network, 13 for an output that cannot be written, and what a shell
     /// says of a process that a signal has ended.
     pub const fn exit_code(&self) -> u8 {
+        self.class().0
+    }
+
+    /// Returns the section of [`crate::manual::troubleshooting`] about this error, which is an anchor in
+    /// all forms of that chapter.
+    pub const fn topic(&self) -> &'static str {
+        self.class().1
+    }
+
+    const fn class(&self) -> (u8, &'static str) {
         match self {
-            Self::Usage(_) => 1,
-            Self::NoInterface(_) | Self::NoCarrier { .. } => 2,
-            Self::NoOffer(_) => 3,
-            Self::Interrupted(signal) => signal.exit_code(),
-            Self::Refused(_) => 4,
-            Self::Configure { .. } | Self::System { .. } => 5,
-            Self::NothingBootable { .. } => 6,
-            Self::Fetch { .. } => 7,
-            Self::Verification { .. } => 8,
-            Self::Kexec { .. } => 9,
+            Self::Usage(_) => (1, "usage"),
+            Self::NoInterface(_) => (2, "no-interface"),
+            Self::NoCarrier { .. } => (2, "no-carrier"),
+            Self::NoOffer(_) => (3, "no-offer"),
+            Self::Interrupted(signal) => (signal.exit_code(), "interrupted"),
+            Self::Refused(_) => (4, "refused"),
+            Self::Configure { .. } | Self::System { .. } => (5, "kernel"),
+            Self::NothingBootable { .. } => (6, "nothing-to-boot"),
+            Self::Fetch { .. } => (7, "fetch"),
+            Self::Verification { .. } => (8, "verification"),
+            Self::Kexec { .. } => (9, "kexec"),
             #[cfg(feature = "root")]
-            Self::Root { .. } => 9,
-            Self::Output { .. } => NOT_WRITTEN,
-            Self::Said(code) => *code,
+            Self::Root { .. } => (9, "root"),
+            Self::Output { .. } => (NOT_WRITTEN, "output"),
+            Self::Said(code) => (*code, "usage"),
             Self::Instead { outcome, .. } => match outcome {
-                Outcome::LocalBoot => LOCAL_BOOT,
-                Outcome::Reboot => REBOOT,
-                Outcome::PowerOff => POWER_OFF,
+                Outcome::LocalBoot => (LOCAL_BOOT, "elsewhere"),
+                Outcome::Reboot => (REBOOT, "elsewhere"),
+                Outcome::PowerOff => (POWER_OFF, "elsewhere"),
             },
         }
     }
@@ -193,7 +204,13 @@ impl Error {
         // Neither is a failure.
         let is_wanted = matches!(self, Self::Interrupted(_) | Self::Instead { .. });
         let level = if is_wanted { Level::Info } else { Level::Error };
-        messages::write(level, &Safe::line(self.chain()).to_string());
+        let mut text = Safe::line(self.chain()).to_string();
+        if !matches!(self, Self::Interrupted(_)) {
+            for part in [" (wireboot-troubleshooting(7): ", self.topic(), ")"] {
+                text.push_str(part);
+            }
+        }
+        messages::write(level, &text);
         self.exit_code()
     }
 

@@ -91,6 +91,9 @@ pub mod manual {
     #[doc = include_str!("manual/measurements.md")]
     pub mod measurements {}
 
+    #[doc = include_str!("manual/recipes.md")]
+    pub mod recipes {}
+
     #[doc = include_str!("manual/reference.md")]
     pub mod reference {}
 

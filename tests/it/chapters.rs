@@ -1,12 +1,18 @@
 //! What the README and the chapters claim, as far as it can be looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
+use crate::common::folder::Folder;
+use crate::common::machine::shell;
 use crate::layering;
 use wireboot::error::Error;
 use wireboot::sys::SyscallError;
+use wireboot::sys::signal::Signal;
+use wireboot_proto::boot::Outcome;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -86,20 +92,98 @@ fn messages_that_troubleshooting_explains_are_those_of_the_program() {
 
 #[test]
 fn the_exit_codes_of_the_reference_are_those_of_the_errors() {
+    let reference = read("src/manual/reference.md");
+    for (error, meaning) in errors() {
+        let row = format!("| {} | ", error.exit_code());
+        let row = reference.lines().find(|line| line.starts_with(&row));
+        assert!(
+            row.is_some_and(|row| row.contains(meaning)),
+            "{meaning}: {row:?}"
+        );
+    }
+}
+
+#[test]
+fn each_error_names_a_section_of_troubleshooting_with_its_exit_code() {
+    let chapter = read("src/manual/troubleshooting.md");
+    let sections: Vec<_> = chapter.split("\n## ").skip(1).collect();
+    let mut unused: BTreeSet<_> = sections
+        .iter()
+        .map(|section| section.lines().next().unwrap())
+        .collect();
+    // An anchor is what both rustdoc and a forge make of the heading: it, as it is.
+    let is_anchor = |name: &&&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    assert_eq!(unused.iter().filter(is_anchor).count(), sections.len());
+    for (error, _) in errors() {
+        let start = format!("{}\n\nExit code", error.topic());
+        let mut found = sections
+            .iter()
+            .filter(|section| section.starts_with(&start));
+        let section = found.next().unwrap_or_else(|| panic!("{}", error.topic()));
+        let codes = section.lines().nth(2).unwrap().split([' ', ',', ':']);
+        let code = error.exit_code().to_string();
+        assert!(codes.clone().any(|word| word == code), "{code}: {section}");
+        unused.remove(error.topic());
+    }
+    assert_eq!(unused, BTreeSet::from(["interrupted"]), "of no error");
+}
+
+#[test]
+fn the_last_line_of_an_error_names_its_section() {
+    for (arguments, code, topic) in [
+        (&["lease", "--nonsense"][..], 1, "usage"),
+        (
+            &["lease", "-i", "no-such-card", "--link-timeout", "0.1"],
+            2,
+            "no-interface",
+        ),
+        (&["fetch", "-o", "-", "http://127.0.0.1:1/"], 7, "fetch"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        let end = format!(" (wireboot-troubleshooting(7): {topic})\n");
+        assert!(said.ends_with(&end), "{said}");
+    }
+}
+
+/// An error of each variant, and what the reference says of its exit code.
+fn errors() -> Vec<(Error, &'static str)> {
     let cause = || SyscallError {
         call: "open",
         source: std::io::Error::other("x"),
     };
     let text = String::new;
-    let errors = [
+    let instead = |outcome| Error::Instead {
+        outcome,
+        source: "x".into(),
+    };
+    vec![
         (Error::Usage(text()), "wrong arguments"),
         (Error::NoInterface(text()), "no interface"),
+        (
+            Error::NoCarrier {
+                interface: text(),
+                waited: Duration::ZERO,
+            },
+            "no carrier",
+        ),
         (Error::NoOffer(text()), "no offer"),
         (Error::Refused(text()), "refused by the server"),
         (
             Error::Configure {
                 interface: text(),
                 what: text(),
+                source: cause(),
+            },
+            "refused by the kernel",
+        ),
+        (
+            Error::System {
+                doing: text(),
                 source: cause(),
             },
             "refused by the kernel",
@@ -132,6 +216,14 @@ fn the_exit_codes_of_the_reference_are_those_of_the_errors() {
             },
             "by kexec",
         ),
+        #[cfg(feature = "root")]
+        (
+            Error::Root {
+                what: text(),
+                source: cause(),
+            },
+            "a root cannot be mounted",
+        ),
         (
             Error::Output {
                 target: text(),
@@ -139,14 +231,79 @@ fn the_exit_codes_of_the_reference_are_those_of_the_errors() {
             },
             "cannot be written",
         ),
-    ];
-    let reference = read("src/manual/reference.md");
-    for (error, meaning) in errors {
-        let row = format!("| {} | ", error.exit_code());
-        let row = reference.lines().find(|line| line.starts_with(&row));
+        (instead(Outcome::LocalBoot), "no failure: a local disk"),
+        (
+            instead(Outcome::Reboot),
+            "no failure: the machine is to restart",
+        ),
+        (
+            instead(Outcome::PowerOff),
+            "no failure: the machine is to be switched off",
+        ),
+    ]
+}
+
+#[test]
+fn what_a_signal_ends_is_explained_too() {
+    let chapter = read("src/manual/troubleshooting.md");
+    let (_, section) = chapter.split_once("\n## interrupted\n").unwrap();
+    for signal in [Signal::Hangup, Signal::Interrupt, Signal::End] {
+        let error = Error::Interrupted(signal);
+        assert_eq!(error.topic(), "interrupted");
         assert!(
-            row.is_some_and(|row| row.contains(meaning)),
-            "{meaning}: {row:?}"
+            section.contains(&error.exit_code().to_string()),
+            "{section}"
         );
+    }
+}
+
+#[test]
+#[ignore = "needs lowdown, man and mandoc"]
+fn chapters_are_manual_pages_that_formatters_have_nothing_against() {
+    let folder = Folder::new();
+    let share = folder.path("share");
+    let pages = share.join("man/man7");
+    fs::create_dir_all(&pages).unwrap();
+    shell(&format!("install_chapters {}", share.display()));
+    let chapters = shell("echo $manual_chapters");
+    for name in chapters.split(' ') {
+        let page = format!("wireboot-{name}.7");
+        let run = |command: &str| {
+            let mut command = Command::new("sh")
+                .args(["-c", command])
+                .arg("-")
+                .arg(&page)
+                .current_dir(&pages)
+                .env("LC_ALL", "C.UTF-8")
+                .env("MANPAGER", "cat")
+                .env("MANWIDTH", "80")
+                .output()
+                .unwrap();
+            command.stdout.extend(&command.stderr);
+            (
+                command.status.success(),
+                String::from_utf8(command.stdout).unwrap(),
+            )
+        };
+        let (_, warnings) = run("man --warnings -E UTF-8 -l \"$1\" 2>&1 >/dev/null");
+        assert_eq!(warnings, "", "{page}");
+        let (is_known, said) = run("lexgrog \"$1\"");
+        assert!(
+            is_known && said.contains(&format!("\"wireboot-{name} - ")),
+            "{said}"
+        );
+        let (_, faults) = run("mandoc -T lint -W warning \"$1\"");
+        assert_eq!(faults, "", "{page}");
+        // The anchors of troubleshooting are sections, and no mark of Markdown is left.
+        let (_, text) = run("man -l \"$1\" | col -b");
+        if name == "troubleshooting" {
+            for (error, _) in errors() {
+                let section = format!("\n{}\n", error.topic());
+                assert!(text.contains(&section), "{section}: {text}");
+            }
+        }
+        for mark in ["```", "](", "\n## "] {
+            assert!(!text.contains(mark), "{mark:?}: {text}");
+        }
     }
 }

@@ -281,7 +281,7 @@ fn an_ipv6_router_and_a_proxy_of_dnsmasq_alone_are_named() {
             )
         });
         assert!(said.contains(expected), "{command}: {said}");
-        assert!(said.ends_with(" (managed)"), "{command}: {said}");
+        assert!(said.contains(" (managed) (wireboot"), "{command}: {said}");
     }
     let command = format!("{} --identify pxe", COMMANDS[1]);
     let said = in_situation(&command, |far| {
@@ -305,7 +305,10 @@ fn an_interface_that_cannot_be_asked_on_is_not_waited_for() {
             });
             assert_eq!(
                 said,
-                format!("wireboot: error: no usable network interface: {expected}")
+                format!(
+                    "wireboot: error: no usable network interface: {expected} \
+                     (wireboot-troubleshooting(7): no-interface)"
+                )
             );
         };
         let port = "near is a port of br0; ask on br0";

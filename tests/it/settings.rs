@@ -138,7 +138,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         let text = fails(&arguments.split_whitespace().collect::<Vec<_>>());
         assert_eq!(
             text,
-            format!("wireboot: error: {expected}\n"),
+            format!("wireboot: error: {expected} (wireboot-troubleshooting(7): usage)\n"),
             "{arguments}"
         );
     }

@@ -35,7 +35,8 @@ const ARM64: &[&str] = &["qemu-system-aarch64", "-cpu", "cortex-a57"];
 pub struct Setup {
     emulator: &'static [&'static str],
     kernel: PathBuf,
-    initramfs: PathBuf,
+    /// None where it is in the kernel.
+    initramfs: Option<PathBuf>,
     words: String,
     arguments: Vec<String>,
 }
@@ -57,7 +58,7 @@ impl Setup {
         Self {
             emulator,
             kernel: parts.kernel.clone(),
-            initramfs: parts.initramfs.clone(),
+            initramfs: Some(parts.initramfs.clone()),
             words: format!("quiet panic=-1 {words}"),
             arguments: Vec::new(),
         }
@@ -65,8 +66,19 @@ impl Setup {
 
     /// Takes another archive than the one that `initramfs/build` makes.
     pub fn initramfs(mut self, path: &Path) -> Self {
-        path.clone_into(&mut self.initramfs);
+        self.initramfs = Some(path.to_owned());
         self
+    }
+
+    /// A machine with this kernel, which has its own initramfs.
+    pub fn of_kernel(path: &Path) -> Self {
+        Self {
+            emulator: X86_64,
+            kernel: path.to_owned(),
+            initramfs: None,
+            words: "no_timer_check panic=-1".to_owned(),
+            arguments: Vec::new(),
+        }
     }
 
     /// Takes another kernel than Debian's for virtual machines.
@@ -119,7 +131,11 @@ impl Setup {
             .args(["-serial", "stdio", "-monitor"])
             .arg(format!("unix:{},server=on,wait=off", monitor.display()))
             .args([Path::new("-kernel"), &self.kernel])
-            .args([Path::new("-initrd"), &self.initramfs])
+            .args(
+                self.initramfs
+                    .iter()
+                    .flat_map(|path| [Path::new("-initrd"), path]),
+            )
             .args(["-append", &self.words])
             .args(&self.arguments)
             .stdin(Stdio::piped())

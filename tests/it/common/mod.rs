@@ -14,6 +14,7 @@ pub mod dhcp;
 pub mod far;
 pub mod folder;
 pub mod machine;
+pub mod recipe;
 pub mod scripted;
 pub mod servers;
 pub mod terminal;

@@ -14,7 +14,6 @@ pub(super) struct CommandFault {
     /// The word at fault; the command itself when none.
     pub(super) word: Option<String>,
     pub(super) what: String,
-    pub(super) is_local_boot: bool,
 }
 
 impl CommandFault {
@@ -30,7 +29,6 @@ impl CommandFault {
         Self {
             word: None,
             what: what.into(),
-            is_local_boot: false,
         }
     }
 }

@@ -468,14 +468,12 @@ fn nothing(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     Ok(CommandEffect::Done)
 }
 
-/// Starts an ISO image; other disks need the firmware.
+/// Starts an ISO image; other disks need the firmware. A local disk that boots does not come back to what
+/// follows `||` (int13_boot of iPXE), so nothing here does.
 fn start_disk(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let mut disks = call.words.iter().filter(|disk| !disk.is_empty());
     let Some(disk) = disks.next() else {
-        return Err(CommandFault {
-            is_local_boot: true,
-            ..CommandFault::of_command("boots from a disk, not from the network")
-        });
+        return Ok(CommandEffect::Instead(Outcome::LocalBoot));
     };
     let path = disk.split(['?', '#']).next().unwrap_or_default();
     if path.to_ascii_lowercase().ends_with(".iso") {

@@ -5,7 +5,6 @@ use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
-use super::super::plan::Outcome;
 use super::super::step::Answer;
 use super::arguments::CommandFault;
 use super::commands;
@@ -259,14 +258,11 @@ impl IpxeMachine {
     }
 
     fn error(&self, fault: CommandFault, context: &Context) -> PlanError {
-        PlanError {
-            outcome: fault.is_local_boot.then_some(Outcome::LocalBoot),
-            ..PlanError::new(
-                &self.place(context),
-                fault.word.as_deref().unwrap_or_default(),
-                fault.what,
-            )
-        }
+        PlanError::new(
+            &self.place(context),
+            fault.word.as_deref().unwrap_or_default(),
+            fault.what,
+        )
     }
 
     fn place(&self, context: &Context) -> Place {

@@ -1,0 +1,164 @@
+//! The recipes of the chapter, run as they are printed: servers of Debian in a namespace of their own.
+//! Those of products are in `recipes_products`, those that take a whole machine in `recipes_machines`.
+
+use std::fs;
+
+use crate::common::recipe::{
+    CHAPTER, SCRIPT, dnsmasq, dnsmasq_with, nginx, recipe, recipes, rename, run, server,
+};
+use crate::common::servers::kea;
+use crate::common::{in_new_namespace, ip, wait_until};
+
+/// The recipes, each with the module that runs it.
+const TESTED: &[(&str, &str)] = &[
+    ("A diskless node by dnsmasq", "recipes"),
+    ("ProxyDHCP beside a home router", "recipes"),
+    ("Foreman", "recipes_products"),
+    ("Tinkerbell", "recipes_products"),
+    ("Warewulf", "recipes_products"),
+    ("MAAS", "recipes_products"),
+    ("netboot.xyz", "recipes_products"),
+    ("A root on NFS with initramfs-tools", "recipes_machines"),
+    ("HTTPS with an own CA", "recipes"),
+    ("Signatures with minisign", "recipes"),
+    ("A kept lease by systemd", "recipes_machines"),
+    ("A payload of LinuxBoot or coreboot", "recipes_machines"),
+];
+
+#[test]
+fn every_recipe_is_run_by_a_test() {
+    let titles: Vec<_> = recipes().into_iter().map(|recipe| recipe.title).collect();
+    let tested: Vec<_> = TESTED.iter().map(|(title, _)| *title).collect();
+    assert_eq!(titles, tested);
+    for (title, module) in TESTED {
+        let path = format!("{}/tests/it/{module}.rs", env!("CARGO_MANIFEST_DIR"));
+        let source = fs::read_to_string(path).unwrap();
+        // As an argument of `recipe`, which takes a part of the title.
+        let asks = |part: &str| title.contains(part);
+        let mut parts = source.split("recipe(\"").skip(1);
+        assert!(
+            parts.any(|rest| asks(rest.split('"').next().unwrap())),
+            "{title}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn ten_lines_of_dnsmasq_boot_a_diskless_node() {
+    in_new_namespace(|| {
+        let recipe = recipe("diskless");
+        let far = server();
+        recipe.write();
+        let configuration = recipe.file("/etc/dnsmasq.conf");
+        assert_eq!(configuration.lines().count(), 10);
+        let _server = dnsmasq(&far);
+        let output = recipe.boot("image", &[]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let (files, words) = recipe.plan(&[]);
+        let expected = ["vmlinuz", "initrd.img"].map(|name| format!("tftp://192.0.2.1/{name}"));
+        assert_eq!(files, expected);
+        assert_eq!(words, "console=tty0 console=ttyS0");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_proxy_brings_the_boot_file_that_a_home_router_does_not_have() {
+    in_new_namespace(|| {
+        let recipe = recipe("ProxyDHCP");
+        let far = server();
+        recipe.write();
+        // The router is Kea, on the interface with the name that it has in other tests.
+        for command in ["set eth0 down", "set eth0 name far", "set far up"] {
+            far.run(&format!("ip link {command}"));
+        }
+        let proxy = far.beside(3);
+        rename(&proxy);
+        ip("link set eth0 up");
+        wait_until("eth0 has a carrier", || {
+            ip("-o link show eth0").contains("LOWER_UP")
+        });
+        let _router = kea(&far);
+        let _server = dnsmasq(&proxy);
+        let (files, _) = recipe.plan(&[]);
+        let expected = ["vmlinuz", "initrd.img"].map(|name| format!("tftp://192.0.2.3/{name}"));
+        assert_eq!(files, expected);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN, and builds the static binary"]
+fn the_certificate_of_an_own_authority_is_made_and_trusted() {
+    in_new_namespace(|| {
+        let recipe = recipe("HTTPS");
+        let far = server();
+        recipe.write();
+        let [certificates, archive] = recipe.commands()[..] else {
+            panic!("other blocks");
+        };
+        assert_eq!(
+            certificates
+                .lines()
+                .filter(|line| line.starts_with("openssl"))
+                .count(),
+            3
+        );
+        run(certificates);
+        let archive = run(archive);
+        let listed = run(&format!(
+            "gzip -dc {} | cpio --list --quiet",
+            archive.trim()
+        ));
+        assert!(
+            listed.lines().any(|name| name == "etc/wireboot/ca.pem"),
+            "{listed}"
+        );
+        // Where the node has it.
+        run("install -D /etc/nginx/ca.pem /etc/wireboot/ca.pem");
+        fs::write("/srv/tftp/boot.ipxe", SCRIPT).unwrap();
+        let boot_file = "dhcp-boot=https://192.0.2.1/boot.ipxe";
+        assert!(fs::read_to_string(CHAPTER).unwrap().contains(boot_file));
+        let _server = dnsmasq_with(&far, boot_file);
+        let _web = nginx(&far);
+        let (files, _) = recipe.plan(&[]);
+        let expected = ["vmlinuz", "initrd.img"].map(|name| format!("https://192.0.2.1/{name}"));
+        assert_eq!(files, expected);
+        // It is this authority alone that is trusted.
+        let other = "cd /etc/wireboot && openssl req -x509 -newkey ec -nodes -subj /CN=other \
+            -pkeyopt ec_paramgen_curve:P-256 -keyout other.key -out ca.pem";
+        run(other);
+        let (code, said) = recipe.refusal();
+        assert_eq!(code, Some(8), "{said}");
+        assert!(said.contains("unknown issuer"), "{said}");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and minisign, and builds the static binary"]
+fn files_that_are_signed_as_printed_are_started_and_changed_ones_are_not() {
+    in_new_namespace(|| {
+        let recipe = recipe("minisign");
+        let far = server();
+        fs::write("/srv/tftp/boot.ipxe", SCRIPT).unwrap();
+        recipe.run_commands();
+        let archive = run("ls target/initramfs/wireboot.cpio.gz");
+        let listed = run(&format!(
+            "gzip -dc {} | cpio --list --quiet",
+            archive.trim()
+        ));
+        assert!(
+            listed.lines().any(|name| name == "etc/wireboot/policy"),
+            "{listed}"
+        );
+        let _server = dnsmasq_with(&far, "dhcp-boot=boot.ipxe");
+        let output = recipe.boot("image", &[]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        fs::write("/srv/tftp/initrd.img", "another one").unwrap();
+        let output = recipe.boot("image", &[]);
+        assert_eq!(output.status.code(), Some(8), "{output:?}");
+        fs::remove_file("/srv/tftp/boot.ipxe.minisig").unwrap();
+        let output = recipe.boot("image", &[]);
+        assert_eq!(output.status.code(), Some(8), "{output:?}");
+    });
+}

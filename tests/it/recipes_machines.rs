@@ -1,0 +1,235 @@
+//! The recipes that take a whole machine: emulated ones on a bridge with the servers of the recipe, and a
+//! kernel that is built as it says.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::far::{Far, Server};
+use crate::common::machine::{Served, Setup, parts, shell};
+use crate::common::recipe::{dnsmasq, recipe, run, server};
+use crate::common::{in_new_namespace, wait_until};
+
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn the_diskless_node_starts_the_kernel_of_its_server() {
+    in_new_namespace(|| {
+        let recipe = recipe("diskless");
+        let parts = parts();
+        let far = server();
+        recipe.write();
+        fs::copy(&parts.kernel, "/srv/tftp/vmlinuz").unwrap();
+        fs::copy(&parts.greeting, "/srv/tftp/initrd.img").unwrap();
+        let _server = dnsmasq(&far);
+        let mut machine = Setup::new(recipe.words()).on_tap(&["eth0"]).start();
+        let greeting = "Greetings from the second kernel.";
+        machine.says(&[greeting, "Its command line: console=tty0 console=ttyS0"]);
+        machine.ends();
+    });
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64 and mmdebstrap"]
+fn a_node_reaches_its_root_on_nfs() {
+    let debian = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/nfs_root debian");
+    let debian = run(debian).trim().to_owned();
+    in_new_namespace(move || {
+        let (recipe, other) = (recipe("NFS"), recipe("diskless"));
+        // First, while folders of this machine are as they are.
+        parts();
+        let far = server();
+        // What the commands change there is gone with the test.
+        run(&format!(
+            "cd /srv; mkdir root upper work
+            mount -t overlay none -o lowerdir={debian},upperdir=upper,workdir=work root
+            mount -t proc proc root/proc; mount --bind /dev root/dev; mount -t tmpfs none root/tmp"
+        ));
+        recipe.run_commands();
+        run("umount /srv/root/tmp /srv/root/dev /srv/root/proc /srv/root");
+        other.write();
+        recipe.write();
+        let _nfs = nfs_server(&far, &debian);
+        let _server = dnsmasq(&far);
+        let words = recipe.words();
+        // The first program of that system says where it is.
+        let words = format!("{words} wireboot.append=init=/usr/local/sbin/greeting");
+        let mut machine = Setup::new(&words).on_tap(&["eth0"]).start();
+        machine.says(&["Greetings from the root: nfs from 192.0.2.1:/srv/root"]);
+        machine.ends();
+    });
+}
+
+/// Starts the NFS server of a system in a folder, which exports that folder, with the file of the recipe.
+fn nfs_server(far: &Far, debian: &str) -> [Server; 2] {
+    run(&format!(
+        "cd {debian}
+        mount --bind . srv/root
+        mount -t proc proc proc
+        mount -t tmpfs none run
+        mkdir -p run/ganesha run/rpcbind run/lock run/sendsigs.omit.d
+        # A container has neither locks nor quotas.
+        printf '%s\\n' 'NFS_CORE_PARAM {{ Enable_NLM = false; Enable_RQUOTA = false; }}' \
+            'NFSV4 {{ Graceless = true; RecoveryBackend = fs; }}' >>/etc/ganesha/ganesha.conf
+        mount --bind /etc/ganesha/ganesha.conf etc/ganesha/ganesha.conf"
+    ));
+    far.run("ip link set lo up");
+    let has_program = |number: &str| {
+        let programs = far.output(&format!("chroot {debian} rpcinfo -p 127.0.0.1"));
+        let number = format!(" {number} ");
+        programs
+            .lines()
+            .any(|line| line.contains(&number) && line.contains(" tcp "))
+    };
+    let portmapper = far.start(&format!("chroot {debian} rpcbind -w -f"));
+    wait_until("the portmapper is there", || has_program("100000"));
+    let nfs = far.start(&format!(
+        "chroot {debian} ganesha.nfsd -F -L /dev/stderr -N FATAL -f /etc/ganesha/ganesha.conf \
+         -p /run/ganesha.pid"
+    ));
+    // Programs 100003 and 100005 are NFS and its mounts.
+    wait_until("the NFS server is there", || has_program("100005"));
+    [portmapper, nfs]
+}
+
+/// What the machine runs once it is up: the commands of the recipe, and how the service ends.
+const CHECK: &str = r#"[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/console
+ExecStart=/bin/bash /check
+"#;
+
+const SCRIPT: &str = r#"set -e
+bash -eux /commands
+echo "status: $(systemctl show -P StatusText wireboot@eth0)"
+echo "type: $(systemctl show -P Type wireboot@eth0)"
+grep -ao 'hostname[^-]*' /proc/$(systemctl show -P MainPID wireboot@eth0)/cmdline | tr '\0' ' '
+systemctl reload wireboot@eth0
+systemctl stop wireboot@eth0
+echo "result: $(systemctl show -P Result wireboot@eth0) $(systemctl is-active wireboot@eth0 || :)"
+systemctl poweroff --force
+"#;
+
+#[test]
+#[ignore = "needs qemu-system-x86_64 and mmdebstrap"]
+fn systemd_keeps_a_lease_and_stops_it_clean() {
+    let recipe = recipe("systemd");
+    let debian = shell(
+        "make_debian() {
+            [ ! -e \"$work/debian-systemd/.complete\" ] || return 0
+            rm -rf \"$work/debian-systemd\"
+            mmdebstrap --quiet --mode=root --variant=minbase --include=systemd-sysv,dbus,udev,iproute2 \\
+                --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/locale/*' \\
+                --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt=force-unsafe-io \\
+                \"$(. /etc/os-release && echo \"$VERSION_CODENAME\")\" \"$work/debian-systemd\" >&2
+            touch \"$work/debian-systemd/.complete\"
+        }
+        install_missing mmdebstrap=mmdebstrap mksquashfs=squashfs-tools zstd=zstd
+        alone debian make_debian
+        echo \"$work/debian-systemd\"",
+    );
+    let served = Served::empty("systemd");
+    let folder = served.folder.display().to_string();
+    in_new_namespace(move || {
+        // The image: that system with wireboot, and what asks systemd.
+        run(&format!(
+            "cd {folder}; mkdir upper work root
+            mount -t tmpfs none upper; mkdir upper/upper upper/work
+            mount -t overlay none -o lowerdir={debian},upperdir=upper/upper,workdir=upper/work root"
+        ));
+        let root = format!("{folder}/root");
+        run(&format!("./initramfs/install binary --root {root}"));
+        let flags = "/etc/systemd/system/wireboot@eth0.service.d/flags.conf";
+        let text = recipe.file(flags);
+        for (path, text) in [
+            (flags, text),
+            ("/check", SCRIPT),
+            ("/commands", recipe.commands()[0]),
+            ("/etc/systemd/system/check.service", CHECK),
+        ] {
+            let path = format!("{root}{path}");
+            fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        run(&format!(
+            "cd {root}; ln -s ../check.service etc/systemd/system/multi-user.target.wants/
+            mksquashfs . ../image -comp zstd -Xcompression-level 3 -quiet -no-progress >&2"
+        ));
+    });
+    let archive = served.folder.join("initramfs");
+    shell(&format!(
+        "\"$root/initramfs/build\" --root --output {}",
+        archive.display()
+    ));
+    let server = served.over_http();
+    let words = format!("ip=dhcp wireboot.root={server}/image systemd.show_status=0 net.ifnames=0");
+    let setup = Setup::new(&words).initramfs(&archive).with("-m 2048");
+    let mut machine = setup.on_own_network(&served, "none").start();
+    machine.says(&[
+        "systemctl is-active wireboot@eth0",
+        "active",
+        "status: eth0: 10.0.2.15/24 from 10.0.2.2",
+        "type: notify",
+        "hostname node7",
+        "result: success inactive",
+    ]);
+    machine.ends();
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, and builds a kernel"]
+fn a_kernel_with_wireboot_in_it_boots_without_a_disk() {
+    let recipe = recipe("LinuxBoot");
+    let source = shell(
+        "source_of_kernel() {
+            local name folder=$work/linux
+            [ ! -e \"$folder/.complete\" ] || return 0
+            know_package linux-source
+            name=$(for_arch apt-cache depends linux-source | sed -n 's/.*Depends: //p')
+            rm -rf \"$folder\"
+            mkdir -p \"$folder\"
+            tar -x -C \"$folder\" --strip-components=1 -f \"$(debian_package \"$name\")\"/usr/src/linux-source-*.tar.xz
+            touch \"$folder/.complete\"
+        }
+        install_missing make=make flex=flex bison=bison bc=bc xz=xz-utils cc='gcc libc6-dev'
+        [ -e /usr/include/libelf.h ] || install_missing no-such-command=libelf-dev
+        alone linux source_of_kernel
+        echo \"$work/linux\"",
+    );
+    let served = Served::new("payload");
+    let kernel = served.folder.join("payload");
+    let copy = kernel.clone();
+    in_new_namespace(move || {
+        let _far = server();
+        run(&format!(
+            "mkdir /usr/src/linux; mount --bind {source} /usr/src/linux"
+        ));
+        recipe.write();
+        recipe.run_commands();
+        let made = "/usr/src/linux/arch/x86/boot/bzImage";
+        // None is dropped because of another that it depends on.
+        let chosen = fs::read_to_string("/usr/src/linux/.config").unwrap();
+        for option in recipe.file("/usr/src/linux/wireboot.config").lines() {
+            assert!(chosen.lines().any(|line| line == option), "{option}");
+        }
+        fs::copy(made, copy).unwrap();
+    });
+    let len = fs::metadata(&kernel).unwrap().len();
+    // The recipe says 3.0 MiB of one version of Linux.
+    assert!((2 << 20..4 << 20).contains(&len), "{len}");
+    served.put(
+        "boot.ipxe",
+        "#!ipxe\nkernel vmlinuz console=ttyS0 quiet no_timer_check\ninitrd greeting\nboot\n",
+    );
+    for card in ["virtio-net-pci", "e1000e"] {
+        let machine = Setup::of_kernel(&kernel).with(&format!(
+            "-netdev user,id=net,tftp={},bootfile=boot.ipxe -device {card},netdev=net",
+            served.folder.display()
+        ));
+        let mut machine = machine.start();
+        machine.says(&["Greetings from the second kernel."]);
+        machine.ends();
+    }
+}
