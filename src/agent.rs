@@ -102,7 +102,7 @@ fn mount_root(
     // Its workers end.
     drop(fetcher);
     gate.pass(Stage::Image)?;
-    let mounted = root::mount(&image, &config.root)?;
+    let mounted = root::mount(&image, &config.root, &config.trust.sandbox)?;
     gate.timeline.done("mount");
     let measurements = image.measure()?;
     (gate.timeline).extend(measurements.iter().copied().map(Moment::from));

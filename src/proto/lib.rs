@@ -17,6 +17,8 @@ pub mod fields;
 pub mod format {
     //! Formats of files: captures, kernels and their archives, device trees, the TPM's messages.
 
+    #[cfg(feature = "root")]
+    pub mod archive;
     pub mod cpio;
     pub mod fdt;
     #[cfg(feature = "root")]

@@ -1,13 +1,14 @@
 //! Mounts an image as a root, with a place for changes over it; all of it or nothing.
 
 use std::fs;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use super::disk;
-use super::image::RootImage;
-use crate::config::{Overlay, RootConfig};
+use super::image::{Form, RootImage};
+use super::{archive, disk};
+use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::Error;
 use crate::sys::loop_device::LoopDevice;
 use crate::sys::mounts::{self, Kind};
@@ -90,27 +91,48 @@ pub fn clean_up() {
 /// # Errors
 /// [`Error::Root`] when the kernel refuses, and [`Error::NothingBootable`] when the image has no init or
 /// lacks a directory, or the disk for changes is not there; nothing is mounted then.
-pub fn mount(image: &RootImage, config: &RootConfig) -> Result<Mounted, Error> {
+pub fn mount(
+    image: &RootImage,
+    config: &RootConfig,
+    sandbox: &SandboxConfig,
+) -> Result<Mounted, Error> {
     let mut mounted = Mounted::default();
-    let name = image.file_system.name();
-    let lower = mount_image(&mut mounted, image).map_err(|source| Error::Root {
-        what: format!("{} as {name}", image.url),
-        source,
-    })?;
+    let is_read_only = config.overlay == Overlay::None;
+    let lower = match &image.form {
+        Form::FileSystem(part, file_system) => mount_image(&mut mounted, image, part, *file_system)
+            .map_err(|source| Error::Root {
+                what: format!("{} as {}", image.url, file_system.name()),
+                source,
+            })?,
+        Form::Archive(packing) => {
+            let tmpfs = |options: &str| mounts::mount("tmpfs", IMAGE, "tmpfs", options, false);
+            // All that is available, until it is known how much it takes.
+            let mib = machine::available_memory().unwrap_or_default() >> 20;
+            let options = format!("mode=0755,size={}m", mib.saturating_sub(16).max(1));
+            let added = mounted.add(IMAGE, || tmpfs(&options));
+            added.map_err(|source| cannot_mount("a tmpfs for the archive", source))?;
+            archive::extract(image, *packing, IMAGE, sandbox)?;
+            let mib = mounts::used_mib(IMAGE) + changes_mib(config);
+            let limited = mounts::remount_tmpfs(IMAGE, &format!("size={mib}m"), is_read_only);
+            limited.map_err(|source| cannot_mount("the tmpfs of the archive", source))?;
+            log::info!("the root is in memory, up to {mib} MiB");
+            IMAGE
+        }
+    };
+    let is_archive = matches!(image.form, Form::Archive(_));
     match &config.overlay {
-        Overlay::None => {
+        Overlay::Tmpfs | Overlay::None if is_archive || is_read_only => {
             let bound = mounted.add(NEW_ROOT, || mounts::bind(lower, NEW_ROOT));
             bound.map_err(|source| cannot_mount("the root", source))?;
         }
-        Overlay::Tmpfs => {
+        Overlay::Tmpfs | Overlay::None => {
             // Half of the memory, as tmpfs(5) has it, unless a size is given.
             let size = config.overlay_mib.map(|mib| format!(",size={mib}m"));
             let options = format!("mode=0755{}", size.unwrap_or_default());
             let tmpfs = || mounts::mount("tmpfs", CHANGES, "tmpfs", &options, false);
             let added = mounted.add(CHANGES, tmpfs);
             added.map_err(|source| cannot_mount("a tmpfs for changes", source))?;
-            let total = machine::total_memory().unwrap_or_default() >> 20;
-            let mib = config.overlay_mib.map_or(total / 2, u64::from);
+            let mib = changes_mib(config);
             log::info!("changes to the root are kept in memory, up to {mib} MiB");
             overlay(&mut mounted, lower, CHANGES)?;
         }
@@ -134,10 +156,21 @@ pub fn mount(image: &RootImage, config: &RootConfig) -> Result<Mounted, Error> {
     Ok(mounted)
 }
 
+/// Returns how much memory changes may take.
+fn changes_mib(config: &RootConfig) -> u64 {
+    let total = machine::total_memory().unwrap_or_default() >> 20;
+    config.overlay_mib.map_or(total / 2, u64::from)
+}
+
 /// Mounts the image, and what it may be in; returns where the file system of the root is.
-fn mount_image(mounted: &mut Mounted, image: &RootImage) -> Result<&'static str, SyscallError> {
-    let device = LoopDevice::over(image.file.as_fd(), image.part.clone())?;
-    add_device(mounted, IMAGE, &device, image.file_system)?;
+fn mount_image(
+    mounted: &mut Mounted,
+    image: &RootImage,
+    part: &Range<u64>,
+    file_system: FileSystem,
+) -> Result<&'static str, SyscallError> {
+    let device = LoopDevice::over(image.file.as_fd(), part.clone())?;
+    add_device(mounted, IMAGE, &device, file_system)?;
     let inner = INNER_FILES.iter().find_map(|name| {
         let path = Path::new(IMAGE).join(name);
         let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());

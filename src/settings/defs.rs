@@ -373,8 +373,8 @@ pub static SETTINGS: &[Setting] = &[
         of: WORD,
         takes: Takes::Value("URL"),
         help: "as process 1, mount the image at URL as the root and start the system in it, in place of \
-               a boot file: squashfs, erofs, ext4, xfs or btrfs, or a disk with a GUID partition table; \
-               also packed by zstd or gzip",
+               a boot file: squashfs, erofs, ext4, xfs or btrfs, a disk with a GUID partition table, or a \
+               tar or cpio archive; also packed by zstd or gzip",
         lands: Lands::Config(|config, input| super::root::image(config, input.value)),
         ..NOTHING
     },

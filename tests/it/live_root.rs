@@ -46,6 +46,7 @@ grep -q nameserver /etc/resolv.conf && echo "resolver: $(grep nameserver /etc/re
 [ -s /run/net-near.conf ] && echo "the file of klibc is there"
 echo "address: $(ip -o -4 address show near | grep -c 192.0.2.100)"
 echo "signals: $(grep SigBlk /proc/1/status | tr -d '\t\n')"
+[ -e /extra ] && ls -lnR /extra
 if echo x >/changed; then echo "it is writable"; else echo "it is read-only"; fi
 echo "the end"
 "#;
@@ -235,6 +236,123 @@ fn images_of_each_kind_are_mounted_packed_or_not_and_out_of_a_disk() {
             assert!(said.contains(&word), "{name}:\n{said}");
             assert!(said.contains("it is writable"), "{name}:\n{said}");
             site.make("rm -rf *");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, cpio and zstd"]
+fn an_archive_is_unpacked_into_memory_with_owners_permissions_and_links() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tar = "tar --format=pax -C $tree -cf a.tar .";
+        let cpio = "(cd $tree && find . | cpio --quiet -o -H newc) >a.cpio";
+        for (name, commands) in [
+            ("a.tar", tar.to_owned()),
+            ("a.tar.zst", format!("{tar}; zstd -q --rm a.tar")),
+            ("a.tgz", "tar --format=gnu -C $tree -czf a.tgz .".to_owned()),
+            ("a.cpio", format!("{cpio}; head -c 512 /dev/zero >>a.cpio; (cd / && echo etc/fstab | cpio --quiet -o -H newc) >>a.cpio")),
+            ("a.cpio.gz", format!("{cpio}; gzip a.cpio")),
+            // Without its folders.
+            ("bare.tar.gz", "(cd $tree; find . -type d -empty -o ! -type d) | tar -C $tree --no-recursion -T - -czf bare.tar.gz".to_owned()),
+        ] {
+            site.tree(name);
+            let long = "l".repeat(120);
+            site.make(&format!(
+                "mkdir $tree/extra; cd $tree/extra; echo 12345 >first; chown 7:8 first; chmod 4751 first
+                touch -d @86400 first; ln first second; ln -s ../word link; mkfifo fifo
+                mknod null c 1 3; mkdir -p {long}; echo end >{long}/{long}; chmod 1777 {long}"
+            ));
+            site.make(commands.as_str());
+            let said = site.boots(&format!("wireboot.root=http://192.0.2.1/{name}"));
+            assert!(said.contains(&format!("the word is {name}\n")), "{name}:\n{said}");
+            assert!(said.contains("it is writable"), "{name}:\n{said}");
+            let line = |end: &str| {
+                let line = said.lines().find(|line| line.ends_with(end));
+                let line = line.unwrap_or_else(|| panic!("{name}: no {end}:\n{said}"));
+                line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            };
+            for file in [" first", " second"] {
+                let line = line(file);
+                assert_eq!(line[..5], ["-rwsr-x--x", "2", "7", "8", "6"], "{name}");
+                assert!(line.contains(&"1970".to_owned()), "{name}: {line:?}");
+            }
+            line(" link -> ../word");
+            assert!(line(" fifo")[0].starts_with('p'), "{name}");
+            assert!(!said.contains(" null"), "{name}:\n{said}");
+            let folder = format!("/extra/{long}:");
+            assert!(said.contains(&folder), "{name}:\n{said}");
+            assert_eq!(line(&format!(" {long}"))[2..4], ["0", "0"], "{name}");
+            assert!(loops().is_empty() || !loops().contains("memfd"));
+            site.make("rm -rf *");
+        }
+        site.tree("plum");
+        site.make("tar -C $tree -cf a.tar .");
+        let said = site.boots("root=http://192.0.2.1/a.tar wireboot.overlay=none");
+        assert!(said.contains("it is read-only"), "{said}");
+        let said = site.boots("root=http://192.0.2.1/a.tar wireboot.sandbox=off");
+        assert!(said.contains("it is writable"), "{said}");
+    });
+}
+
+/// Writes archives that mean harm.
+const HOSTILE: &str = r#"
+import io, os, tarfile
+def write(name, *members):
+    with tarfile.open(name, "w", format=tarfile.PAX_FORMAT) as archive:
+        for path, kind, target in members:
+            member = tarfile.TarInfo(path)
+            member.type, member.linkname, member.size = kind, target, 5 if kind == tarfile.REGTYPE else 0
+            archive.addfile(member, io.BytesIO(b"taken"))
+file, link, hard = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+write("up.tar", ("../../taken", file, ""))
+write("inner-up.tar", ("a/../../taken", file, ""))
+write("absolute.tar", ("/taken", file, ""))
+write("link.tar", ("a", link, "/"), ("a/taken", file, ""))
+write("link-up.tar", ("a", link, "../../../.."), ("a/taken", file, ""))
+write("proc.tar", ("a", link, "/proc/1/root"), ("a/taken", file, ""))
+write("hard-up.tar", ("a", hard, "../init"))
+write("hard.tar", ("a", hard, "/init"))
+write("open.tar", ("init", link, "/left-over"), ("init", file, ""))
+data = open("link.tar", "rb").read()
+open("cut.tar", "wb").write(data[:700])
+open("garbage.tar", "wb").write(data[:512] + os.urandom(4096))
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx and Python"]
+fn a_hostile_archive_changes_nothing_but_the_root_that_it_fails_to_be() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("pear");
+        site.make(&format!("python3 -c '{HOSTILE}'"));
+        for (name, why) in [
+            ("up.tar", "no path within it"),
+            ("inner-up.tar", "no path within it"),
+            ("hard-up.tar", "no path within it"),
+            ("hard.tar", "No such file"),
+            ("absolute.tar", "the root has no init"),
+            ("link.tar", "the root has no init"),
+            ("link-up.tar", "the root has no init"),
+            ("proc.tar", "of the archive"),
+            ("open.tar", "the root has no init"),
+            ("cut.tar", "the archive is cut off"),
+            ("garbage.tar", "is no header of a member"),
+        ] {
+            let machine = site.start(&format!("root=http://192.0.2.1/{name}"));
+            machine.says("retrying in");
+            let said = machine.text();
+            assert!(said.contains(why), "{name}:\n{said}");
+            assert!(
+                said.contains("boot failed: exit code 6\n"),
+                "{name}:\n{said}"
+            );
+            let root = format!("/proc/{}/root", machine.first_process());
+            assert!(!Path::new(&root).join("taken").exists(), "{name}");
+            let kept = fs::read_to_string(format!("{root}/left-over")).unwrap();
+            assert_eq!(kept, "kept\n", "{name}");
+            let mounts = fs::read_to_string(format!("{root}/proc/1/mounts")).unwrap();
+            assert!(!mounts.contains("wireboot/root"), "{name}:\n{mounts}");
         }
     });
 }
