@@ -38,6 +38,8 @@ pub mod format {
 pub mod http;
 #[cfg(feature = "ipv6")]
 pub mod ipv6;
+#[cfg(feature = "root")]
+pub mod nbd;
 pub mod netlink {
     //! Messages of rtnetlink: links, addresses and routes (rtnetlink(7)).
 
@@ -90,6 +92,8 @@ pub mod text {
     //! shown.
 
     pub mod names;
+    #[cfg(feature = "root")]
+    pub mod remote_root;
     pub mod safe;
     pub mod url;
 }

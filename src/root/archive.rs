@@ -11,22 +11,24 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 
-use super::image::{RootImage, failure, result_of};
+use super::image::{failure, result_of};
 use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::file;
+use crate::sys::memfd::SealedFile;
 use crate::sys::sandbox::Calls;
 use crate::unpack::{self, Packing};
 use crate::worker::{Peer, Role, Worker};
 use wireboot_proto::format::archive::{Decoder, Entry, Event, Kind};
 use wireboot_proto::worker::Message;
 
-/// Fills the folder `point` with the members of the archive `image`.
+/// Fills the folder `point` with the members of an archive.
 ///
 /// # Errors
 /// [`Error::Fetch`] when memory does not suffice, [`Error::NothingBootable`] for a damaged archive.
 pub(super) fn extract(
-    image: &RootImage,
+    name: &str,
+    archive: &SealedFile,
     packing: Option<Packing>,
     point: &'static str,
     sandbox: &SandboxConfig,
@@ -39,9 +41,9 @@ pub(super) fn extract(
         processor_time: Some(Duration::from_secs(3600)),
         file_len: u64::MAX,
     };
-    log::info!("{}: unpacking it", image.url);
+    log::info!("{name}: unpacking it");
     let mut worker = Worker::start(sandbox, role, |peer| work(&peer, packing))?;
-    result_of(&image.url, &mut worker, &image.file, role).map(drop)
+    result_of(name, &mut worker, archive, role).map(drop)
 }
 
 /// What the worker does.

@@ -1,12 +1,14 @@
 //! Fetches a root image: unpacks it, and finds the file system in it.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use crate::config::SandboxConfig;
+use super::remote::{self, Found, NfsFolder};
+use crate::config::{RootConfig, SandboxConfig};
 use crate::error::{Cause, Error};
 use crate::fetch::Fetcher;
 use crate::measure::{self, Measurement};
@@ -16,6 +18,7 @@ use crate::sys::memfd::{Memfd, SealedFile};
 use crate::sys::sandbox::Calls;
 use crate::unpack::{self, Packing};
 use crate::worker::{Peer, Role, Worker};
+use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 use wireboot_proto::format::gpt;
 use wireboot_proto::text::url::Url;
@@ -34,83 +37,130 @@ const ROLE: Role = Role {
     file_len: u64::MAX,
 };
 
-/// A root in a file that cannot change.
+/// A root that can be mounted.
 #[derive(Debug)]
 pub struct RootImage {
     /// The address, for messages.
-    pub url: Url,
-    /// The file.
-    pub file: SealedFile,
+    pub name: String,
     /// What it is.
-    pub form: Form,
+    pub(super) form: Form,
 }
 
-/// How a root is in its file.
-#[derive(Debug, Clone)]
-pub enum Form {
-    /// A file system, and the bytes that it is.
-    FileSystem(Range<u64>, FileSystem),
+/// What a root is.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// A file system, and the bytes of the volume that it is.
+    FileSystem(Volume, Range<u64>, FileSystem),
     /// An archive of files, packed or not.
-    Archive(Option<Packing>),
+    Archive(SealedFile, Option<Packing>),
+    /// A folder of NFS.
+    Nfs(NfsFolder),
+}
+
+/// What a file system is on.
+#[derive(Debug)]
+pub(super) enum Volume {
+    /// A file in memory that cannot change.
+    Memory(SealedFile),
+    /// A device, with its path.
+    Device(File, String),
+}
+
+impl Volume {
+    pub(super) const fn file(&self) -> &File {
+        match self {
+            Self::Memory(file) => file.file(),
+            Self::Device(file, _) => file,
+        }
+    }
 }
 
 /// Names of files of which there are two in memory for some time.
 const COPIED: [&str; 5] = [".zst", ".gz", ".tgz", ".tar", ".cpio"];
 
-/// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive.
+/// Finds the root, and fetches it where it is an image.
 ///
 /// # Errors
 /// As [`Fetcher::need`]; [`Error::NothingBootable`] for an image without a root file system, or one
-/// that is damaged.
-pub fn fetch(url: &Url, fetcher: &Fetcher, sandbox: &SandboxConfig) -> Result<RootImage, Error> {
+/// that is damaged; [`Error::Fetch`] for a server that does not serve a device.
+pub fn fetch(
+    config: &RootConfig,
+    lease: &Lease,
+    fetcher: &Fetcher,
+    sandbox: &SandboxConfig,
+) -> Result<RootImage, Error> {
+    match remote::find(config, lease, fetcher)? {
+        Found::Image(url) => fetch_image(&url, fetcher, sandbox),
+        Found::Nfs(folder) => Ok(RootImage {
+            name: folder.source.clone(),
+            form: Form::Nfs(folder),
+        }),
+        Found::Device(device, path, name) => {
+            let len = remote::len_of(&device).map_err(unreadable)?;
+            let (part, file_system) = file_system_in(&name, &device, len)?;
+            let volume = Volume::Device(device, path);
+            let form = Form::FileSystem(volume, part, file_system);
+            Ok(RootImage { name, form })
+        }
+    }
+}
+
+/// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive.
+fn fetch_image(url: &Url, fetcher: &Fetcher, sandbox: &SandboxConfig) -> Result<RootImage, Error> {
     // What is packed is not shorter when it is unpacked. Whether it is, its name says beforehand.
     let name = url.plain_file_name();
     let copies = COPIED.iter().any(|end| name.ends_with(end)).into();
     let room = Room { copies, beside: 0 };
     let fetched = fetcher.with_room(room).need(url, MAX_LEN)?;
-    let image = |file, form| RootImage {
-        url: url.clone(),
-        file,
-        form,
-    };
-    let file = match Content::recognize(&head(&fetched, 0)?) {
+    let name = url.to_string();
+    let file = match Content::recognize(&head(fetched.file(), 0)?) {
         Content::Packed(packing) => {
             let unpacked = |len| unpacked(url, &fetched, packing, len, sandbox);
             // An archive is unpacked into files alone.
             let start = unpacked(HEAD_LEN as u64)?;
-            if Content::recognize(&head(&start, 0)?) == Content::Archive {
-                return Ok(image(fetched, Form::Archive(Some(packing))));
+            if Content::recognize(&head(start.file(), 0)?) == Content::Archive {
+                let form = Form::Archive(fetched, Some(packing));
+                return Ok(RootImage { name, form });
             }
             unpacked(MAX_LEN)?
         }
-        Content::Archive => return Ok(image(fetched, Form::Archive(None))),
+        Content::Archive => {
+            let form = Form::Archive(fetched, None);
+            return Ok(RootImage { name, form });
+        }
         Content::FileSystem(_) | Content::Other(_) => fetched,
     };
-    let (part, file_system) = file_system_in(url, &file)?;
-    Ok(image(file, Form::FileSystem(part, file_system)))
+    let len = file.size().map_err(|error| unreadable(error.source))?;
+    let (part, file_system) = file_system_in(&name, file.file(), len)?;
+    let form = Form::FileSystem(Volume::Memory(file), part, file_system);
+    Ok(RootImage { name, form })
 }
 
 impl RootImage {
-    /// Measures the image as it is mounted: unpacked, and a whole disk; an archive as it was fetched.
+    /// Measures the image as it is mounted: unpacked, and a whole disk; an archive as it was fetched; and
+    /// nothing that is read later, over the network.
     ///
     /// # Errors
     /// [`Error::System`] if it cannot be read.
     pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
+        let file = match &self.form {
+            Form::FileSystem(Volume::Memory(file), ..) | Form::Archive(file, _) => Some(file),
+            Form::FileSystem(Volume::Device(..), ..) | Form::Nfs(_) => None,
+        };
         // A TPM wants it whatever it takes.
-        let file = [("root image", &self.file)];
+        let file = file.map(|file| ("root image", file));
         measure::parts(file.into_iter(), None, Tpm::exists())
     }
 }
 
 /// Finds the file system: the file is one, or a disk with partitions.
-fn file_system_in(url: &Url, file: &SealedFile) -> Result<(Range<u64>, FileSystem), Error> {
-    let len = file.size().map_err(unreadable)?;
-    let nothing = |why: &str| Err(nothing(url, why.to_owned().into()));
+fn file_system_in(name: &str, file: &File, len: u64) -> Result<(Range<u64>, FileSystem), Error> {
+    let nothing = |why: &str| Err(nothing(name, why.to_owned().into()));
     let mut part = 0..len;
     let mut start = head(file, 0)?;
     let mut content = Content::recognize(&start);
     if content == Content::Other(None) {
-        let read = &mut |part| file.octets(part).map_err(unreadable);
+        let read = &mut |part| read(file, part);
         match gpt::root_partition(len, read)? {
             Ok(found) => part = found,
             Err(gpt::NoRoot::NoTable) => {
@@ -142,9 +192,18 @@ fn file_system_in(url: &Url, file: &SealedFile) -> Result<(Range<u64>, FileSyste
     }
 }
 
-fn head(file: &SealedFile, at: u64) -> Result<Vec<u8>, Error> {
-    let len = u64::try_from(HEAD_LEN).unwrap_or(u64::MAX);
-    file.octets(at..at.saturating_add(len)).map_err(unreadable)
+fn head(file: &File, at: u64) -> Result<Vec<u8>, Error> {
+    read(file, at..at.saturating_add(HEAD_LEN as u64))
+}
+
+/// Returns these bytes, up to the end of the file.
+fn read(mut file: &File, part: Range<u64>) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = file.seek(SeekFrom::Start(part.start)).and_then(|_| {
+        let mut part = file.take(part.end.saturating_sub(part.start));
+        part.read_to_end(&mut bytes)
+    });
+    read.map(|_| bytes).map_err(unreadable)
 }
 
 /// Returns the first `most` bytes of the unpacked image, by a worker unless the sandbox is off.
@@ -160,7 +219,7 @@ fn unpacked(
         return unpack(file, packing, most).map_err(|error| cannot_unpack(url, &error));
     }
     let mut worker = Worker::start(sandbox, ROLE, |peer| work(&peer, packing, most))?;
-    let files = result_of(url, &mut worker, packed, ROLE)?;
+    let files = result_of(&url.to_string(), &mut worker, packed, ROLE)?;
     let file = files.into_iter().next().map(SealedFile::try_from);
     match file {
         Some(Ok(file)) => Ok(file),
@@ -176,7 +235,7 @@ fn unpacked(
 /// # Errors
 /// What [`failure`] has made of it, and [`Error::Fetch`] for a worker that ended otherwise.
 pub(super) fn result_of(
-    url: &Url,
+    url: &str,
     worker: &mut Worker,
     packed: &SealedFile,
     role: Role,
@@ -238,7 +297,7 @@ fn unpack(mut packed: &File, packing: Packing, most: u64) -> io::Result<SealedFi
     file.seal().map_err(system)
 }
 
-fn cannot_fetch(url: &Url, source: Cause) -> Error {
+fn cannot_fetch(url: impl Display, source: Cause) -> Error {
     Error::Fetch {
         url: url.to_string(),
         source,
@@ -261,16 +320,19 @@ fn is_of_memory(error: &io::Error) -> bool {
     )
 }
 
-fn nothing(url: &Url, source: Cause) -> Error {
+fn nothing(name: impl Display, source: Cause) -> Error {
     Error::NothingBootable {
-        what: format!("{url} is no root"),
+        what: format!("{name} is no root"),
         source: Some(source),
     }
 }
 
-fn unreadable(source: SyscallError) -> Error {
+fn unreadable(source: io::Error) -> Error {
     Error::System {
-        doing: "cannot read the fetched image".to_owned(),
-        source,
+        doing: "cannot read the root".to_owned(),
+        source: SyscallError {
+            call: "read",
+            source,
+        },
     }
 }

@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use super::image::{Form, RootImage};
+use nix::errno::Errno;
+
+use super::image::{Form, RootImage, Volume};
 use super::{archive, disk};
 use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::Error;
@@ -97,21 +99,34 @@ pub fn mount(
     sandbox: &SandboxConfig,
 ) -> Result<Mounted, Error> {
     let mut mounted = Mounted::default();
-    let is_read_only = config.overlay == Overlay::None;
+    // What others share is meant to be mounted as it is.
+    let usual = match image.form {
+        Form::Nfs(_) => Overlay::None,
+        Form::FileSystem(..) | Form::Archive(..) => Overlay::Tmpfs,
+    };
+    let overlay = config.overlay.as_ref().unwrap_or(&usual);
+    let is_read_only = *overlay == Overlay::None;
     let lower = match &image.form {
-        Form::FileSystem(part, file_system) => mount_image(&mut mounted, image, part, *file_system)
-            .map_err(|source| Error::Root {
-                what: format!("{} as {}", image.url, file_system.name()),
+        Form::FileSystem(volume, part, file_system) => {
+            mount_image(&mut mounted, volume, part, *file_system).map_err(|source| Error::Root {
+                what: format!("{} as {}", image.name, file_system.name()),
                 source,
-            })?,
-        Form::Archive(packing) => {
+            })?
+        }
+        Form::Nfs(folder) => {
+            let is_read_only = !(is_read_only && config.is_writable);
+            let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
+            added.map_err(|source| cannot_mount_nfs(&image.name, source))?;
+            IMAGE
+        }
+        Form::Archive(file, packing) => {
             let tmpfs = |options: &str| mounts::mount("tmpfs", IMAGE, "tmpfs", options, false);
             // All that is available, until it is known how much it takes.
             let mib = machine::available_memory().unwrap_or_default() >> 20;
             let options = format!("mode=0755,size={}m", mib.saturating_sub(16).max(1));
             let added = mounted.add(IMAGE, || tmpfs(&options));
             added.map_err(|source| cannot_mount("a tmpfs for the archive", source))?;
-            archive::extract(image, *packing, IMAGE, sandbox)?;
+            archive::extract(&image.name, file, *packing, IMAGE, sandbox)?;
             let mib = mounts::used_mib(IMAGE) + changes_mib(config);
             let limited = mounts::remount_tmpfs(IMAGE, &format!("size={mib}m"), is_read_only);
             limited.map_err(|source| cannot_mount("the tmpfs of the archive", source))?;
@@ -119,8 +134,8 @@ pub fn mount(
             IMAGE
         }
     };
-    let is_archive = matches!(image.form, Form::Archive(_));
-    match &config.overlay {
+    let is_archive = matches!(image.form, Form::Archive(..));
+    match overlay {
         Overlay::Tmpfs | Overlay::None if is_archive || is_read_only => {
             let bound = mounted.add(NEW_ROOT, || mounts::bind(lower, NEW_ROOT));
             bound.map_err(|source| cannot_mount("the root", source))?;
@@ -134,7 +149,7 @@ pub fn mount(
             added.map_err(|source| cannot_mount("a tmpfs for changes", source))?;
             let mib = changes_mib(config);
             log::info!("changes to the root are kept in memory, up to {mib} MiB");
-            overlay(&mut mounted, lower, CHANGES)?;
+            mount_overlay(&mut mounted, lower, CHANGES)?;
         }
         Overlay::Label(label) => {
             let Some((path, file_system)) = disk::labelled(label, DISK_PATIENCE) else {
@@ -149,7 +164,7 @@ pub fn mount(
             let added = mounted.add(CHANGES, disk);
             added.map_err(|source| cannot_mount(&path, source))?;
             log::info!("changes to the root are kept on {path}");
-            overlay(&mut mounted, lower, &format!("{CHANGES}/wireboot-overlay"))?;
+            mount_overlay(&mut mounted, lower, &format!("{CHANGES}/wireboot-overlay"))?;
         }
     }
     complete(image, config)?;
@@ -165,12 +180,20 @@ fn changes_mib(config: &RootConfig) -> u64 {
 /// Mounts the image, and what it may be in; returns where the file system of the root is.
 fn mount_image(
     mounted: &mut Mounted,
-    image: &RootImage,
+    volume: &Volume,
     part: &Range<u64>,
     file_system: FileSystem,
 ) -> Result<&'static str, SyscallError> {
-    let device = LoopDevice::over(image.file.as_fd(), part.clone())?;
-    add_device(mounted, IMAGE, &device, file_system)?;
+    match volume {
+        Volume::Device(_, path) if part.start == 0 => {
+            add_device(mounted, IMAGE, path, file_system)?;
+        }
+        Volume::Device(..) | Volume::Memory(_) => {
+            let device = LoopDevice::over(volume.file().as_fd(), part.clone())?;
+            add_device(mounted, IMAGE, device.path(), file_system)?;
+        }
+    }
+
     let inner = INNER_FILES.iter().find_map(|name| {
         let path = Path::new(IMAGE).join(name);
         let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
@@ -190,7 +213,7 @@ fn mount_image(
         return Ok(IMAGE);
     };
     let device = LoopDevice::over(inner.as_fd(), 0..len)?;
-    add_device(mounted, INNER_IMAGE, &device, file_system)?;
+    add_device(mounted, INNER_IMAGE, device.path(), file_system)?;
     Ok(INNER_IMAGE)
 }
 
@@ -198,7 +221,7 @@ fn mount_image(
 fn add_device(
     mounted: &mut Mounted,
     point: &'static str,
-    device: &LoopDevice,
+    device: &str,
     file_system: FileSystem,
 ) -> Result<(), SyscallError> {
     // An image of a running system has a journal to recover, which it cannot be for want of writing.
@@ -209,8 +232,7 @@ fn add_device(
         FileSystem::Squashfs | FileSystem::Erofs => "",
     };
     mounted.add(point, || {
-        let mount =
-            |options| mounts::mount(device.path(), point, file_system.name(), options, true);
+        let mount = |options| mounts::mount(device, point, file_system.name(), options, true);
         match mount("") {
             Err(_) if !without_journal.is_empty() => mount(without_journal),
             result => result,
@@ -219,7 +241,7 @@ fn add_device(
 }
 
 /// Mounts an overlay of `lower` and `changes` as the new root.
-fn overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Error> {
+fn mount_overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Error> {
     let failed = |source| cannot_mount("an overlay over the image", source);
     for name in ["upper", "work"] {
         let made = fs::create_dir_all(format!("{changes}/{name}"));
@@ -237,7 +259,7 @@ fn overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Erro
 /// Checks that the root has all that a system is started with, as long as a boot can still fail.
 fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
     let nothing = |what: String| Error::NothingBootable {
-        what: format!("{}: {what}", image.url),
+        what: format!("{}: {what}", image.name),
         source: None,
     };
     for name in MOVED {
@@ -275,6 +297,17 @@ pub(super) fn init_in(root: &str, config: &RootConfig) -> Result<String, String>
         Some(init) => format!("the root has no program {init} (init=)"),
         None => format!("the root has no init: none of {}", INITS.join(", ")),
     })
+}
+
+/// What a server of NFS, or the way to it, refuses is a failed fetch.
+fn cannot_mount_nfs(name: &str, source: SyscallError) -> Error {
+    if source.is(Errno::ENODEV) || source.is(Errno::EINVAL) {
+        return cannot_mount(&format!("{name} as nfs"), source);
+    }
+    Error::Fetch {
+        url: format!("nfs:{name}"),
+        source: source.into(),
+    }
 }
 
 fn cannot_mount(what: &str, source: SyscallError) -> Error {

@@ -375,7 +375,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "as process 1, mount the image at URL as the root and start the system in it, in place of \
                a boot file: squashfs, erofs, ext4, xfs or btrfs, a disk with a GUID partition table, or a \
                tar or cpio archive; also packed by zstd or gzip",
-        lands: Lands::Config(|config, input| super::root::image(config, input.value)),
+        lands: Lands::Config(|config, input| super::root::source(config, input.value)),
         ..NOTHING
     },
     #[cfg(feature = "root")]
@@ -387,7 +387,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "where changes to the root are kept: in memory, nowhere since it is read-only, or on the \
                disk with the label NAME",
         lands: Lands::Config(|config, input| {
-            config.root.overlay = input.value.parse()?;
+            config.root.overlay = Some(input.value.parse()?);
             Ok(())
         }),
         ..NOTHING

@@ -60,11 +60,16 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more arguments of dnsmasq.
+    fn with(more: &str) -> Self {
         let far = Far::plug_in();
         let served = far.folder.join("served");
         fs::create_dir(&served).unwrap();
         let servers = [
-            dnsmasq(&far, "--dhcp-option=6,192.0.2.53"),
+            dnsmasq(&far, &format!("--dhcp-option=6,192.0.2.53 {more}")),
             nginx(&far, &served),
         ];
         Self {
@@ -531,6 +536,113 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
         on_disk,
         &["the word is plum, before it was plum"],
     );
+}
+
+/// A server of NFS, of both versions, for a folder; with what it needs of a system to itself.
+const NFS_SERVER: &str = r#"set -e
+mount --make-rprivate /
+mount -t tmpfs none /run
+mkdir -p /run/ganesha /run/rpcbind /run/lock /run/sendsigs.omit.d /run/recovery
+mount --bind /run/recovery /var/lib/nfs
+mkdir -p /var/lib/nfs/ganesha
+cat >/run/ganesha.conf <<END
+NFS_CORE_PARAM { Enable_NLM = false; Enable_RQUOTA = false; }
+NFSV4 { Graceless = true; RecoveryBackend = fs; }
+EXPORT {
+    Export_Id = 1; Path = $1; Pseudo = /srv/root; Protocols = 3, 4;
+    Access_Type = RW; Squash = None; SecType = sys; FSAL { Name = VFS; }
+}
+END
+ip link set lo up
+rpcbind -w
+ganesha.nfsd -F -L /dev/stderr -N FATAL -f /run/ganesha.conf -p /run/ganesha.pid &
+until rpcinfo -p 127.0.0.1 2>&1 | grep -q ' 100005 .* tcp '; do sleep 0.1; done
+echo the server is ready
+wait"#;
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, nfs-ganesha-vfs, qemu-utils and mkfs of ext4"]
+fn a_machine_runs_from_a_folder_of_nfs_and_from_a_network_block_device() {
+    in_new_namespace(|| {
+        let site = Site::with("--dhcp-option=17,192.0.2.1:/srv/root,vers=4.1");
+        let tree = site.tree("plum");
+        make_tree(&tree, "plum", SHORT_INIT);
+        let folder = &site.far.folder;
+        let archive = folder.join("initramfs");
+        let kernel = root_archive(&archive);
+        let script = folder.join("serve-nfs");
+        fs::write(&script, NFS_SERVER).unwrap();
+        let command = format!(
+            "unshare --mount --pid --fork --kill-child bash {} {}",
+            script.display(),
+            tree.display()
+        );
+        let _nfs = site.far.serve(&command, "the server is ready");
+        site.make(
+            "truncate -s 24M part && mkfs.ext4 -q -d $tree part && truncate -s 32M disk
+            sgdisk -n 1:2048:+1M -t 1:ef00 -n 2:8192:+24M -t 2:8304 disk >/dev/null
+            dd if=part of=disk bs=1M seek=4 conv=notrunc status=none",
+        );
+        let served = site.served.display();
+        let nbd = |file: &str, port: u16| {
+            let command = format!("qemu-nbd -r -t -f raw -p {port} -x debian {served}/{file}");
+            site.far.start(&command)
+        };
+        let _nbd = [nbd("part", 10809), nbd("disk", 10810)];
+        let mut setup = Some(Setup::new("").on_tap(&["near"]));
+        let mut run = |words: &str, expected: &[&str]| {
+            let setup = setup
+                .take()
+                .unwrap_or_else(|| Setup::new("").on_tap_again());
+            let mut machine = setup
+                .words(&format!("wireboot.on-failure=poweroff {words}"))
+                .kernel(kernel.as_ref())
+                .initramfs(&archive)
+                .start();
+            machine.says(expected);
+            machine.ends();
+        };
+        for words in [
+            // The address and options of the lease.
+            "root=/dev/nfs",
+            "root=nfs:192.0.2.1:/srv/root",
+            &format!("root=/dev/nfs nfsroot=192.0.2.1:{},vers=3", tree.display()),
+            "root=nfs4:/srv/root wireboot.overlay=tmpfs",
+            "root=nbd:192.0.2.1:10809/debian",
+            "root=nbd:192.0.2.1:10810/debian:ext4 rd.overlay=1",
+        ] {
+            run(words, &["the word is plum, before it was", "Power down"]);
+        }
+        assert!(!tree.join("before").exists());
+        run(
+            "root=nfs:192.0.2.1:/srv/root rw",
+            &["the word is plum", "Power down"],
+        );
+        assert_eq!(fs::read_to_string(tree.join("before")).unwrap(), "plum");
+        run(
+            "root=nbd:192.0.2.1:10809/other",
+            &["there is no such export", "exit code 7"],
+        );
+        run(
+            "root=nbd:192.0.2.1:10811/debian",
+            &["Connection refused", "exit code 7"],
+        );
+        run(
+            "root=nfs:192.0.2.1:/srv/other",
+            &["cannot fetch nfs:192.0.2.1:/srv/other", "exit code 7"],
+        );
+    });
+}
+
+/// Packs an initramfs for Debian's kernel with all that a root needs; returns the kernel.
+fn root_archive(archive: &Path) -> String {
+    shell(&format!(
+        "kernel=$(debian_kernel generic)
+        \"$root/initramfs/build\" --root --kernel-modules \"$(readlink -f \"$kernel/modules\")\" \
+            --modules 'virtio_pci virtio_net' --output {} >/dev/null
+        echo \"$kernel/vmlinuz\"",
+        archive.display(),
+    ))
 }
 
 /// Returns what loop devices of this host are over.
