@@ -12,6 +12,7 @@ mod image;
 mod mounts;
 mod remote;
 mod switch;
+mod verity;
 
 use crate::config::{RootConfig, RootSource};
 use crate::timeline;

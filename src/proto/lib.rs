@@ -32,6 +32,8 @@ pub mod format {
     pub mod pcapng;
     pub mod tpm;
     pub mod uki;
+    #[cfg(feature = "root")]
+    pub mod verity;
     #[cfg(feature = "tls")]
     pub mod x509;
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::remote::{self, Found, NfsFolder};
+use super::verity::{self, HashTree};
 use crate::config::{RootConfig, SandboxConfig};
 use crate::error::{Cause, Error};
 use crate::fetch::Fetcher;
@@ -21,6 +22,7 @@ use crate::worker::{Peer, Role, Worker};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 use wireboot_proto::format::gpt;
+use wireboot_proto::format::verity::Superblock;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::worker::{Fault, FaultKind, Message, Room};
 
@@ -49,8 +51,8 @@ pub struct RootImage {
 /// What a root is.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// A file system, and the bytes of the volume that it is.
-    FileSystem(Volume, Range<u64>, FileSystem),
+    /// A file system, the bytes of the volume that it is, and by what it is verified.
+    FileSystem(Volume, Range<u64>, FileSystem, Option<HashTree>),
     /// An archive of files, packed or not.
     Archive(SealedFile, Option<Packing>),
     /// A folder of NFS.
@@ -90,23 +92,29 @@ pub fn fetch(
     sandbox: &SandboxConfig,
 ) -> Result<RootImage, Error> {
     match remote::find(config, lease, fetcher)? {
-        Found::Image(url) => fetch_image(&url, fetcher, sandbox),
-        Found::Nfs(folder) => Ok(RootImage {
-            name: folder.source.clone(),
-            form: Form::Nfs(folder),
-        }),
+        Found::Image(url) => fetch_image(&url, config, fetcher, sandbox),
+        Found::Nfs(folder) => {
+            let name = folder.source.clone();
+            not_verified(&name, config)?;
+            let form = Form::Nfs(folder);
+            Ok(RootImage { name, form })
+        }
         Found::Device(device, path, name) => {
             let len = remote::len_of(&device).map_err(unreadable)?;
-            let (part, file_system) = file_system_in(&name, &device, len)?;
             let volume = Volume::Device(device, path);
-            let form = Form::FileSystem(volume, part, file_system);
+            let form = file_system_in(&name, volume, len, config, None)?;
             Ok(RootImage { name, form })
         }
     }
 }
 
 /// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive.
-fn fetch_image(url: &Url, fetcher: &Fetcher, sandbox: &SandboxConfig) -> Result<RootImage, Error> {
+fn fetch_image(
+    url: &Url,
+    config: &RootConfig,
+    fetcher: &Fetcher,
+    sandbox: &SandboxConfig,
+) -> Result<RootImage, Error> {
     // What is packed is not shorter when it is unpacked. Whether it is, its name says beforehand.
     let name = url.plain_file_name();
     let copies = COPIED.iter().any(|end| name.ends_with(end)).into();
@@ -119,20 +127,25 @@ fn fetch_image(url: &Url, fetcher: &Fetcher, sandbox: &SandboxConfig) -> Result<
             // An archive is unpacked into files alone.
             let start = unpacked(HEAD_LEN as u64)?;
             if Content::recognize(&head(start.file(), 0)?) == Content::Archive {
+                not_verified(&name, config)?;
                 let form = Form::Archive(fetched, Some(packing));
                 return Ok(RootImage { name, form });
             }
             unpacked(MAX_LEN)?
         }
         Content::Archive => {
+            not_verified(&name, config)?;
             let form = Form::Archive(fetched, None);
             return Ok(RootImage { name, form });
         }
         Content::FileSystem(_) | Content::Other(_) => fetched,
     };
     let len = file.size().map_err(|error| unreadable(error.source))?;
-    let (part, file_system) = file_system_in(&name, file.file(), len)?;
-    let form = Form::FileSystem(Volume::Memory(file), part, file_system);
+    let beside = &|| {
+        let hashes = url.beside(&format!("{}.verity", url.plain_file_name()));
+        hashes.map_or(Ok(None), |url| fetcher.get(&url, MAX_LEN))
+    };
+    let form = file_system_in(&name, Volume::Memory(file), len, config, Some(beside))?;
     Ok(RootImage { name, form })
 }
 
@@ -154,15 +167,22 @@ impl RootImage {
 }
 
 /// Finds the file system: the file is one, or a disk with partitions.
-fn file_system_in(name: &str, file: &File, len: u64) -> Result<(Range<u64>, FileSystem), Error> {
+fn file_system_in(
+    name: &str,
+    volume: Volume,
+    len: u64,
+    config: &RootConfig,
+    beside: Option<Beside<'_>>,
+) -> Result<Form, Error> {
+    let file = volume.file();
     let nothing = |why: &str| Err(nothing(name, why.to_owned().into()));
-    let mut part = 0..len;
+    let (mut part, mut hashes) = (0..len, None);
     let mut start = head(file, 0)?;
     let mut content = Content::recognize(&start);
     if content == Content::Other(None) {
         let read = &mut |part| read(file, part);
-        match gpt::root_partition(len, read)? {
-            Ok(found) => part = found,
+        match gpt::root_partition(len, config.root_hash.as_deref(), read)? {
+            Ok(found) => (part, hashes) = (found.root, found.hashes),
             Err(gpt::NoRoot::NoTable) => {
                 return nothing(
                     "it is neither a file system that is known nor a disk with a GUID \
@@ -174,22 +194,65 @@ fn file_system_in(name: &str, file: &File, len: u64) -> Result<(Range<u64>, File
         start = head(file, part.start)?;
         content = Content::recognize(&start);
     }
-    match content {
-        Content::FileSystem(file_system) => {
-            let len = part.end - part.start;
-            match file_system.len(&start).filter(|needed| *needed > len) {
-                Some(needed) => nothing(&format!(
-                    "its {} has {needed} bytes, and only {len} are there",
-                    file_system.name()
-                )),
-                None => Ok((part, file_system)),
-            }
+    let file_system = match content {
+        Content::FileSystem(file_system) => file_system,
+        Content::Packed(_) => return nothing("it is packed twice, or packed on its partition"),
+        Content::Archive => return nothing("its root partition has an archive"),
+        Content::Other(Some(what)) => return nothing(&format!("it is {what}")),
+        Content::Other(None) => {
+            return nothing("its root partition has no file system that is known");
         }
-        Content::Packed(_) => nothing("it is packed twice, or packed on its partition"),
-        Content::Archive => nothing("its root partition has an archive"),
-        Content::Other(Some(what)) => nothing(&format!("it is {what}")),
-        Content::Other(None) => nothing("its root partition has no file system that is known"),
+    };
+    let own_len = file_system.len(&start);
+    let len = part.end - part.start;
+    if let Some(needed) = own_len.filter(|needed| *needed > len) {
+        return nothing(&format!(
+            "its {} has {needed} bytes, and only {len} are there",
+            file_system.name()
+        ));
     }
+    let Some(root_hash) = &config.root_hash else {
+        return Ok(Form::FileSystem(volume, part, file_system, None));
+    };
+    let behind = own_len.map(|len| part.start + len.next_multiple_of(verity::ALIGNMENT)..part.end);
+    let found = hashes.or(behind).and_then(|place| {
+        let superblock = Superblock::decode(&head(file, place.start).ok()?)?;
+        Some((None, place, superblock))
+    });
+    let found = match (found, beside) {
+        (None, Some(beside)) => beside()?.and_then(|file| {
+            let superblock = Superblock::decode(&head(file.file(), 0).ok()?)?;
+            let place = 0..file.size().ok()?;
+            Some((Some(file), place, superblock))
+        }),
+        (found, _) => found,
+    };
+    let (file, place, superblock) = found.ok_or_else(|| Error::Verification {
+        what: name.to_owned(),
+        why: "there is no tree of hashes for roothash=: on a partition, behind the file system, or in a \
+              file beside it with .verity at its end".to_owned(),
+    })?;
+    let tree = HashTree {
+        file,
+        part: place,
+        superblock,
+        root_hash: root_hash.clone(),
+    };
+    Ok(Form::FileSystem(volume, part, file_system, Some(tree)))
+}
+
+/// Fetches the tree of hashes beside an image.
+type Beside<'a> = &'a dyn Fn() -> Result<Option<SealedFile>, Error>;
+
+/// Refuses a root that has no blocks to be verified.
+fn not_verified(name: &str, config: &RootConfig) -> Result<(), Error> {
+    if config.root_hash.is_none() {
+        return Ok(());
+    }
+    Err(Error::Verification {
+        what: name.to_owned(),
+        why: "roothash= is for a file system in an image or on a device".to_owned(),
+    })
 }
 
 fn head(file: &File, at: u64) -> Result<Vec<u8>, Error> {

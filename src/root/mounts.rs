@@ -1,7 +1,6 @@
 //! Mounts an image as a root, with a place for changes over it; all of it or nothing.
 
 use std::fs;
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::image::{Form, RootImage, Volume};
-use super::{archive, disk};
+use super::{archive, disk, verity};
 use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::Error;
 use crate::sys::loop_device::LoopDevice;
@@ -107,11 +106,23 @@ pub fn mount(
     let overlay = config.overlay.as_ref().unwrap_or(&usual);
     let is_read_only = *overlay == Overlay::None;
     let lower = match &image.form {
-        Form::FileSystem(volume, part, file_system) => {
-            mount_image(&mut mounted, volume, part, *file_system).map_err(|source| Error::Root {
+        Form::FileSystem(volume, part, file_system, tree) => {
+            let failed = |source| Error::Root {
                 what: format!("{} as {}", image.name, file_system.name()),
                 source,
-            })?
+            };
+            let tree = tree.as_ref();
+            let verified = tree.map(|tree| verity::verified(&image.name, volume, part, tree));
+            let verified = verified.transpose()?;
+            let mut device = |path: &str| add_device(&mut mounted, IMAGE, path, *file_system);
+            match (&verified, volume) {
+                (Some(verified), _) => device(verified.path()),
+                (None, Volume::Device(_, path)) if part.start == 0 => device(path),
+                (None, _) => LoopDevice::over(volume.file().as_fd(), part.clone())
+                    .and_then(|over| device(over.path())),
+            }
+            .map_err(failed)?;
+            mount_inner(&mut mounted).map_err(failed)?
         }
         Form::Nfs(folder) => {
             let is_read_only = !(is_read_only && config.is_writable);
@@ -177,23 +188,8 @@ fn changes_mib(config: &RootConfig) -> u64 {
     config.overlay_mib.map_or(total / 2, u64::from)
 }
 
-/// Mounts the image, and what it may be in; returns where the file system of the root is.
-fn mount_image(
-    mounted: &mut Mounted,
-    volume: &Volume,
-    part: &Range<u64>,
-    file_system: FileSystem,
-) -> Result<&'static str, SyscallError> {
-    match volume {
-        Volume::Device(_, path) if part.start == 0 => {
-            add_device(mounted, IMAGE, path, file_system)?;
-        }
-        Volume::Device(..) | Volume::Memory(_) => {
-            let device = LoopDevice::over(volume.file().as_fd(), part.clone())?;
-            add_device(mounted, IMAGE, device.path(), file_system)?;
-        }
-    }
-
+/// Mounts the image that may be in the image; returns where the file system of the root is.
+fn mount_inner(mounted: &mut Mounted) -> Result<&'static str, SyscallError> {
     let inner = INNER_FILES.iter().find_map(|name| {
         let path = Path::new(IMAGE).join(name);
         let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());

@@ -243,7 +243,13 @@ fn connect_nbd(server: SocketAddr, export: String) -> Result<String, Cause> {
             break export;
         }
         let mut bytes = vec![0; handshake.wanted()];
-        stream.read_exact(&mut bytes)?;
+        let read = stream.read_exact(&mut bytes);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                format!("it said nothing for {} s", PATIENCE.as_secs()).into()
+            }
+            _ => Cause::from(error),
+        })?;
         handshake.handle_input(&bytes)?;
     };
     stream.set_read_timeout(None)?;

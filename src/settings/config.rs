@@ -391,6 +391,8 @@ pub struct RootConfig {
     pub source: Option<RootSource>,
     /// The folder on a server of NFS (`nfsroot=`), in place of that of the lease.
     pub nfs: Option<RemoteRoot>,
+    /// The hash of its tree of hashes (dm-verity), in hexadecimal digits.
+    pub root_hash: Option<String>,
     /// Whether a root that others share is mounted for writing.
     pub is_writable: bool,
     /// Where changes are kept, if it is said.

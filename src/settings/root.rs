@@ -60,6 +60,17 @@ pub(super) fn word(
             }
             Err(why) => Err(why.to_owned()),
         },
+        "roothash" => {
+            let is_digit = |c: char| c.is_ascii_hexdigit();
+            // From SHA-1 to SHA-512.
+            if matches!(value.len(), 40 | 56 | 64 | 96 | 128) && value.chars().all(is_digit) {
+                config.root.root_hash = Some(value.to_ascii_lowercase());
+                Ok("the root is verified by dm-verity".to_owned())
+            } else {
+                Err("it is no hash in hexadecimal digits".to_owned())
+            }
+        }
+        "usrhash" => Err("/usr is not mounted apart from the root".to_owned()),
         "rw" | "ro" if value.is_empty() => {
             config.root.is_writable = key == "rw";
             return None;

@@ -481,25 +481,21 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
     let served = Served::empty("root");
     let server = served.over_http();
     let (archive, tree) = (served.folder.join("initramfs"), served.folder.join("tree"));
-    let kernel = shell(&format!(
-        "kernel=$(debian_kernel generic)
-        \"$root/initramfs/build\" --root --kernel-modules \"$(readlink -f \"$kernel/modules\")\" \
-            --modules 'virtio_pci virtio_net' --output {} >/dev/null
-        truncate -s 16M {1}/changes && mkfs.ext4 -q -L changes {1}/changes
-        echo \"$kernel/vmlinuz\"",
-        archive.display(),
-        served.folder.display(),
+    let kernel = root_archive(&archive);
+    let changes = served.folder.join("changes");
+    shell(&format!(
+        "truncate -s 16M {0} && mkfs.ext4 -q -L changes {0}",
+        changes.display()
     ));
     let run = |name: &str, words: &str, expected: &[&str]| {
         let words = format!("root={server}/{name} wireboot.on-failure=poweroff {words}");
-        let disk = served.folder.join("changes");
         let mut machine = Setup::new(&words)
             .kernel(kernel.as_ref())
             .initramfs(&archive)
             .on_own_network(&served, "none")
             .with(&format!(
                 "-drive if=virtio,format=raw,file={}",
-                disk.display()
+                changes.display()
             ))
             .start();
         machine.says(expected);
@@ -585,7 +581,7 @@ fn a_machine_runs_from_a_folder_of_nfs_and_from_a_network_block_device() {
         );
         let served = site.served.display();
         let nbd = |file: &str, port: u16| {
-            let command = format!("qemu-nbd -r -t -f raw -p {port} -x debian {served}/{file}");
+            let command = format!("qemu-nbd -r -t -e 9 -f raw -p {port} -x debian {served}/{file}");
             site.far.start(&command)
         };
         let _nbd = [nbd("part", 10809), nbd("disk", 10810)];
@@ -632,6 +628,68 @@ fn a_machine_runs_from_a_folder_of_nfs_and_from_a_network_block_device() {
             &["cannot fetch nfs:192.0.2.1:/srv/other", "exit code 7"],
         );
     });
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, cryptsetup-bin, squashfs-tools, sgdisk and mkfs of ext4"]
+fn a_machine_runs_from_what_dm_verity_has_verified_and_from_nothing_that_was_changed() {
+    let served = Served::empty("verity");
+    let server = served.over_http();
+    let (archive, tree) = (served.folder.join("initramfs"), served.folder.join("tree"));
+    let kernel = root_archive(&archive);
+    make_tree(&tree, "quince", SHORT_INIT);
+    shell(&format!(
+        "cd {}; mksquashfs tree beside -quiet; cp beside behind; cp beside bare; cp beside broken
+        root_hash() {{ sed -n 's/^Root hash:[[:space:]]*//p'; }}
+        veritysetup format beside beside.verity | root_hash >beside.hash
+        cp beside.verity broken.verity
+        size=$(stat -c %s behind)
+        veritysetup format --hash-offset=$size --salt=- --data-blocks=$((size / 4096)) behind behind |
+            root_hash >behind.hash
+        printf x | dd of=broken bs=1 seek=300000 conv=notrunc status=none
+        truncate -s 24M part && mkfs.ext4 -q -b 1024 -d tree part
+        veritysetup format --hash=sha512 --data-block-size=1024 part part.tree | root_hash >disk.hash
+        truncate -s 40M disk
+        sgdisk -n 1:8192:+24M -t 1:8304 -n 2:65536:+2M -t 2:8304 disk >/dev/null
+        sgdisk -t 2:2c7357ed-ebd2-46d9-aec1-23d437ec2bf5 disk >/dev/null
+        dd if=part of=disk bs=1M seek=4 conv=notrunc status=none
+        dd if=part.tree of=disk bs=1M seek=32 conv=notrunc status=none; zstd -q --rm disk",
+        served.folder.display()
+    ));
+    let hash = |name: &str| {
+        let text = fs::read_to_string(served.folder.join(name).with_extension("hash"));
+        text.unwrap().trim().to_owned()
+    };
+    let run = |name: &str, hash: &str, expected: &[&str]| {
+        let words = format!("root={server}/{name} roothash={hash} wireboot.on-failure=poweroff");
+        let mut machine = Setup::new(&words)
+            .kernel(kernel.as_ref())
+            .initramfs(&archive)
+            .on_own_network(&served, "none")
+            .start();
+        machine.says(expected);
+        machine.ends();
+    };
+    let good = [
+        "all of it has the hash of roothash=",
+        "the word is quince",
+        "Power down",
+    ];
+    run("beside", &hash("beside"), &good);
+    run("behind", &hash("behind"), &good);
+    run("disk.zst", &hash("disk"), &good);
+    let refused = [
+        "failed verification",
+        "boot failed: exit code 8",
+        "switched off",
+    ];
+    run("broken", &hash("beside"), &refused);
+    run("beside", &hash("behind"), &refused);
+    run(
+        "bare",
+        &hash("beside"),
+        &["there is no tree of hashes", "exit code 8", "switched off"],
+    );
 }
 
 /// Packs an initramfs for Debian's kernel with all that a root needs; returns the kernel.
