@@ -38,8 +38,11 @@ pub fn modules(config: &RootConfig) -> Vec<&'static str> {
     let mut modules = Vec::new();
     if let Some(source) = &config.source {
         modules.extend(MODULES);
-        if !matches!(source, RootSource::Image(_)) {
+        if !matches!(source, RootSource::Image(_) | RootSource::Artifact(_)) {
             modules.extend(REMOTE_MODULES);
+        }
+        if config.root_hash.is_some() {
+            modules.push("dm_verity");
         }
     }
     modules

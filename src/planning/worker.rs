@@ -268,11 +268,13 @@ fn error(fault: Fault) -> Error {
                 source: std::io::Error::other(why),
             },
         },
-        FaultKind::Fetch | FaultKind::Missing | FaultKind::NoParts | FaultKind::Passing => {
-            Error::Fetch {
-                url: what,
-                source: why.into(),
-            }
-        }
+        FaultKind::Fetch
+        | FaultKind::Missing
+        | FaultKind::NoParts
+        | FaultKind::Passing
+        | FaultKind::Challenge => Error::Fetch {
+            url: what,
+            source: why.into(),
+        },
     }
 }

@@ -53,6 +53,8 @@ pub mod netlink {
     #[cfg(feature = "ipv6")]
     pub mod route6;
 }
+#[cfg(feature = "root")]
+pub mod oci;
 pub mod packet {
     //! Packets on the wire: headers and messages, decoded and encoded without state.
     //!
@@ -93,6 +95,8 @@ pub mod text {
     //! Text that comes from the network or goes to people: addresses of files, names, and what may be
     //! shown.
 
+    #[cfg(feature = "root")]
+    pub mod json;
     pub mod names;
     #[cfg(feature = "root")]
     pub mod remote_root;

@@ -16,6 +16,7 @@ use crate::sys::{self, SyscallError, mounts, netlink};
 use wireboot_proto::boot::{Answer, Query};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::nbd::{self, Handshake};
+use wireboot_proto::oci::{Layer, Role};
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::remote_root::RemoteRoot;
 use wireboot_proto::text::url::Url;
@@ -50,6 +51,21 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
     let nothing = |what: String| Error::NothingBootable { what, source: None };
     let root = match &config.source {
         Some(RootSource::Image(url)) => return Ok(Found::Image(url.clone())),
+        Some(RootSource::Artifact(reference)) => {
+            let files = fetcher.artifact(reference)?;
+            let is_root =
+                |layer: &Layer| reference.file.is_some() || layer.role() == Some(Role::Root);
+            let mut roots = files.into_iter().filter(|(layer, _)| is_root(layer));
+            return match (roots.next(), roots.next()) {
+                (Some((_, url)), None) => Ok(Found::Image(url)),
+                (None, _) => Err(nothing("the artifact has no root".to_owned())),
+                (Some(_), Some(_)) => Err(nothing(
+                    "the artifact has several files that may be the root; name one behind #/ \
+                     (images of containers with several layers are not supported)"
+                        .to_owned(),
+                )),
+            };
+        }
         Some(RootSource::Remote(root)) => root.clone(),
         Some(RootSource::Lease) | None => match &config.nfs {
             Some(root) => root.clone(),

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use wireboot_proto::named;
+#[cfg(feature = "root")]
+use wireboot_proto::oci::Reference;
 use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
 #[cfg(feature = "root")]
@@ -409,6 +411,8 @@ pub struct RootConfig {
 pub enum RootSource {
     /// An image that is fetched.
     Image(Url),
+    /// One of an artifact in a registry.
+    Artifact(Reference),
     /// One that is mounted over the network.
     Remote(RemoteRoot),
     /// What `nfsroot=` or the lease says (option 17).

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::config::{Config, Overlay, RootSource};
+use wireboot_proto::oci::Reference;
 use wireboot_proto::text::remote_root::RemoteRoot;
 
 /// Sets the root.
@@ -12,13 +13,16 @@ use wireboot_proto::text::remote_root::RemoteRoot;
 /// # Errors
 /// What its address lacks.
 pub(super) fn source(config: &mut Config, value: &str) -> Result<(), String> {
-    config.root.source = Some(match RemoteRoot::parse(value) {
-        _ if value == "dhcp" => RootSource::Lease,
-        Some(root) => RootSource::Remote(root.map_err(|why| format!("not a root: {why}"))?),
-        None => {
-            let url = value.parse();
-            RootSource::Image(url.map_err(|error| format!("not a URL: {error}"))?)
-        }
+    let wrong = |why| format!("not a root: {why}");
+    config.root.source = Some(if value == "dhcp" {
+        RootSource::Lease
+    } else if let Some(root) = RemoteRoot::parse(value) {
+        RootSource::Remote(root.map_err(wrong)?)
+    } else if let Some(reference) = Reference::parse(value) {
+        RootSource::Artifact(reference.map_err(wrong)?)
+    } else {
+        let url = value.parse();
+        RootSource::Image(url.map_err(|error| format!("not a URL: {error}"))?)
     });
     // No boot file is waited for.
     (config.dhcp.proxy_wait, config.dhcp.late_wait) = (None, Duration::ZERO);
@@ -36,7 +40,7 @@ pub(super) fn word(
         "root" | "netroot" => {
             let address = value.strip_prefix("live:").unwrap_or(value);
             // Anything else is the root of another system.
-            let schemes = ["http://", "https://", "tftp://"];
+            let schemes = ["http://", "https://", "tftp://", "oci://", "oci+http://"];
             let is_image = schemes.iter().any(|scheme| address.starts_with(scheme));
             if !is_image
                 && RemoteRoot::parse(value).is_none()
@@ -155,6 +159,11 @@ mod tests {
         let refused = cmdline::apply("root=live:http:///a", &mut config);
         assert!(refused[0].contains("not a URL"), "{refused:?}");
         assert_eq!(config.root.source, None);
+        let artifact = root_of("root=live:oci://h.example/debian:12").source;
+        assert!(
+            matches!(artifact, Some(RootSource::Artifact(_))),
+            "{artifact:?}"
+        );
         for (words, source, is_writable) in [
             (
                 "root=nfs:h:/srv rw",
