@@ -204,6 +204,8 @@ fn refusal(fault: Fault) -> Refusal {
         FaultKind::Verification => Failure::Verification(why),
         #[cfg(feature = "root")]
         FaultKind::Challenge => Failure::Challenge(why),
+        #[cfg(not(feature = "root"))]
+        FaultKind::Challenge => Failure::Other(why.into()),
         FaultKind::Passing => Failure::Passing(why.into()),
         FaultKind::Fetch
         | FaultKind::Usage

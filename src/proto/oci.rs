@@ -260,12 +260,10 @@ mod tests {
         let of = |text: &str| Reference::parse(text).unwrap();
         let pinned = format!("oci://h.example/a/b:1@{}#/vmlinuz", digest('7'));
         let reference = of(&pinned).unwrap();
-        let expected = format!(
-            "https://h.example/v2/a/b/manifests/{}#sha256={}",
-            digest('7'),
-            "7".repeat(64)
-        );
-        assert_eq!(reference.manifest().unwrap().to_string(), expected);
+        let manifest = reference.manifest().unwrap();
+        let expected = format!("https://h.example/v2/a/b/manifests/{}", digest('7'));
+        assert_eq!(manifest.to_string(), expected);
+        assert_eq!(manifest.sha256().unwrap().to_string(), "7".repeat(64));
         assert_eq!(
             (reference.unpinned(), reference.file.as_deref()),
             (None, Some("vmlinuz"))

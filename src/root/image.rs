@@ -52,7 +52,7 @@ pub struct RootImage {
 #[derive(Debug)]
 pub(super) enum Form {
     /// A file system, the bytes of the volume that it is, and by what it is verified.
-    FileSystem(Volume, Range<u64>, FileSystem, Option<HashTree>),
+    FileSystem(Volume, Range<u64>, FileSystem, Option<Box<HashTree>>),
     /// An archive of files, packed or not.
     Archive(SealedFile, Option<Packing>),
     /// A folder of NFS.
@@ -238,7 +238,12 @@ fn file_system_in(
         superblock,
         root_hash: root_hash.clone(),
     };
-    Ok(Form::FileSystem(volume, part, file_system, Some(tree)))
+    Ok(Form::FileSystem(
+        volume,
+        part,
+        file_system,
+        Some(Box::new(tree)),
+    ))
 }
 
 /// Fetches the tree of hashes beside an image.

@@ -111,7 +111,7 @@ pub fn mount(
                 what: format!("{} as {}", image.name, file_system.name()),
                 source,
             };
-            let tree = tree.as_ref();
+            let tree = tree.as_deref();
             let verified = tree.map(|tree| verity::verified(&image.name, volume, part, tree));
             let verified = verified.transpose()?;
             let mut device = |path: &str| add_device(&mut mounted, IMAGE, path, *file_system);

@@ -176,11 +176,14 @@ fn resolve(server: &str, fetcher: &Fetcher) -> Result<IpAddr, Cause> {
     if let Ok(address) = server.parse() {
         return Ok(address);
     }
-    match fetcher.answer(Query::Address(server.to_owned())) {
-        Answer::Text(text) => Ok(text.parse()?),
-        Answer::Failed(why) => Err(why.into()),
-        _ => Err(format!("no address is known for {server}").into()),
+    let answer = fetcher.answer(Query::Address(server.to_owned()));
+    if let Answer::Text(text) = answer {
+        return Ok(text.parse()?);
     }
+    let Answer::Failed(why) = answer else {
+        return Err(format!("no address is known for {server}").into());
+    };
+    Err(why.into())
 }
 
 impl NfsFolder {
@@ -260,11 +263,11 @@ fn connect_nbd(server: SocketAddr, export: String) -> Result<String, Cause> {
         }
         let mut bytes = vec![0; handshake.wanted()];
         let read = stream.read_exact(&mut bytes);
-        read.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => {
-                format!("it said nothing for {} s", PATIENCE.as_secs()).into()
+        read.map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                return format!("it said nothing for {} s", PATIENCE.as_secs()).into();
             }
-            _ => Cause::from(error),
+            Cause::from(error)
         })?;
         handshake.handle_input(&bytes)?;
     };

@@ -264,10 +264,13 @@ pub fn ask_generic(call: &'static str, request: &[u8]) -> Result<Vec<u8>, Syscal
                 answer = frame.payload.to_vec();
                 continue;
             }
-            return match RouteMessage::decode(&frame).map_err(|error| malformed(call, error))? {
-                RouteMessage::Ack(ack) if ack.errno != 0 => Err(refusal(call, ack)),
-                _ => Ok(answer),
-            };
+            let message = RouteMessage::decode(&frame);
+            if let RouteMessage::Ack(ack) = message.map_err(|error| malformed(call, error))?
+                && ack.errno != 0
+            {
+                return Err(refusal(call, ack));
+            }
+            return Ok(answer);
         }
     }
 }

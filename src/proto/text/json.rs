@@ -16,9 +16,9 @@ pub enum Json {
     /// A text.
     Text(String),
     /// Values.
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     /// Values with their names, in their order.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Json {

@@ -125,7 +125,7 @@ impl Setup {
         let mut qemu = Command::new("timeout")
             .args(["-k", "1", &LIMIT.as_secs().to_string()])
             .args(self.emulator)
-            .args(["-accel", "kvm", "-m", "1024"])
+            .args(["-accel", "tcg", "-m", "1024"])
             .args(["-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-serial", "stdio", "-monitor"])
             .arg(format!("unix:{},server=on,wait=off", monitor.display()))
