@@ -7,14 +7,13 @@
 
 use super::cpio::padding;
 use crate::prelude::*;
-use crate::sorted::SortedMap;
 
 /// `PATH_MAX` of Linux.
 pub const MAX_PATH_LEN: usize = 4096;
 /// The longest extended header of pax, in bytes: GNU tar's default limit of what it holds.
 const MAX_PAX_LEN: usize = 1 << 20;
 /// Files with several names in a cpio archive, whose names are held.
-const MAX_LINKED: usize = 1 << 16;
+const MAX_LINKED: usize = 1 << 14;
 
 /// The length of a header and of its blocks of content in tar.
 const BLOCK_LEN: usize = 512;
@@ -106,7 +105,7 @@ pub struct Decoder {
     /// What extended headers say about the next member.
     next: Extended,
     /// Paths of files with several names by device and inode, of a cpio archive.
-    linked: SortedMap<[u32; 3], Vec<u8>>,
+    linked: Vec<([u32; 3], Vec<u8>)>,
     has_attributes: bool,
 }
 
@@ -178,7 +177,7 @@ impl Default for Decoder {
             held: Vec::new(),
             at: 0,
             next: Extended::default(),
-            linked: SortedMap::default(),
+            linked: Vec::new(),
             has_attributes: false,
         }
     }
@@ -456,7 +455,7 @@ impl Decoder {
         let len = u64::from(header.len);
         let padded = padding(len) as u64;
         if name == TRAILER {
-            self.linked = SortedMap::default();
+            self.linked.clear();
             self.state = State::Skip {
                 left: len + padded,
                 then: Next::Zeros,
@@ -490,14 +489,14 @@ impl Decoder {
             return Ok(None);
         }
         if entry.kind == Kind::File && header.links > 1 {
-            match self.linked.get(&header.inode) {
-                Some(first) => entry.kind = Kind::HardLink(first.clone()),
-                None if self.linked.len() == MAX_LINKED => {
-                    return Err(self.fault("too many files have several names"));
-                }
-                None => {
-                    self.linked.insert(header.inode, entry.path.clone());
-                }
+            let mut linked = self.linked.iter();
+            let first = linked.find(|(inode, _)| *inode == header.inode);
+            if let Some((_, first)) = first {
+                entry.kind = Kind::HardLink(first.clone());
+            } else if self.linked.len() < MAX_LINKED {
+                self.linked.push((header.inode, entry.path.clone()));
+            } else {
+                return Err(self.fault("too many files have several names"));
             }
         }
         if matches!(entry.kind, Kind::File | Kind::HardLink(_)) {

@@ -7,6 +7,7 @@
 use core::fmt;
 use core::ops::Range;
 
+use crate::packet::option::known::parse_hex;
 use crate::prelude::*;
 
 /// Lengths of sectors, in bytes.
@@ -180,23 +181,24 @@ fn choose(
         })
     };
     // The identifiers of both are the halves of the hash that they have together.
-    let half = |at: usize| {
-        let digits = root_hash.and_then(|hash| hash.get(at..)?.get(..32));
-        let number = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
-        number.map(|number| {
-            let [a, b, c, d, e, f, g, h, rest @ ..] = number.to_be_bytes();
-            [&[d, c, b, a, f, e, h, g][..], &rest].concat()
-        })
+    let hash = root_hash.and_then(parse_hex).unwrap_or_default();
+    let half = |end: usize| {
+        let half = hash.get(end.checked_sub(16)?..end)?;
+        let &[a, b, c, d, e, f, g, h, ..] = half else {
+            return None;
+        };
+        let rest = half.get(8..)?;
+        Some([&[d, c, b, a, f, e, h, g][..], rest].concat())
     };
-    let named = |kind: Guid, name: Option<Vec<u8>>| {
-        of_type(kind).find(|entry| {
-            name.as_deref()
-                .is_some_and(|name| entry.get(16..32) == Some(name))
-        })
+    let of_root = |kind: Guid, end: usize| {
+        let name = half(end);
+        let is_named = |entry: &&[u8]| entry.get(16..32) == name.as_deref();
+        of_type(kind)
+            .find(is_named)
+            .or_else(|| of_type(kind).next())
     };
-    let last = root_hash.map_or(0, |hash| hash.len().saturating_sub(32));
-    let hashes = named(ROOT_VERITY, half(last)).or_else(|| of_type(ROOT_VERITY).next());
-    let chosen = named(ROOT, half(0)).or_else(|| of_type(ROOT).next());
+    let hashes = of_root(ROOT_VERITY, hash.len());
+    let chosen = of_root(ROOT, 16);
     let chosen = chosen.or_else(|| {
         let mut generic = of_type(LINUX);
         generic.next().filter(|_| generic.next().is_none())
