@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::remote::{self, Found, NfsFolder};
-use super::verity::{self, HashTree};
+use super::verity::{self, HashTree, Volume};
 use crate::config::{RootConfig, SandboxConfig};
 use crate::error::{Cause, Error};
 use crate::fetch::Fetcher;
@@ -57,24 +57,6 @@ pub(super) enum Form {
     Archive(SealedFile, Option<Packing>),
     /// A folder of NFS.
     Nfs(NfsFolder),
-}
-
-/// What a file system is on.
-#[derive(Debug)]
-pub(super) enum Volume {
-    /// A file in memory that cannot change.
-    Memory(SealedFile),
-    /// A device, with its path.
-    Device(File, String),
-}
-
-impl Volume {
-    pub(super) const fn file(&self) -> &File {
-        match self {
-            Self::Memory(file) => file.file(),
-            Self::Device(file, _) => file,
-        }
-    }
 }
 
 /// Names of files of which there are two in memory for some time.

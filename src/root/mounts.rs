@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::image::{Form, RootImage, Volume};
-use super::{archive, disk, verity};
+use super::image::{Form, RootImage};
+use super::verity::{self, Volume};
+use super::{archive, disk};
 use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::Error;
 use crate::sys::loop_device::LoopDevice;

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use super::image::Volume;
 use super::remote::await_device;
 use crate::error::Error;
 use crate::sys::SyscallError;
@@ -21,6 +20,24 @@ pub(super) const ALIGNMENT: u64 = 4096;
 
 /// Bytes that are read at a time.
 const CHUNK_LEN: usize = 1 << 20;
+
+/// What a file system is on.
+#[derive(Debug)]
+pub(super) enum Volume {
+    /// A file in memory that cannot change.
+    Memory(SealedFile),
+    /// A device, with its path.
+    Device(File, String),
+}
+
+impl Volume {
+    pub(super) const fn file(&self) -> &File {
+        match self {
+            Self::Memory(file) => file.file(),
+            Self::Device(file, _) => file,
+        }
+    }
+}
 
 /// A tree of hashes.
 #[derive(Debug)]
