@@ -20,6 +20,7 @@ use crate::sys::sandbox::Calls;
 use crate::unpack::{self, Packing};
 use crate::worker::{Peer, Role, Worker};
 use wireboot_proto::format::archive::{Decoder, Entry, Event, Kind};
+use wireboot_proto::text::safe::Quoted;
 use wireboot_proto::worker::Message;
 
 /// Fills the folder `point` with the members of an archive.
@@ -210,5 +211,8 @@ fn path_of(path: &[u8]) -> PathBuf {
 
 fn about(entry: &Entry, error: &io::Error) -> io::Error {
     let path = String::from_utf8_lossy(&entry.path);
-    io::Error::new(error.kind(), format!("{path:?} of the archive: {error}"))
+    io::Error::new(
+        error.kind(),
+        format!("{} of the archive: {error}", Quoted(&path)),
+    )
 }

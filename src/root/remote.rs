@@ -19,6 +19,7 @@ use wireboot_proto::nbd::{self, Handshake};
 use wireboot_proto::oci::{Layer, Role};
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::remote_root::RemoteRoot;
+use wireboot_proto::text::safe::Quoted;
 use wireboot_proto::text::url::Url;
 
 /// How long a server may be silent in a handshake, and a device may take to appear.
@@ -79,7 +80,8 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
                 let root = RemoteRoot::parse(text).unwrap_or_else(|| RemoteRoot::nfs(text, false));
                 root.map_err(|why| {
                     nothing(format!(
-                        "the root path {text:?} of the lease (option 17): {why}"
+                        "the root path {} of the lease (option 17): {why}",
+                        Quoted(text)
                     ))
                 })?
             }

@@ -7,6 +7,7 @@
 
 use super::cpio::padding;
 use crate::prelude::*;
+use crate::text::safe::Quoted;
 
 /// `PATH_MAX` of Linux.
 pub const MAX_PATH_LEN: usize = 4096;
@@ -42,7 +43,7 @@ pub enum ArchiveError {
         what: &'static str,
     },
     /// A path that leads out of the archive, or is too long.
-    #[error("the archive has a member {0:?}, which is no path within it")]
+    #[error("the archive has a member {}, which is no path within it", Quoted(.0))]
     Path(String),
     /// The end is missing.
     #[error("the archive is cut off")]
