@@ -23,7 +23,7 @@ use crate::sys::signal::Signals;
 use crate::timeline::Moment;
 use crate::trust::Trust;
 #[cfg(feature = "root")]
-use wireboot_proto::{dhcp::lease::Lease, text::url::Url};
+use wireboot_proto::dhcp::lease::Lease;
 
 /// Boots the machine from the network; returns only after the step of `--stop-after`, or with why a
 /// step failed: the network is then as it was before.
@@ -46,8 +46,8 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
         binding.renew(signals, gate.clone())?;
         #[cfg(feature = "root")]
-        if let Some(url) = root::wanted(&config.root) {
-            return mount_root(url, config, gate, &mut binding, &lease, &trust);
+        if root::is_wanted(&config.root) {
+            return mount_root(config, gate, &mut binding, &lease, &trust);
         }
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
@@ -86,10 +86,9 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     Err(exit)
 }
 
-/// Mounts the image at `url` as the root, and ends this process, behind which process 1 switches to it.
+/// Mounts the root that the configuration names, and ends this process, behind which process 1 switches to it.
 #[cfg(feature = "root")]
 fn mount_root(
-    url: &Url,
     config: &Config,
     gate: &Gate,
     binding: &mut Binding,
@@ -98,11 +97,11 @@ fn mount_root(
 ) -> Result<Infallible, Exit> {
     let fetcher = Fetcher::new(config, &binding.link().name, lease, trust, &gate.timeline)?;
     gate.pass(Stage::Plan)?;
-    let image = root::fetch(url, &fetcher, &config.trust.sandbox)?;
+    let image = root::fetch(&config.root, lease, &fetcher, &config.trust.sandbox)?;
     // Its workers end.
     drop(fetcher);
     gate.pass(Stage::Image)?;
-    let mounted = root::mount(&image, &config.root)?;
+    let mounted = root::mount(&image, &config.root, &config.trust.sandbox)?;
     gate.timeline.done("mount");
     let measurements = image.measure()?;
     (gate.timeline).extend(measurements.iter().copied().map(Moment::from));
@@ -110,7 +109,7 @@ fn mount_root(
     gate.timeline.done("measure");
     gate.pass(Stage::Load)?;
     gate.close(
-        &format!("mounted {url}, and switching to it"),
+        &format!("mounted {}, and switching to it", image.name),
         "root is mounted",
     );
     // The next system asks for the same address; until it does, the kernel keeps it.

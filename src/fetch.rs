@@ -21,6 +21,8 @@ mod images;
 mod judge;
 mod names;
 mod obtain;
+#[cfg(feature = "root")]
+mod oci;
 mod progress;
 mod proxy;
 mod query;

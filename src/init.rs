@@ -71,7 +71,7 @@ pub fn run() -> ! {
     modules::load_and_follow(
         &timeline,
         #[cfg(feature = "root")]
-        root::modules(&config.root),
+        &root::modules(&config.root),
         #[cfg(not(feature = "root"))]
         &[],
     );

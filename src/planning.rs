@@ -24,6 +24,8 @@ use wireboot_proto::boot::{
     Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Query, Step, kernel_refusal, report,
 };
 use wireboot_proto::dhcp::lease::Lease;
+#[cfg(feature = "root")]
+use wireboot_proto::oci::{Reference, Role};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::worker::Room;
 
@@ -177,6 +179,42 @@ impl Planned {
     }
 }
 
+/// Finds the files of a boot file that is an artifact in a registry: the one that it names, a unified
+/// kernel image, or a kernel with its initrds.
+#[cfg(feature = "root")]
+fn add_artifact(facts: &mut Facts, fetcher: &Fetcher) -> Result<(), Error> {
+    let Some(reference) = Reference::parse(&facts.boot_file_name) else {
+        return Ok(());
+    };
+    let nothing = |why: &str| Error::NothingBootable {
+        what: format!("{}: {why}", facts.boot_file_name),
+        source: None,
+    };
+    let reference = reference.map_err(nothing)?;
+    let files = fetcher.artifact(&reference)?;
+    let of = |role: Role| {
+        let files = files.iter();
+        files
+            .filter(move |(layer, _)| layer.role() == Some(role))
+            .map(|(_, url)| url.clone())
+    };
+    let named = files.first().filter(|_| reference.file.is_some());
+    let alone = named
+        .map(|(_, url)| url.clone())
+        .or_else(|| of(Role::Unified).next());
+    facts.boot_file = match alone {
+        Some(url) => url,
+        None => {
+            facts.initrds.splice(..0, of(Role::Initrd));
+            let kernel = of(Role::Kernel).next();
+            kernel.ok_or_else(|| {
+                nothing("the artifact has neither a kernel nor a unified kernel image")
+            })?
+        }
+    };
+    Ok(())
+}
+
 /// Follows the boot file of `lease` to a plan, and prints of it what `config` asks for; by a worker,
 /// unless the sandbox is off.
 ///
@@ -195,6 +233,8 @@ pub fn follow(
         facts.made_by = link.made_of.words();
     }
     facts.must_be_signed = trust.policy.must_be_signed;
+    #[cfg(feature = "root")]
+    add_artifact(&mut facts, &fetcher)?;
     let boot_file = facts.boot_file.clone();
     let copies = Copies::of(&config.boot);
     let plan = |fetcher: &Fetcher| {

@@ -6,21 +6,23 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod disk;
 mod image;
 mod mounts;
+mod remote;
 mod switch;
+mod verity;
 
-use crate::config::RootConfig;
+use crate::config::{RootConfig, RootSource};
 use crate::timeline;
-use wireboot_proto::text::url::Url;
 
 pub use image::fetch;
 pub use mounts::{clean_up, mount};
 pub use switch::switch;
 
-/// What a root may need of the kernel's modules: those of the loop device, which no device asks for, and
-/// of file systems, for which it costs no further process here.
+/// What a root may need of the kernel's modules: those of devices that only a program asks for, and of
+/// file systems, for which it costs no further process here.
 const MODULES: &[&str] = &[
     "crc32c_generic",
     "loop",
@@ -29,18 +31,28 @@ const MODULES: &[&str] = &[
     "ext4",
     "overlay",
 ];
+const REMOTE_MODULES: &[&str] = &["nbd", "nvme_tcp", "nfs"];
 
 /// Returns the modules of the kernel that a root may need, where they are not built in.
-pub const fn modules(config: &RootConfig) -> &'static [&'static str] {
-    if config.image.is_some() { MODULES } else { &[] }
+pub fn modules(config: &RootConfig) -> Vec<&'static str> {
+    let mut modules = Vec::new();
+    if let Some(source) = &config.source {
+        modules.extend(MODULES);
+        if !matches!(source, RootSource::Image(_) | RootSource::Artifact(_)) {
+            modules.extend(REMOTE_MODULES);
+        }
+        if config.root_hash.is_some() {
+            modules.push("dm_verity");
+        }
+    }
+    modules
 }
 
-/// Returns the image to mount, if there is one, and a first process that will switch to it.
-pub fn wanted(config: &RootConfig) -> Option<&Url> {
-    let url = config.image.as_ref()?;
-    if timeline::is_of_first_process() {
-        return Some(url);
+/// Returns whether there is a root to mount, and a first process that will switch to it.
+pub fn is_wanted(config: &RootConfig) -> bool {
+    let is_first = timeline::is_of_first_process();
+    if config.source.is_some() && !is_first {
+        log::info!("no root is mounted: only process 1 of an initramfs switches to another root");
     }
-    log::info!("{url} is not mounted: only process 1 of an initramfs switches to another root");
-    None
+    config.source.is_some() && is_first
 }

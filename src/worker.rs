@@ -26,6 +26,8 @@ pub struct Role {
     pub name: &'static str,
     /// The system calls that it needs.
     pub calls: Calls,
+    /// The folder that it sees as its root, to make files in; else it has no path.
+    pub root: Option<&'static str>,
     /// Whether it has the terminal: standard input and output.
     pub has_terminal: bool,
     /// Processor time after which it is killed.
@@ -195,13 +197,23 @@ fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
     if !role.has_terminal {
         process::close_terminal();
     }
+    let capabilities = if role.root.is_some() {
+        sandbox::CAP_OWNERS
+    } else if machine::kernel_release() < (5, 7) && role.calls == Calls::Network {
+        sandbox::CAP_NET_RAW
+    } else {
+        0
+    };
+    if let Some(root) = role.root
+        && let Err(error) = sandbox::enter(root)
+    {
+        // Or it would make its files elsewhere.
+        log::error!("{}", error.chain());
+        process::leave();
+    }
     let profile = Profile {
         user: config.user,
-        capabilities: if machine::kernel_release() < (5, 7) && role.calls == Calls::Network {
-            sandbox::CAP_NET_RAW
-        } else {
-            0
-        },
+        capabilities,
         ends_with_thread,
         calls: role.calls,
         on_violation: on_violation(config),
@@ -308,6 +320,7 @@ mod tests {
     const ROLE: Role = Role {
         name: "tests",
         calls: Calls::Network,
+        root: None,
         has_terminal: false,
         processor_time: None,
         file_len: u64::MAX,

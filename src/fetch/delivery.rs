@@ -150,6 +150,8 @@ impl<'a> Delivery<'a> {
                     AttemptEnd::Shared
                 }
             }
+            #[cfg(feature = "root")]
+            Failure::Challenge(_) => AttemptEnd::Hopeless,
             Failure::Missing(_)
             | Failure::NoParts(_)
             | Failure::Verification(_)

@@ -15,6 +15,9 @@ pub(super) enum Failure {
     Verification(String),
     /// Nothing or not everything was received, and another attempt may help.
     Passing(Cause),
+    /// The server wants a token, as it says.
+    #[cfg(feature = "root")]
+    Challenge(String),
     /// Anything else.
     Other(Cause),
 }
@@ -33,6 +36,8 @@ impl Failure {
             Self::Missing(cause) => Self::Missing(with(cause)),
             Self::NoParts(cause) => Self::NoParts(with(cause)),
             Self::Verification(why) => Self::Verification(why),
+            #[cfg(feature = "root")]
+            Self::Challenge(what) => Self::Challenge(what),
             Self::Passing(cause) => Self::Passing(with(cause)),
             Self::Other(cause) => Self::Other(with(cause)),
         }
@@ -43,6 +48,11 @@ impl Failure {
             Self::Verification(why) => Error::Verification {
                 what: url.to_string(),
                 why,
+            },
+            #[cfg(feature = "root")]
+            Self::Challenge(what) => Error::Fetch {
+                url: url.to_string(),
+                source: format!("the server asks for a token: {what}").into(),
             },
             Self::Missing(source)
             | Self::NoParts(source)

@@ -94,6 +94,10 @@ fn lead<'scope>(
             HttpEnd::Failed(failure @ TransferFailure::NoParts) => {
                 return Err(Failure::NoParts(text_of(&failure)));
             }
+            #[cfg(feature = "root")]
+            HttpEnd::Failed(TransferFailure::Challenge(what)) => {
+                return Err(Failure::Challenge(what));
+            }
             HttpEnd::Failed(failure) if failure.is_passing() => {
                 return Err(Failure::Passing(text_of(&failure)));
             }

@@ -202,6 +202,10 @@ fn refusal(fault: Fault) -> Refusal {
         FaultKind::Missing => Failure::Missing(why.into()),
         FaultKind::NoParts => Failure::NoParts(why.into()),
         FaultKind::Verification => Failure::Verification(why),
+        #[cfg(feature = "root")]
+        FaultKind::Challenge => Failure::Challenge(why),
+        #[cfg(not(feature = "root"))]
+        FaultKind::Challenge => Failure::Other(why.into()),
         FaultKind::Passing => Failure::Passing(why.into()),
         FaultKind::Fetch
         | FaultKind::Usage
@@ -218,6 +222,8 @@ pub(super) fn fault((server, failure): Refusal) -> Message {
         Failure::Missing(cause) => (FaultKind::Missing, chain(&*cause)),
         Failure::NoParts(cause) => (FaultKind::NoParts, chain(&*cause)),
         Failure::Verification(why) => (FaultKind::Verification, why),
+        #[cfg(feature = "root")]
+        Failure::Challenge(why) => (FaultKind::Challenge, why),
         Failure::Passing(cause) => (FaultKind::Passing, chain(&*cause)),
         Failure::Other(cause) => (FaultKind::Fetch, chain(&*cause)),
     };

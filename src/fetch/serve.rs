@@ -31,6 +31,7 @@ use wireboot_proto::worker::{Job, JobKind, Message};
 const ROLE: Role = Role {
     name: "fetching files",
     calls: Calls::Network,
+    root: None,
     has_terminal: false,
     processor_time: Some(Duration::from_secs(3600)),
     file_len: u64::MAX,

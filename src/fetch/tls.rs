@@ -205,6 +205,8 @@ pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), E
     };
     read().map(drop).map_err(|failure| {
         Error::Usage(match failure {
+            #[cfg(feature = "root")]
+            Failure::Challenge(what) => what,
             Failure::Verification(why) => why,
             Failure::Missing(cause)
             | Failure::NoParts(cause)

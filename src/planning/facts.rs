@@ -9,6 +9,8 @@ use crate::sys::{self, machine};
 use wireboot_proto::boot::{Facts, expand_settings};
 use wireboot_proto::dhcp::file_server;
 use wireboot_proto::dhcp::lease::Lease;
+#[cfg(feature = "root")]
+use wireboot_proto::oci::Reference;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::safe::Quoted;
@@ -82,7 +84,14 @@ pub fn facts(
     } else {
         name.to_owned()
     };
-    facts.boot_file = url_of(&name, lease)?;
+    // What an artifact leads to is known once its manifest is.
+    #[cfg(feature = "root")]
+    let is_artifact = Reference::parse(&name).is_some();
+    #[cfg(not(feature = "root"))]
+    let is_artifact = false;
+    if !is_artifact {
+        facts.boot_file = url_of(&name, lease)?;
+    }
     if next_server.is_none()
         && let Ok(address) = facts.boot_file.host().parse()
     {

@@ -24,6 +24,7 @@ use wireboot_proto::worker::{Fault, FaultKind, Message};
 const ROLE: Role = Role {
     name: "following the boot file",
     calls: Calls::Terminal,
+    root: None,
     has_terminal: true,
     processor_time: Some(Duration::from_secs(600)),
     file_len: u64::MAX,
@@ -268,11 +269,13 @@ fn error(fault: Fault) -> Error {
                 source: std::io::Error::other(why),
             },
         },
-        FaultKind::Fetch | FaultKind::Missing | FaultKind::NoParts | FaultKind::Passing => {
-            Error::Fetch {
-                url: what,
-                source: why.into(),
-            }
-        }
+        FaultKind::Fetch
+        | FaultKind::Missing
+        | FaultKind::NoParts
+        | FaultKind::Passing
+        | FaultKind::Challenge => Error::Fetch {
+            url: what,
+            source: why.into(),
+        },
     }
 }

@@ -19,6 +19,8 @@ use base64::Engine;
 use ureq_proto::BodyMode;
 use ureq_proto::client::state::RecvResponse;
 use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
+#[cfg(feature = "root")]
+use ureq_proto::http::header::WWW_AUTHENTICATE;
 use ureq_proto::http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_RANGE, ETAG, HOST, HeaderName, IF_RANGE,
     LAST_MODIFIED, LOCATION, PROXY_AUTHORIZATION, RANGE, USER_AGENT,
@@ -385,6 +387,13 @@ impl Get {
             }
             // Told apart: a search for a configuration goes on with the next name.
             404 | 410 => Err(Failure::Missing(status)),
+            #[cfg(feature = "root")]
+            401 => match header(response, WWW_AUTHENTICATE) {
+                Some(challenge) if challenge.starts_with("Bearer ") => {
+                    Err(Failure::Challenge(challenge.to_owned()))
+                }
+                _ => Err(Failure::Refused(status)),
+            },
             _ => Err(Failure::Refused(status)),
         }
     }

@@ -17,6 +17,8 @@ pub mod fields;
 pub mod format {
     //! Formats of files: captures, kernels and their archives, device trees, the TPM's messages.
 
+    #[cfg(feature = "root")]
+    pub mod archive;
     pub mod cpio;
     pub mod fdt;
     #[cfg(feature = "root")]
@@ -30,12 +32,16 @@ pub mod format {
     pub mod pcapng;
     pub mod tpm;
     pub mod uki;
+    #[cfg(feature = "root")]
+    pub mod verity;
     #[cfg(feature = "tls")]
     pub mod x509;
 }
 pub mod http;
 #[cfg(feature = "ipv6")]
 pub mod ipv6;
+#[cfg(feature = "root")]
+pub mod nbd;
 pub mod netlink {
     //! Messages of rtnetlink: links, addresses and routes (rtnetlink(7)).
 
@@ -47,6 +53,8 @@ pub mod netlink {
     #[cfg(feature = "ipv6")]
     pub mod route6;
 }
+#[cfg(feature = "root")]
+pub mod oci;
 pub mod packet {
     //! Packets on the wire: headers and messages, decoded and encoded without state.
     //!
@@ -87,7 +95,11 @@ pub mod text {
     //! Text that comes from the network or goes to people: addresses of files, names, and what may be
     //! shown.
 
+    #[cfg(feature = "root")]
+    pub mod json;
     pub mod names;
+    #[cfg(feature = "root")]
+    pub mod remote_root;
     pub mod safe;
     pub mod url;
 }

@@ -159,10 +159,12 @@ pub enum FaultKind {
     Instead(Outcome),
     /// A system call failed that every machine should allow.
     System,
+    /// The server wants a token; the text is what it says.
+    Challenge,
 }
 
 const JOB_KINDS: [JobKind; 3] = [JobKind::File, JobKind::Directory, JobKind::Signature];
-const FAULT_KINDS: [FaultKind; 11] = [
+const FAULT_KINDS: [FaultKind; 12] = [
     FaultKind::Missing,
     FaultKind::NoParts,
     FaultKind::Verification,
@@ -174,6 +176,7 @@ const FAULT_KINDS: [FaultKind; 11] = [
     FaultKind::Instead(Outcome::Reboot),
     FaultKind::Instead(Outcome::PowerOff),
     FaultKind::System,
+    FaultKind::Challenge,
 ];
 
 impl Message {
@@ -468,7 +471,7 @@ mod tests {
             (vec![10, 2], "flag"),
             (vec![10, 1, 0xff, 0xff, 0xff, 0xff], "length"),
             (vec![10, 1, 1, 0, 0, 0, 0xff], "text"),
-            (vec![11, 11], "kind"),
+            (vec![11, 12], "kind"),
             (vec![12, 3], "scheme"),
             (url(b"h/x", b"/"), "host"),
             (url(b"h", b"/\r\n"), "path"),

@@ -1,12 +1,15 @@
 //! Fetches a root image: unpacks it, and finds the file system in it.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use crate::config::SandboxConfig;
+use super::remote::{self, Found, NfsFolder};
+use super::verity::{self, HashTree, Volume};
+use crate::config::{RootConfig, SandboxConfig};
 use crate::error::{Cause, Error};
 use crate::fetch::Fetcher;
 use crate::measure::{self, Measurement};
@@ -16,8 +19,10 @@ use crate::sys::memfd::{Memfd, SealedFile};
 use crate::sys::sandbox::Calls;
 use crate::unpack::{self, Packing};
 use crate::worker::{Peer, Role, Worker};
+use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 use wireboot_proto::format::gpt;
+use wireboot_proto::format::verity::Superblock;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::worker::{Fault, FaultKind, Message, Room};
 
@@ -28,71 +33,138 @@ const MAX_LEN: u64 = 1 << 40;
 const ROLE: Role = Role {
     name: "unpacking the root image",
     calls: Calls::Terminal,
+    root: None,
     has_terminal: false,
     processor_time: Some(Duration::from_secs(3600)),
     file_len: u64::MAX,
 };
 
-/// A file system in a file that cannot change.
+/// A root that can be mounted.
 #[derive(Debug)]
 pub struct RootImage {
     /// The address, for messages.
-    pub url: Url,
-    /// The file.
-    pub file: SealedFile,
-    /// The bytes of it that are the file system.
-    pub part: Range<u64>,
+    pub name: String,
     /// What it is.
-    pub file_system: FileSystem,
+    pub(super) form: Form,
 }
 
-/// Fetches the image at `url`, and unpacks it if it is packed.
+/// What a root is.
+#[derive(Debug)]
+pub(super) enum Form {
+    /// A file system, the bytes of the volume that it is, and by what it is verified.
+    FileSystem(Volume, Range<u64>, FileSystem, Option<Box<HashTree>>),
+    /// An archive of files, packed or not.
+    Archive(SealedFile, Option<Packing>),
+    /// A folder of NFS.
+    Nfs(NfsFolder),
+}
+
+/// Names of files of which there are two in memory for some time.
+const COPIED: [&str; 5] = [".zst", ".gz", ".tgz", ".tar", ".cpio"];
+
+/// Finds the root, and fetches it where it is an image.
 ///
 /// # Errors
 /// As [`Fetcher::need`]; [`Error::NothingBootable`] for an image without a root file system, or one
-/// that is damaged.
-pub fn fetch(url: &Url, fetcher: &Fetcher, sandbox: &SandboxConfig) -> Result<RootImage, Error> {
+/// that is damaged; [`Error::Fetch`] for a server that does not serve a device.
+pub fn fetch(
+    config: &RootConfig,
+    lease: &Lease,
+    fetcher: &Fetcher,
+    sandbox: &SandboxConfig,
+) -> Result<RootImage, Error> {
+    match remote::find(config, lease, fetcher)? {
+        Found::Image(url) => fetch_image(&url, config, fetcher, sandbox),
+        Found::Nfs(folder) => {
+            let name = folder.source.clone();
+            not_verified(&name, config)?;
+            let form = Form::Nfs(folder);
+            Ok(RootImage { name, form })
+        }
+        Found::Device(device, path, name) => {
+            let len = remote::len_of(&device).map_err(unreadable)?;
+            let volume = Volume::Device(device, path);
+            let form = file_system_in(&name, volume, len, config, None)?;
+            Ok(RootImage { name, form })
+        }
+    }
+}
+
+/// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive.
+fn fetch_image(
+    url: &Url,
+    config: &RootConfig,
+    fetcher: &Fetcher,
+    sandbox: &SandboxConfig,
+) -> Result<RootImage, Error> {
     // What is packed is not shorter when it is unpacked. Whether it is, its name says beforehand.
     let name = url.plain_file_name();
-    let copies = [".zst", ".gz"].iter().any(|end| name.ends_with(end)).into();
+    let copies = COPIED.iter().any(|end| name.ends_with(end)).into();
     let room = Room { copies, beside: 0 };
     let fetched = fetcher.with_room(room).need(url, MAX_LEN)?;
-    let file = match Content::recognize(&head(&fetched, 0)?) {
-        Content::Packed(packing) => unpacked(url, &fetched, packing, sandbox)?,
+    let name = url.to_string();
+    let file = match Content::recognize(&head(fetched.file(), 0)?) {
+        Content::Packed(packing) => {
+            let unpacked = |len| unpacked(url, &fetched, packing, len, sandbox);
+            // An archive is unpacked into files alone.
+            let start = unpacked(HEAD_LEN as u64)?;
+            if Content::recognize(&head(start.file(), 0)?) == Content::Archive {
+                not_verified(&name, config)?;
+                let form = Form::Archive(fetched, Some(packing));
+                return Ok(RootImage { name, form });
+            }
+            unpacked(MAX_LEN)?
+        }
+        Content::Archive => {
+            not_verified(&name, config)?;
+            let form = Form::Archive(fetched, None);
+            return Ok(RootImage { name, form });
+        }
         Content::FileSystem(_) | Content::Other(_) => fetched,
     };
-    let (part, file_system) = file_system_in(url, &file)?;
-    Ok(RootImage {
-        url: url.clone(),
-        file,
-        part,
-        file_system,
-    })
+    let len = file.size().map_err(|error| unreadable(error.source))?;
+    let beside = &|| {
+        let hashes = url.beside(&format!("{}.verity", url.plain_file_name()));
+        hashes.map_or(Ok(None), |url| fetcher.get(&url, MAX_LEN))
+    };
+    let form = file_system_in(&name, Volume::Memory(file), len, config, Some(beside))?;
+    Ok(RootImage { name, form })
 }
 
 impl RootImage {
-    /// Measures the image as it is mounted: unpacked, and a whole disk.
+    /// Measures the image as it is mounted: unpacked, and a whole disk; an archive as it was fetched; and
+    /// nothing that is read later, over the network.
     ///
     /// # Errors
     /// [`Error::System`] if it cannot be read.
     pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
+        let file = match &self.form {
+            Form::FileSystem(Volume::Memory(file), ..) | Form::Archive(file, _) => Some(file),
+            Form::FileSystem(Volume::Device(..), ..) | Form::Nfs(_) => None,
+        };
         // A TPM wants it whatever it takes.
-        let file = [("root image", &self.file)];
+        let file = file.map(|file| ("root image", file));
         measure::parts(file.into_iter(), None, Tpm::exists())
     }
 }
 
 /// Finds the file system: the file is one, or a disk with partitions.
-fn file_system_in(url: &Url, file: &SealedFile) -> Result<(Range<u64>, FileSystem), Error> {
-    let len = file.size().map_err(unreadable)?;
-    let nothing = |why: &str| Err(nothing(url, why.to_owned().into()));
-    let mut part = 0..len;
+fn file_system_in(
+    name: &str,
+    volume: Volume,
+    len: u64,
+    config: &RootConfig,
+    beside: Option<Beside<'_>>,
+) -> Result<Form, Error> {
+    let file = volume.file();
+    let nothing = |why: &str| Err(nothing(name, why.to_owned().into()));
+    let (mut part, mut hashes) = (0..len, None);
     let mut start = head(file, 0)?;
     let mut content = Content::recognize(&start);
     if content == Content::Other(None) {
-        let read = &mut |part| file.octets(part).map_err(unreadable);
-        match gpt::root_partition(len, read)? {
-            Ok(found) => part = found,
+        let read = &mut |part| read(file, part);
+        match gpt::root_partition(len, config.root_hash.as_deref(), read)? {
+            Ok(found) => (part, hashes) = (found.root, found.hashes),
             Err(gpt::NoRoot::NoTable) => {
                 return nothing(
                     "it is neither a file system that is known nor a disk with a GUID \
@@ -104,103 +176,188 @@ fn file_system_in(url: &Url, file: &SealedFile) -> Result<(Range<u64>, FileSyste
         start = head(file, part.start)?;
         content = Content::recognize(&start);
     }
-    match content {
-        Content::FileSystem(file_system) => {
-            let len = part.end - part.start;
-            match file_system.len(&start).filter(|needed| *needed > len) {
-                Some(needed) => nothing(&format!(
-                    "its {} has {needed} bytes, and only {len} are there",
-                    file_system.name()
-                )),
-                None => Ok((part, file_system)),
-            }
+    let file_system = match content {
+        Content::FileSystem(file_system) => file_system,
+        Content::Packed(_) => return nothing("it is packed twice, or packed on its partition"),
+        Content::Archive => return nothing("its root partition has an archive"),
+        Content::Other(Some(what)) => return nothing(&format!("it is {what}")),
+        Content::Other(None) => {
+            return nothing("its root partition has no file system that is known");
         }
-        Content::Packed(_) => nothing("it is packed twice, or packed on its partition"),
-        Content::Other(Some(what)) => nothing(&format!("it is {what}")),
-        Content::Other(None) => nothing("its root partition has no file system that is known"),
+    };
+    let own_len = file_system.len(&start);
+    let len = part.end - part.start;
+    if let Some(needed) = own_len.filter(|needed| *needed > len) {
+        return nothing(&format!(
+            "its {} has {needed} bytes, and only {len} are there",
+            file_system.name()
+        ));
     }
+    let Some(root_hash) = &config.root_hash else {
+        return Ok(Form::FileSystem(volume, part, file_system, None));
+    };
+    let behind = own_len.map(|len| part.start + len.next_multiple_of(verity::ALIGNMENT)..part.end);
+    let found = hashes.or(behind).and_then(|place| {
+        let superblock = Superblock::decode(&head(file, place.start).ok()?)?;
+        Some((None, place, superblock))
+    });
+    let found = match (found, beside) {
+        (None, Some(beside)) => beside()?.and_then(|file| {
+            let superblock = Superblock::decode(&head(file.file(), 0).ok()?)?;
+            let place = 0..file.size().ok()?;
+            Some((Some(file), place, superblock))
+        }),
+        (found, _) => found,
+    };
+    let (file, place, superblock) = found.ok_or_else(|| Error::Verification {
+        what: name.to_owned(),
+        why: "there is no tree of hashes for roothash=: on a partition, behind the file system, or in a \
+              file beside it with .verity at its end".to_owned(),
+    })?;
+    let tree = HashTree {
+        file,
+        part: place,
+        superblock,
+        root_hash: root_hash.clone(),
+    };
+    Ok(Form::FileSystem(
+        volume,
+        part,
+        file_system,
+        Some(Box::new(tree)),
+    ))
 }
 
-fn head(file: &SealedFile, at: u64) -> Result<Vec<u8>, Error> {
-    let len = u64::try_from(HEAD_LEN).unwrap_or(u64::MAX);
-    file.octets(at..at.saturating_add(len)).map_err(unreadable)
+/// Fetches the tree of hashes beside an image.
+type Beside<'a> = &'a dyn Fn() -> Result<Option<SealedFile>, Error>;
+
+/// Refuses a root that has no blocks to be verified.
+fn not_verified(name: &str, config: &RootConfig) -> Result<(), Error> {
+    if config.root_hash.is_none() {
+        return Ok(());
+    }
+    Err(Error::Verification {
+        what: name.to_owned(),
+        why: "roothash= is for a file system in an image or on a device".to_owned(),
+    })
 }
 
-/// Returns the unpacked image, by a worker unless the sandbox is off.
+fn head(file: &File, at: u64) -> Result<Vec<u8>, Error> {
+    read(file, at..at.saturating_add(HEAD_LEN as u64))
+}
+
+/// Returns these bytes, up to the end of the file.
+fn read(mut file: &File, part: Range<u64>) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = file.seek(SeekFrom::Start(part.start)).and_then(|_| {
+        let mut part = file.take(part.end.saturating_sub(part.start));
+        part.read_to_end(&mut bytes)
+    });
+    read.map(|_| bytes).map_err(unreadable)
+}
+
+/// Returns the first `most` bytes of the unpacked image, by a worker unless the sandbox is off.
 fn unpacked(
     url: &Url,
     packed: &SealedFile,
     packing: Packing,
+    most: u64,
     sandbox: &SandboxConfig,
 ) -> Result<SealedFile, Error> {
-    let failed = |source: Cause| Error::Fetch {
-        url: url.to_string(),
-        source,
-    };
-    log::info!("{url}: unpacking it");
     if !sandbox.has_workers() {
         let file = packed.file();
-        return unpack(file, packing).map_err(|error| cannot_unpack(url, &error));
+        return unpack(file, packing, most).map_err(|error| cannot_unpack(url, &error));
     }
-    let mut worker = Worker::start(sandbox, ROLE, |peer| work(&peer, packing))?;
-    let sent = worker.send(&Message::Go, &[packed.file().as_fd()]);
-    sent.map_err(failed)?;
-    // It waits for nobody.
-    let (message, files) = worker.receive(ROLE.processor_time).map_err(failed)?;
-    if let Message::Failed(Fault { kind, why, .. }) = message {
-        return Err(if kind == FaultKind::NothingBootable {
-            nothing(url, why.into())
-        } else {
-            failed(why.into())
-        });
-    }
+    let mut worker = Worker::start(sandbox, ROLE, |peer| work(&peer, packing, most))?;
+    let files = result_of(&url.to_string(), &mut worker, packed, ROLE)?;
     let file = files.into_iter().next().map(SealedFile::try_from);
     match file {
         Some(Ok(file)) => Ok(file),
-        Some(Err(_)) | None => Err(failed(worker.refuse("no file that cannot change"))),
+        Some(Err(_)) | None => Err(cannot_fetch(
+            url,
+            worker.refuse("no file that cannot change"),
+        )),
     }
 }
 
+/// Gives `packed` to a worker, and returns the files that it sends when it is done.
+///
+/// # Errors
+/// What [`failure`] has made of it, and [`Error::Fetch`] for a worker that ended otherwise.
+pub(super) fn result_of(
+    url: &str,
+    worker: &mut Worker,
+    packed: &SealedFile,
+    role: Role,
+) -> Result<Vec<OwnedFd>, Error> {
+    let failed = |source: Cause| cannot_fetch(url, source);
+    let sent = worker.send(&Message::Go, &[packed.file().as_fd()]);
+    sent.map_err(failed)?;
+    // It waits for nobody.
+    let (message, files) = worker.receive(role.processor_time).map_err(failed)?;
+    if message == Message::Go {
+        return Ok(files);
+    }
+    let Message::Failed(fault) = message else {
+        return Err(failed(worker.refuse("no result")));
+    };
+    let why = fault.why.into();
+    Err(if fault.kind == FaultKind::NothingBootable {
+        nothing(url, why)
+    } else {
+        failed(why)
+    })
+}
+
 /// What the worker does.
-fn work(peer: &Peer, packing: Packing) {
+fn work(peer: &Peer, packing: Packing, most: u64) {
     let (_, files) = peer.receive();
     let Some(packed) = files.into_iter().next() else {
         return;
     };
-    match unpack(&File::from(packed), packing) {
+    match unpack(&File::from(packed), packing, most) {
         Ok(file) => peer.tell(&Message::Go, &[file.as_fd()]),
-        Err(error) => {
-            let fault = Fault {
-                kind: if is_of_memory(&error) {
-                    FaultKind::Fetch
-                } else {
-                    FaultKind::NothingBootable
-                },
-                server: None,
-                what: String::new(),
-                why: error.to_string(),
-            };
-            peer.tell(&Message::Failed(fault), &[]);
-        }
+        Err(error) => peer.tell(&failure(&error), &[]),
     }
 }
 
-/// Unpacks a file into memory.
-fn unpack(mut packed: &File, packing: Packing) -> io::Result<SealedFile> {
+/// Returns what a worker says that could not unpack a file.
+pub(super) fn failure(error: &io::Error) -> Message {
+    Message::Failed(Fault {
+        kind: if is_of_memory(error) {
+            FaultKind::Fetch
+        } else {
+            FaultKind::NothingBootable
+        },
+        server: None,
+        what: String::new(),
+        why: error.to_string(),
+    })
+}
+
+/// Unpacks the first `most` bytes of a file into memory.
+fn unpack(mut packed: &File, packing: Packing, most: u64) -> io::Result<SealedFile> {
     let system = |error: SyscallError| io::Error::other(error.chain());
     io::Seek::rewind(&mut packed)?;
     let mut file = Memfd::create("root").map_err(system)?;
-    unpack::unpack(packed, packing, MAX_LEN, &mut file)?;
+    match unpack::unpack(packed, packing, most, &mut file) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge && most < MAX_LEN => {}
+        result => drop(result?),
+    }
     file.seal().map_err(system)
+}
+
+fn cannot_fetch(url: impl Display, source: Cause) -> Error {
+    Error::Fetch {
+        url: url.to_string(),
+        source,
+    }
 }
 
 fn cannot_unpack(url: &Url, error: &io::Error) -> Error {
     let why = error.to_string().into();
     if is_of_memory(error) {
-        Error::Fetch {
-            url: url.to_string(),
-            source: why,
-        }
+        cannot_fetch(url, why)
     } else {
         nothing(url, why)
     }
@@ -213,16 +370,19 @@ fn is_of_memory(error: &io::Error) -> bool {
     )
 }
 
-fn nothing(url: &Url, source: Cause) -> Error {
+fn nothing(name: impl Display, source: Cause) -> Error {
     Error::NothingBootable {
-        what: format!("{url} is no root"),
+        what: format!("{name} is no root"),
         source: Some(source),
     }
 }
 
-fn unreadable(source: SyscallError) -> Error {
+fn unreadable(source: io::Error) -> Error {
     Error::System {
-        doing: "cannot read the fetched image".to_owned(),
-        source,
+        doing: "cannot read the root".to_owned(),
+        source: SyscallError {
+            call: "read",
+            source,
+        },
     }
 }

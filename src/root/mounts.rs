@@ -5,9 +5,12 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
-use super::disk;
-use super::image::RootImage;
-use crate::config::{Overlay, RootConfig};
+use nix::errno::Errno;
+
+use super::image::{Form, RootImage};
+use super::verity::{self, Volume};
+use super::{archive, disk};
+use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::Error;
 use crate::sys::loop_device::LoopDevice;
 use crate::sys::mounts::{self, Kind};
@@ -90,29 +93,75 @@ pub fn clean_up() {
 /// # Errors
 /// [`Error::Root`] when the kernel refuses, and [`Error::NothingBootable`] when the image has no init or
 /// lacks a directory, or the disk for changes is not there; nothing is mounted then.
-pub fn mount(image: &RootImage, config: &RootConfig) -> Result<Mounted, Error> {
+pub fn mount(
+    image: &RootImage,
+    config: &RootConfig,
+    sandbox: &SandboxConfig,
+) -> Result<Mounted, Error> {
     let mut mounted = Mounted::default();
-    let name = image.file_system.name();
-    let lower = mount_image(&mut mounted, image).map_err(|source| Error::Root {
-        what: format!("{} as {name}", image.url),
-        source,
-    })?;
-    match &config.overlay {
-        Overlay::None => {
+    // What others share is meant to be mounted as it is.
+    let usual = match image.form {
+        Form::Nfs(_) => Overlay::None,
+        Form::FileSystem(..) | Form::Archive(..) => Overlay::Tmpfs,
+    };
+    let overlay = config.overlay.as_ref().unwrap_or(&usual);
+    let is_read_only = *overlay == Overlay::None;
+    let lower = match &image.form {
+        Form::FileSystem(volume, part, file_system, tree) => {
+            let failed = |source| Error::Root {
+                what: format!("{} as {}", image.name, file_system.name()),
+                source,
+            };
+            let tree = tree.as_deref();
+            let verified = tree.map(|tree| verity::verified(&image.name, volume, part, tree));
+            let verified = verified.transpose()?;
+            let mut device = |path: &str| add_device(&mut mounted, IMAGE, path, *file_system);
+            match (&verified, volume) {
+                (Some(verified), _) => device(verified.path()),
+                (None, Volume::Device(_, path)) if part.start == 0 => device(path),
+                (None, _) => LoopDevice::over(volume.file().as_fd(), part.clone())
+                    .and_then(|over| device(over.path())),
+            }
+            .map_err(failed)?;
+            mount_inner(&mut mounted).map_err(failed)?
+        }
+        Form::Nfs(folder) => {
+            let is_read_only = !(is_read_only && config.is_writable);
+            let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
+            added.map_err(|source| cannot_mount_nfs(&image.name, source))?;
+            IMAGE
+        }
+        Form::Archive(file, packing) => {
+            let tmpfs = |options: &str| mounts::mount("tmpfs", IMAGE, "tmpfs", options, false);
+            // All that is available, until it is known how much it takes.
+            let mib = machine::available_memory().unwrap_or_default() >> 20;
+            let options = format!("mode=0755,size={}m", mib.saturating_sub(16).max(1));
+            let added = mounted.add(IMAGE, || tmpfs(&options));
+            added.map_err(|source| cannot_mount("a tmpfs for the archive", source))?;
+            archive::extract(&image.name, file, *packing, IMAGE, sandbox)?;
+            let mib = mounts::used_mib(IMAGE) + changes_mib(config);
+            let limited = mounts::remount_tmpfs(IMAGE, &format!("size={mib}m"), is_read_only);
+            limited.map_err(|source| cannot_mount("the tmpfs of the archive", source))?;
+            log::info!("the root is in memory, up to {mib} MiB");
+            IMAGE
+        }
+    };
+    let is_archive = matches!(image.form, Form::Archive(..));
+    match overlay {
+        Overlay::Tmpfs | Overlay::None if is_archive || is_read_only => {
             let bound = mounted.add(NEW_ROOT, || mounts::bind(lower, NEW_ROOT));
             bound.map_err(|source| cannot_mount("the root", source))?;
         }
-        Overlay::Tmpfs => {
+        Overlay::Tmpfs | Overlay::None => {
             // Half of the memory, as tmpfs(5) has it, unless a size is given.
             let size = config.overlay_mib.map(|mib| format!(",size={mib}m"));
             let options = format!("mode=0755{}", size.unwrap_or_default());
             let tmpfs = || mounts::mount("tmpfs", CHANGES, "tmpfs", &options, false);
             let added = mounted.add(CHANGES, tmpfs);
             added.map_err(|source| cannot_mount("a tmpfs for changes", source))?;
-            let total = machine::total_memory().unwrap_or_default() >> 20;
-            let mib = config.overlay_mib.map_or(total / 2, u64::from);
+            let mib = changes_mib(config);
             log::info!("changes to the root are kept in memory, up to {mib} MiB");
-            overlay(&mut mounted, lower, CHANGES)?;
+            mount_overlay(&mut mounted, lower, CHANGES)?;
         }
         Overlay::Label(label) => {
             let Some((path, file_system)) = disk::labelled(label, DISK_PATIENCE) else {
@@ -127,17 +176,21 @@ pub fn mount(image: &RootImage, config: &RootConfig) -> Result<Mounted, Error> {
             let added = mounted.add(CHANGES, disk);
             added.map_err(|source| cannot_mount(&path, source))?;
             log::info!("changes to the root are kept on {path}");
-            overlay(&mut mounted, lower, &format!("{CHANGES}/wireboot-overlay"))?;
+            mount_overlay(&mut mounted, lower, &format!("{CHANGES}/wireboot-overlay"))?;
         }
     }
     complete(image, config)?;
     Ok(mounted)
 }
 
-/// Mounts the image, and what it may be in; returns where the file system of the root is.
-fn mount_image(mounted: &mut Mounted, image: &RootImage) -> Result<&'static str, SyscallError> {
-    let device = LoopDevice::over(image.file.as_fd(), image.part.clone())?;
-    add_device(mounted, IMAGE, &device, image.file_system)?;
+/// Returns how much memory changes may take.
+fn changes_mib(config: &RootConfig) -> u64 {
+    let total = machine::total_memory().unwrap_or_default() >> 20;
+    config.overlay_mib.map_or(total / 2, u64::from)
+}
+
+/// Mounts the image that may be in the image; returns where the file system of the root is.
+fn mount_inner(mounted: &mut Mounted) -> Result<&'static str, SyscallError> {
     let inner = INNER_FILES.iter().find_map(|name| {
         let path = Path::new(IMAGE).join(name);
         let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
@@ -157,7 +210,7 @@ fn mount_image(mounted: &mut Mounted, image: &RootImage) -> Result<&'static str,
         return Ok(IMAGE);
     };
     let device = LoopDevice::over(inner.as_fd(), 0..len)?;
-    add_device(mounted, INNER_IMAGE, &device, file_system)?;
+    add_device(mounted, INNER_IMAGE, device.path(), file_system)?;
     Ok(INNER_IMAGE)
 }
 
@@ -165,7 +218,7 @@ fn mount_image(mounted: &mut Mounted, image: &RootImage) -> Result<&'static str,
 fn add_device(
     mounted: &mut Mounted,
     point: &'static str,
-    device: &LoopDevice,
+    device: &str,
     file_system: FileSystem,
 ) -> Result<(), SyscallError> {
     // An image of a running system has a journal to recover, which it cannot be for want of writing.
@@ -176,8 +229,7 @@ fn add_device(
         FileSystem::Squashfs | FileSystem::Erofs => "",
     };
     mounted.add(point, || {
-        let mount =
-            |options| mounts::mount(device.path(), point, file_system.name(), options, true);
+        let mount = |options| mounts::mount(device, point, file_system.name(), options, true);
         match mount("") {
             Err(_) if !without_journal.is_empty() => mount(without_journal),
             result => result,
@@ -186,7 +238,7 @@ fn add_device(
 }
 
 /// Mounts an overlay of `lower` and `changes` as the new root.
-fn overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Error> {
+fn mount_overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Error> {
     let failed = |source| cannot_mount("an overlay over the image", source);
     for name in ["upper", "work"] {
         let made = fs::create_dir_all(format!("{changes}/{name}"));
@@ -204,7 +256,7 @@ fn overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Erro
 /// Checks that the root has all that a system is started with, as long as a boot can still fail.
 fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
     let nothing = |what: String| Error::NothingBootable {
-        what: format!("{}: {what}", image.url),
+        what: format!("{}: {what}", image.name),
         source: None,
     };
     for name in MOVED {
@@ -242,6 +294,17 @@ pub(super) fn init_in(root: &str, config: &RootConfig) -> Result<String, String>
         Some(init) => format!("the root has no program {init} (init=)"),
         None => format!("the root has no init: none of {}", INITS.join(", ")),
     })
+}
+
+/// What a server of NFS, or the way to it, refuses is a failed fetch.
+fn cannot_mount_nfs(name: &str, source: SyscallError) -> Error {
+    if source.is(Errno::ENODEV) || source.is(Errno::EINVAL) {
+        return cannot_mount(&format!("{name} as nfs"), source);
+    }
+    Error::Fetch {
+        url: format!("nfs:{name}"),
+        source: source.into(),
+    }
 }
 
 fn cannot_mount(what: &str, source: SyscallError) -> Error {

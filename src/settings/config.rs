@@ -5,10 +5,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use wireboot_proto::named;
+#[cfg(feature = "root")]
+use wireboot_proto::oci::Reference;
 use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
 #[cfg(feature = "root")]
-use wireboot_proto::text::url::Url;
+use wireboot_proto::text::{remote_root::RemoteRoot, url::Url};
 use wireboot_proto::time::SpeedLimit;
 
 #[cfg(feature = "bond")]
@@ -386,14 +388,34 @@ pub struct BootConfig {
 #[cfg(feature = "root")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RootConfig {
-    /// The address of the image; without one a boot file is followed to a kernel.
-    pub image: Option<Url>,
-    /// Where changes are kept.
-    pub overlay: Overlay,
+    /// What it is; without one a boot file is followed to a kernel.
+    pub source: Option<RootSource>,
+    /// The folder on a server of NFS (`nfsroot=`), in place of that of the lease.
+    pub nfs: Option<RemoteRoot>,
+    /// The hash of its tree of hashes (dm-verity), in hexadecimal digits.
+    pub root_hash: Option<String>,
+    /// Whether a root that others share is mounted for writing.
+    pub is_writable: bool,
+    /// Where changes are kept, if it is said.
+    pub overlay: Option<Overlay>,
     /// How much memory changes may take, in MiB.
     pub overlay_mib: Option<u32>,
     /// The program that becomes process 1, in place of the usual ones.
     pub init: Option<String>,
+}
+
+/// What a root is.
+#[cfg(feature = "root")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootSource {
+    /// An image that is fetched.
+    Image(Url),
+    /// One of an artifact in a registry.
+    Artifact(Reference),
+    /// One that is mounted over the network.
+    Remote(RemoteRoot),
+    /// What `nfsroot=` or the lease says (option 17).
+    Lease,
 }
 
 /// Where changes to a root are kept.

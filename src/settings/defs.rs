@@ -377,9 +377,10 @@ pub static SETTINGS: &[Setting] = &[
         of: WORD,
         takes: Takes::Value("URL"),
         help: "as process 1, mount the image at URL as the root and start the system in it, in place of \
-               a boot file: squashfs, erofs, ext4, xfs or btrfs, or a disk with a GUID partition table; \
-               also packed by zstd or gzip",
-        lands: Lands::Config(|config, input| super::root::image(config, input.value)),
+               a boot file: squashfs, erofs, ext4, xfs or btrfs, a disk with a GUID partition table, or a \
+               tar or cpio archive; also packed by zstd or gzip; or what a server has: oci:, nfs:, nbd:, \
+               nvme-tcp:, or what the lease says (dhcp)",
+        lands: Lands::Config(|config, input| super::root::source(config, input.value)),
         ..NOTHING
     },
     #[cfg(feature = "root")]
@@ -391,7 +392,7 @@ pub static SETTINGS: &[Setting] = &[
         help: "where changes to the root are kept: in memory, nowhere since it is read-only, or on the \
                disk with the label NAME",
         lands: Lands::Config(|config, input| {
-            config.root.overlay = input.value.parse()?;
+            config.root.overlay = Some(input.value.parse()?);
             Ok(())
         }),
         ..NOTHING
@@ -1298,8 +1299,16 @@ pub static FOREIGN: &[Foreign] = &[
         help: "as wireboot.timeout",
     },
     Foreign {
-        words: &["root=live:URL", "root=URL"],
+        words: &["root=live:URL", "root=URL", "netroot=URL"],
         help: "as wireboot.root",
+    },
+    Foreign {
+        words: &["root=/dev/nfs", "nfsroot=[SERVER:]PATH[,OPTIONS]"],
+        help: "a root over NFS; without nfsroot= as the lease says (option 17)",
+    },
+    Foreign {
+        words: &["roothash=HASH"],
+        help: "mount the root through dm-verity, with this root hash",
     },
     Foreign {
         words: &["init=PATH"],

@@ -4,15 +4,26 @@
 
 use std::time::Duration;
 
-use super::config::{Config, Overlay};
+use super::config::{Config, Overlay, RootSource};
+use wireboot_proto::oci::Reference;
+use wireboot_proto::text::remote_root::RemoteRoot;
 
-/// Sets the image of the root.
+/// Sets the root.
 ///
 /// # Errors
 /// What its address lacks.
-pub(super) fn image(config: &mut Config, value: &str) -> Result<(), String> {
-    let url = value.parse();
-    config.root.image = Some(url.map_err(|error| format!("not a URL: {error}"))?);
+pub(super) fn source(config: &mut Config, value: &str) -> Result<(), String> {
+    let wrong = |why| format!("not a root: {why}");
+    config.root.source = Some(if value == "dhcp" {
+        RootSource::Lease
+    } else if let Some(root) = RemoteRoot::parse(value) {
+        RootSource::Remote(root.map_err(wrong)?)
+    } else if let Some(reference) = Reference::parse(value) {
+        RootSource::Artifact(reference.map_err(wrong)?)
+    } else {
+        let url = value.parse();
+        RootSource::Image(url.map_err(|error| format!("not a URL: {error}"))?)
+    });
     // No boot file is waited for.
     (config.dhcp.proxy_wait, config.dhcp.late_wait) = (None, Duration::ZERO);
     Ok(())
@@ -26,14 +37,47 @@ pub(super) fn word(
     value: &str,
 ) -> Option<Result<Option<String>, String>> {
     let meaning = match key {
-        "root" => {
+        "root" | "netroot" => {
             let address = value.strip_prefix("live:").unwrap_or(value);
             // Anything else is the root of another system.
-            let schemes = ["http://", "https://", "tftp://"];
-            schemes
-                .iter()
-                .find(|scheme| address.starts_with(**scheme))?;
-            image(config, address).map(|()| "the root is fetched and mounted".to_owned())
+            let schemes = ["http://", "https://", "tftp://", "oci://", "oci+http://"];
+            let is_image = schemes.iter().any(|scheme| address.starts_with(scheme));
+            if !is_image
+                && RemoteRoot::parse(value).is_none()
+                && !matches!(value, "dhcp" | "/dev/nfs")
+            {
+                return None;
+            }
+            let address = if value == "/dev/nfs" { "dhcp" } else { address };
+            source(config, address).map(|()| {
+                if is_image {
+                    "the root is fetched and mounted".to_owned()
+                } else {
+                    "the root is mounted over the network".to_owned()
+                }
+            })
+        }
+        "nfsroot" => match RemoteRoot::nfs(value, false) {
+            Ok(root) => {
+                config.root.nfs = Some(root);
+                Ok("the root of root=/dev/nfs".to_owned())
+            }
+            Err(why) => Err(why.to_owned()),
+        },
+        "roothash" => {
+            let is_digit = |c: char| c.is_ascii_hexdigit();
+            // From SHA-1 to SHA-512.
+            if matches!(value.len(), 40 | 56 | 64 | 96 | 128) && value.chars().all(is_digit) {
+                config.root.root_hash = Some(value.to_ascii_lowercase());
+                Ok("the root is verified by dm-verity".to_owned())
+            } else {
+                Err("it is no hash in hexadecimal digits".to_owned())
+            }
+        }
+        "usrhash" => Err("/usr is not mounted apart from the root".to_owned()),
+        "rw" | "ro" if value.is_empty() => {
+            config.root.is_writable = key == "rw";
+            return None;
         }
         "init" => {
             config.root.init = Some(value.to_owned());
@@ -64,7 +108,7 @@ pub(super) fn word(
         },
         "rd.live.image" | "rd.live.ram" | "rd.live.overlay.overlayfs" => return Some(Ok(None)),
         _ if key.starts_with("rd.live.") && key != "rd.live.check" => {
-            config.root.image.as_ref()?;
+            config.root.source.as_ref()?;
             Err("there is no such choice for a root that wireboot mounts".to_owned())
         }
         _ => return None,
@@ -73,8 +117,8 @@ pub(super) fn word(
 }
 
 fn overlay(config: &mut Config, text: &str) -> Result<String, String> {
-    config.root.overlay = text.parse().map_err(|why| format!("it is {why}"))?;
-    Ok(match &config.root.overlay {
+    let overlay = text.parse().map_err(|why| format!("it is {why}"))?;
+    Ok(match config.root.overlay.insert(overlay) {
         Overlay::Tmpfs => "changes to a fetched root are kept in memory".to_owned(),
         Overlay::None => "a fetched root is read-only".to_owned(),
         Overlay::Label(label) => {
@@ -93,7 +137,7 @@ mod tests {
         let mut config = Config::for_boot();
         assert_eq!(cmdline::apply(words, &mut config), [""; 0], "{words}");
         let waits = config.dhcp.proxy_wait.is_some();
-        assert_eq!(config.root.image.is_none(), waits, "{words}");
+        assert_eq!(config.root.source.is_none(), waits, "{words}");
         config.root
     }
 
@@ -105,8 +149,8 @@ mod tests {
             "wireboot.root=http://192.0.2.1/a.squashfs",
             "root=/dev/sda1 root=live:http://192.0.2.1/a.squashfs rd.live.image",
         ] {
-            let image = root_of(word).image.unwrap();
-            assert_eq!(image.to_string(), "http://192.0.2.1/a.squashfs");
+            let expected = RootSource::Image("http://192.0.2.1/a.squashfs".parse().unwrap());
+            assert_eq!(root_of(word).source, Some(expected));
         }
         for other in ["root=/dev/sda1", "root=live:CDLABEL=x", "root=UUID=7", "ro"] {
             assert_eq!(root_of(other), RootConfig::default(), "{other}");
@@ -114,14 +158,50 @@ mod tests {
         let mut config = Config::for_boot();
         let refused = cmdline::apply("root=live:http:///a", &mut config);
         assert!(refused[0].contains("not a URL"), "{refused:?}");
-        assert_eq!(config.root.image, None);
+        assert_eq!(config.root.source, None);
+        let artifact = root_of("root=live:oci://h.example/debian:12").source;
+        assert!(
+            matches!(artifact, Some(RootSource::Artifact(_))),
+            "{artifact:?}"
+        );
+        for (words, source, is_writable) in [
+            (
+                "root=nfs:h:/srv rw",
+                RootSource::Remote(RemoteRoot::nfs("h:/srv", false).unwrap()),
+                true,
+            ),
+            (
+                "root=nfs4:/srv,ro ro",
+                RootSource::Remote(RemoteRoot::nfs("/srv,ro", true).unwrap()),
+                false,
+            ),
+            ("root=/dev/nfs nfsroot=h:/srv", RootSource::Lease, false),
+            ("netroot=dhcp", RootSource::Lease, false),
+            ("wireboot.root=dhcp", RootSource::Lease, false),
+        ] {
+            let root = root_of(words);
+            assert_eq!(
+                (root.source, root.is_writable),
+                (Some(source), is_writable),
+                "{words}"
+            );
+            assert_eq!(root.nfs.is_some(), words.contains("nfsroot"), "{words}");
+        }
+        for wrong in [
+            "root=nfs:h",
+            "root=nbd::7",
+            "nfsroot=h",
+            "wireboot.root=nfs:h",
+        ] {
+            let refused = cmdline::apply(wrong, &mut Config::for_boot());
+            assert_eq!(refused.len(), 1, "{wrong}");
+        }
     }
 
     #[test]
     fn the_words_of_dracut_say_where_changes_are_kept() {
         let label = || Overlay::Label("data".to_owned());
         for (words, overlay, mib) in [
-            ("", Overlay::Tmpfs, None),
             ("wireboot.overlay=none", Overlay::None, None),
             ("wireboot.overlay=LABEL=data", label(), None),
             ("rd.overlay=0", Overlay::None, None),
@@ -130,13 +210,17 @@ mod tests {
             ("rd.live.overlay=none", Overlay::None, None),
             ("rd.live.overlay=LABEL=data:auto", label(), None),
             (
-                "rd.live.overlay.size=700 rd.live.ram=1",
+                "wireboot.overlay=tmpfs rd.live.overlay.size=700 rd.live.ram=1",
                 Overlay::Tmpfs,
                 Some(700),
             ),
         ] {
             let root = root_of(words);
-            assert_eq!((root.overlay, root.overlay_mib), (overlay, mib), "{words}");
+            assert_eq!(
+                (root.overlay, root.overlay_mib),
+                (Some(overlay), mib),
+                "{words}"
+            );
         }
         for wrong in [
             "wireboot.overlay=LABEL=",

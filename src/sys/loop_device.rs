@@ -114,11 +114,11 @@ impl LoopDevice {
 
 /// Returns a request of ioctl(2) as the C library takes it: musl has another type than glibc.
 #[cfg(target_env = "musl")]
-const fn request(number: u32) -> libc::c_int {
+pub(super) const fn request(number: u32) -> libc::c_int {
     number.cast_signed()
 }
 
 #[cfg(not(target_env = "musl"))]
-fn request(number: u32) -> libc::c_ulong {
+pub(super) fn request(number: u32) -> libc::c_ulong {
     number.into()
 }

@@ -5,6 +5,8 @@ pub mod channel;
 pub mod clock;
 mod control_group;
 pub mod descriptor;
+#[cfg(feature = "root")]
+pub mod device_mapper;
 pub mod drivers;
 pub mod echo;
 mod error;

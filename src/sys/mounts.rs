@@ -38,6 +38,26 @@ pub fn mount(
         .map_err(|errno| SyscallError::new("mount", errno))
 }
 
+/// Sets other options of the tmpfs that is mounted at `target`.
+///
+/// # Errors
+/// `mount`: EINVAL when more is in it than a size allows.
+pub fn remount_tmpfs(target: &str, options: &str, is_read_only: bool) -> Result<(), SyscallError> {
+    let mut flags = MsFlags::MS_REMOUNT;
+    flags.set(MsFlags::MS_RDONLY, is_read_only);
+    nix::mount::mount(None::<&str>, target, None::<&str>, flags, Some(options))
+        .map_err(|errno| SyscallError::new("mount(MS_REMOUNT)", errno))
+}
+
+/// Returns how much of the file system that is mounted at `target` is used, in MiB, rounded up.
+pub fn used_mib(target: &str) -> u64 {
+    let used = statfs(target).map(|found| {
+        let blocks = found.blocks().saturating_sub(found.blocks_free());
+        blocks.saturating_mul(u64::try_from(found.block_size()).unwrap_or_default())
+    });
+    used.unwrap_or_default().div_ceil(1 << 20)
+}
+
 /// Lets what is mounted at `source` appear at `target` too.
 ///
 /// # Errors

@@ -16,6 +16,8 @@ use nix::sys::socket::{
 };
 
 use super::error::SyscallError;
+#[cfg(feature = "root")]
+use wireboot_proto::netlink::message::NLMSG_ERROR;
 use wireboot_proto::netlink::message::{Ack, NLM_F_MULTI, frames};
 use wireboot_proto::netlink::request::NetlinkRequest;
 use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
@@ -230,17 +232,47 @@ fn exchange(
 }
 
 fn open(flags: SockFlag, groups: u32) -> Result<OwnedFd, SyscallError> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC | flags,
-        SockProtocol::NetlinkRoute,
-    )
-    .map_err(|errno| SyscallError::new("socket(NETLINK_ROUTE)", errno))?;
+    open_of(SockProtocol::NetlinkRoute, flags, groups)
+}
+
+fn open_of(protocol: SockProtocol, flags: SockFlag, groups: u32) -> Result<OwnedFd, SyscallError> {
+    let flags = SockFlag::SOCK_CLOEXEC | flags;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)
+        .map_err(|errno| SyscallError::new("socket(AF_NETLINK)", errno))?;
     // With 0 the kernel picks a free port number (netlink_autobind); the process id may be in use.
     bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))
-        .map_err(|errno| SyscallError::new("bind(NETLINK_ROUTE)", errno))?;
+        .map_err(|errno| SyscallError::new("bind(AF_NETLINK)", errno))?;
     Ok(socket)
+}
+
+/// Sends a request of generic netlink, named `call` in errors; returns the payload of its answer.
+///
+/// # Errors
+/// The kernel's error: ENOENT for a family that no driver has.
+#[cfg(feature = "root")]
+pub fn ask_generic(call: &'static str, request: &[u8]) -> Result<Vec<u8>, SyscallError> {
+    let failed = |errno| SyscallError::new(call, errno);
+    let socket = open_of(SockProtocol::NetlinkGeneric, SockFlag::empty(), 0)?;
+    let _ = set_option(&socket, EXT_ACK, 1);
+    retry(|| send(socket.as_raw_fd(), request, MsgFlags::empty())).map_err(failed)?;
+    let mut answer = Vec::new();
+    let mut buf = [0; ANSWER_LEN];
+    loop {
+        for frame in frames(receive(socket.as_fd(), &mut buf).map_err(failed)?) {
+            let frame = frame.map_err(|error| malformed(call, error))?;
+            if frame.kind != NLMSG_ERROR {
+                answer = frame.payload.to_vec();
+                continue;
+            }
+            let message = RouteMessage::decode(&frame);
+            if let RouteMessage::Ack(ack) = message.map_err(|error| malformed(call, error))?
+                && ack.errno != 0
+            {
+                return Err(refusal(call, ack));
+            }
+            return Ok(answer);
+        }
+    }
 }
 
 /// An option of netlink sockets, with its name.

@@ -11,6 +11,7 @@ use std::path::Path;
 const UNSAFE_FILES: &[&str] = &[
     "sys/channel.rs",
     "sys/descriptor.rs",
+    "sys/device_mapper.rs",
     "sys/heap.rs",
     "sys/kexec.rs",
     "sys/loop_device.rs",

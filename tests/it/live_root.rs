@@ -10,6 +10,7 @@ use crate::common::far::{Far, Server};
 use crate::common::machine::{Served, Setup, shell};
 use crate::common::servers::{dnsmasq, nginx};
 use crate::common::{in_new_namespace, ip, wait_until};
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 /// Makes an initramfs of a tmpfs, and becomes process 1 in it: `$1` is a folder, with the words of the
 /// command line and the console in it.
@@ -46,6 +47,7 @@ grep -q nameserver /etc/resolv.conf && echo "resolver: $(grep nameserver /etc/re
 [ -s /run/net-near.conf ] && echo "the file of klibc is there"
 echo "address: $(ip -o -4 address show near | grep -c 192.0.2.100)"
 echo "signals: $(grep SigBlk /proc/1/status | tr -d '\t\n')"
+[ -e /extra ] && ls -lnR /extra
 if echo x >/changed; then echo "it is writable"; else echo "it is read-only"; fi
 echo "the end"
 "#;
@@ -59,11 +61,16 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same with more arguments of dnsmasq.
+    fn with(more: &str) -> Self {
         let far = Far::plug_in();
         let served = far.folder.join("served");
         fs::create_dir(&served).unwrap();
         let servers = [
-            dnsmasq(&far, "--dhcp-option=6,192.0.2.53"),
+            dnsmasq(&far, &format!("--dhcp-option=6,192.0.2.53 {more}")),
             nginx(&far, &served),
         ];
         Self {
@@ -240,6 +247,123 @@ fn images_of_each_kind_are_mounted_packed_or_not_and_out_of_a_disk() {
 }
 
 #[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, cpio and zstd"]
+fn an_archive_is_unpacked_into_memory_with_owners_permissions_and_links() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tar = "tar --format=pax -C $tree -cf a.tar .";
+        let cpio = "(cd $tree && find . | cpio --quiet -o -H newc) >a.cpio";
+        for (name, commands) in [
+            ("a.tar", tar.to_owned()),
+            ("a.tar.zst", format!("{tar}; zstd -q --rm a.tar")),
+            ("a.tgz", "tar --format=gnu -C $tree -czf a.tgz .".to_owned()),
+            ("a.cpio", format!("{cpio}; head -c 512 /dev/zero >>a.cpio; (cd / && echo etc/fstab | cpio --quiet -o -H newc) >>a.cpio")),
+            ("a.cpio.gz", format!("{cpio}; gzip a.cpio")),
+            // Without its folders.
+            ("bare.tar.gz", "(cd $tree; find . -type d -empty -o ! -type d) | tar -C $tree --no-recursion -T - -czf bare.tar.gz".to_owned()),
+        ] {
+            site.tree(name);
+            let long = "l".repeat(120);
+            site.make(&format!(
+                "mkdir $tree/extra; cd $tree/extra; echo 12345 >first; chown 7:8 first; chmod 4751 first
+                touch -d @86400 first; ln first second; ln -s ../word link; mkfifo fifo
+                mknod null c 1 3; mkdir -p {long}; echo end >{long}/{long}; chmod 1777 {long}"
+            ));
+            site.make(commands.as_str());
+            let said = site.boots(&format!("wireboot.root=http://192.0.2.1/{name}"));
+            assert!(said.contains(&format!("the word is {name}\n")), "{name}:\n{said}");
+            assert!(said.contains("it is writable"), "{name}:\n{said}");
+            let line = |end: &str| {
+                let line = said.lines().find(|line| line.ends_with(end));
+                let line = line.unwrap_or_else(|| panic!("{name}: no {end}:\n{said}"));
+                line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+            };
+            for file in [" first", " second"] {
+                let line = line(file);
+                assert_eq!(line[..5], ["-rwsr-x--x", "2", "7", "8", "6"], "{name}");
+                assert!(line.contains(&"1970".to_owned()), "{name}: {line:?}");
+            }
+            line(" link -> ../word");
+            assert!(line(" fifo")[0].starts_with('p'), "{name}");
+            assert!(!said.contains(" null"), "{name}:\n{said}");
+            let folder = format!("/extra/{long}:");
+            assert!(said.contains(&folder), "{name}:\n{said}");
+            assert_eq!(line(&format!(" {long}"))[2..4], ["0", "0"], "{name}");
+            assert!(loops().is_empty() || !loops().contains("memfd"));
+            site.make("rm -rf *");
+        }
+        site.tree("plum");
+        site.make("tar -C $tree -cf a.tar .");
+        let said = site.boots("root=http://192.0.2.1/a.tar wireboot.overlay=none");
+        assert!(said.contains("it is read-only"), "{said}");
+        let said = site.boots("root=http://192.0.2.1/a.tar wireboot.sandbox=off");
+        assert!(said.contains("it is writable"), "{said}");
+    });
+}
+
+/// Writes archives that mean harm.
+const HOSTILE: &str = r#"
+import io, os, tarfile
+def write(name, *members):
+    with tarfile.open(name, "w", format=tarfile.PAX_FORMAT) as archive:
+        for path, kind, target in members:
+            member = tarfile.TarInfo(path)
+            member.type, member.linkname, member.size = kind, target, 5 if kind == tarfile.REGTYPE else 0
+            archive.addfile(member, io.BytesIO(b"taken"))
+file, link, hard = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+write("up.tar", ("../../taken", file, ""))
+write("inner-up.tar", ("a/../../taken", file, ""))
+write("absolute.tar", ("/taken", file, ""))
+write("link.tar", ("a", link, "/"), ("a/taken", file, ""))
+write("link-up.tar", ("a", link, "../../../.."), ("a/taken", file, ""))
+write("proc.tar", ("a", link, "/proc/1/root"), ("a/taken", file, ""))
+write("hard-up.tar", ("a", hard, "../init"))
+write("hard.tar", ("a", hard, "/init"))
+write("open.tar", ("init", link, "/left-over"), ("init", file, ""))
+data = open("link.tar", "rb").read()
+open("cut.tar", "wb").write(data[:700])
+open("garbage.tar", "wb").write(data[:512] + os.urandom(4096))
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx and Python"]
+fn a_hostile_archive_changes_nothing_but_the_root_that_it_fails_to_be() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("pear");
+        site.make(&format!("python3 -c '{HOSTILE}'"));
+        for (name, why) in [
+            ("up.tar", "no path within it"),
+            ("inner-up.tar", "no path within it"),
+            ("hard-up.tar", "no path within it"),
+            ("hard.tar", "No such file"),
+            ("absolute.tar", "the root has no init"),
+            ("link.tar", "the root has no init"),
+            ("link-up.tar", "the root has no init"),
+            ("proc.tar", "of the archive"),
+            ("open.tar", "the root has no init"),
+            ("cut.tar", "the archive is cut off"),
+            ("garbage.tar", "is no header of a member"),
+        ] {
+            let machine = site.start(&format!("root=http://192.0.2.1/{name}"));
+            machine.says("retrying in");
+            let said = machine.text();
+            assert!(said.contains(why), "{name}:\n{said}");
+            assert!(
+                said.contains("boot failed: exit code 6\n"),
+                "{name}:\n{said}"
+            );
+            let root = format!("/proc/{}/root", machine.first_process());
+            assert!(!Path::new(&root).join("taken").exists(), "{name}");
+            let kept = fs::read_to_string(format!("{root}/left-over")).unwrap();
+            assert_eq!(kept, "kept\n", "{name}");
+            let mounts = fs::read_to_string(format!("{root}/proc/1/mounts")).unwrap();
+            assert!(!mounts.contains("wireboot/root"), "{name}:\n{mounts}");
+        }
+    });
+}
+
+#[test]
 #[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
 fn changes_are_kept_where_the_words_say_and_init_is_the_one_that_is_named() {
     in_new_namespace(|| {
@@ -358,25 +482,21 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
     let served = Served::empty("root");
     let server = served.over_http();
     let (archive, tree) = (served.folder.join("initramfs"), served.folder.join("tree"));
-    let kernel = shell(&format!(
-        "kernel=$(debian_kernel generic)
-        \"$root/initramfs/build\" --root --kernel-modules \"$(readlink -f \"$kernel/modules\")\" \
-            --modules 'virtio_pci virtio_net' --output {} >/dev/null
-        truncate -s 16M {1}/changes && mkfs.ext4 -q -L changes {1}/changes
-        echo \"$kernel/vmlinuz\"",
-        archive.display(),
-        served.folder.display(),
+    let kernel = root_archive(&archive);
+    let changes = served.folder.join("changes");
+    shell(&format!(
+        "truncate -s 16M {0} && mkfs.ext4 -q -L changes {0}",
+        changes.display()
     ));
     let run = |name: &str, words: &str, expected: &[&str]| {
         let words = format!("root={server}/{name} wireboot.on-failure=poweroff {words}");
-        let disk = served.folder.join("changes");
         let mut machine = Setup::new(&words)
             .kernel(kernel.as_ref())
             .initramfs(&archive)
             .on_own_network(&served, "none")
             .with(&format!(
                 "-drive if=virtio,format=raw,file={}",
-                disk.display()
+                changes.display()
             ))
             .start();
         machine.says(expected);
@@ -413,6 +533,331 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
         on_disk,
         &["the word is plum, before it was plum"],
     );
+}
+
+/// Debian's registry, with a token server before it on request, and what pushes to it.
+const REGISTRY: &str = r#"
+import hashlib, http.client, http.server, json, os, subprocess, sys, threading, time
+folder = os.getcwd()
+open("config.yml", "w").write("""
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: %s/registry}}
+http: {addr: "192.0.2.1:5000"}
+""" % folder)
+subprocess.Popen(["docker-registry", "serve", "config.yml"])
+def ask(method, path, body=b"", headers={}):
+    for attempt in range(100):
+        try:
+            connection = http.client.HTTPConnection("192.0.2.1", 5000)
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.status < 300, (method, path, answer.status, content)
+            return answer
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+def push_blob(data):
+    to = ask("POST", "/v2/debian/blobs/uploads/").getheader("Location")
+    to = to.split("192.0.2.1:5000")[-1]
+    ask("PUT", to + "&digest=" + digest(data), data, {"Content-Type": "application/octet-stream"})
+def push_manifest(tag, manifest):
+    data = json.dumps(manifest).encode()
+    ask("PUT", "/v2/debian/manifests/" + (tag or digest(data)), data, {"Content-Type": manifest["mediaType"]})
+    return digest(data), len(data)
+def artifact(tag, files):
+    layers = []
+    for name, kind in files:
+        data = open(name, "rb").read()
+        push_blob(data)
+        layers.append({"mediaType": kind, "digest": digest(data), "size": len(data),
+            "annotations": {"org.opencontainers.image.title": name}})
+    push_blob(b"{}")
+    oci = "application/vnd.oci.image."
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2}
+    return push_manifest(tag, {"schemaVersion": 2, "mediaType": oci + "manifest.v1+json",
+        "config": config, "layers": layers})
+octets = "application/octet-stream"
+found, size = artifact(None, [("a.squashfs", octets), ("README", "text/plain")])
+ours = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": found, "size": size}
+index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+    dict(ours, platform={"architecture": "s390x", "os": "linux"}),
+    dict(ours, platform={"architecture": "amd64", "os": "linux"}),
+    dict(ours, platform={"architecture": "arm64", "os": "linux"})]}
+open("digest", "w").write(push_manifest("12", index)[0])
+artifact("two", [("a.squashfs", octets), ("b.erofs", octets)])
+artifact("image", [("layer.tar.gz", "application/vnd.oci.image.layer.v1.tar+gzip")])
+artifact("kernel", [("vmlinuz", octets), ("initrd.img", octets)])
+
+class Guard(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *words): pass
+    def do_GET(self):
+        headers, status = {}, 200
+        if self.path == "/token?service=here&scope=repository:debian:pull":
+            content = json.dumps({"token": "open sesame".replace(" ", "-"), "expires_in": 60}).encode()
+        elif self.headers.get("Authorization") != "Bearer open-sesame":
+            status, content = 401, b"{}"
+            headers["WWW-Authenticate"] = 'Bearer realm="http://192.0.2.1:5001/token",service="here",scope="repository:debian:pull"'
+        else:
+            wanted = {"Accept": self.headers["Accept"]} if "Accept" in self.headers else {}
+            connection = http.client.HTTPConnection("192.0.2.1", 5000)
+            connection.request("GET", self.path, headers=wanted)
+            answer = connection.getresponse()
+            status, content = answer.status, answer.read()
+        self.send_response(status)
+        for name, value in dict(headers, **{"Content-Length": str(len(content))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+server = http.server.ThreadingHTTPServer(("192.0.2.1", 5001), Guard)
+print("the registry is ready", flush=True)
+server.serve_forever()
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, docker-registry, Python, and a kernel with squashfs, erofs, loop and overlay"]
+fn an_artifact_of_a_registry_is_the_root_by_its_digest_or_by_a_tag() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("fig");
+        site.make(
+            "mksquashfs $tree a.squashfs -quiet; mkfs.erofs b.erofs $tree >/dev/null 2>&1
+            tar -C $tree -czf layer.tar.gz .; echo read me >README; echo y >initrd.img",
+        );
+        fs::write(site.served.join("vmlinuz"), bz_image()).unwrap();
+        site.far.run("ip link set lo up");
+        let script = site.far.write("registry.py", REGISTRY);
+        let served = site.served.display();
+        let command = format!("env -C {served} python3 {script}");
+        let _registry = site.far.serve(&command, "the registry is ready");
+        let digest = fs::read_to_string(site.served.join("digest")).unwrap();
+        let of = |place: &str| format!("root=oci+http://192.0.2.1:5000/debian{place}");
+        for (words, unpinned) in [
+            (of(&format!("@{digest}")), false),
+            (of(":12"), true),
+            (of(":two#/b.erofs"), true),
+            (of(":image"), true),
+            ("root=oci+http://192.0.2.1:5001/debian:12".to_owned(), true),
+        ] {
+            let said = site.boots(&words);
+            assert!(said.contains("the word is fig"), "{words}:\n{said}");
+            let is_told = said.contains("nothing pins the tag");
+            assert_eq!(is_told, unpinned, "{words}:\n{said}");
+        }
+        let wrong = format!("@sha256:{}", "7".repeat(64));
+        for (place, code, why) in [
+            (wrong.as_str(), 7, "404"),
+            (":two", 6, "several files that may be the root"),
+            (":kernel", 6, "the artifact has no root"),
+            (":two#/c", 6, "it has no file of that name"),
+            (":none", 7, "404"),
+        ] {
+            let said = site.fails(&of(place));
+            assert!(said.contains(why), "{place}:\n{said}");
+            let code = format!("boot failed: exit code {code}\n");
+            assert!(said.contains(&code), "{place}:\n{said}");
+        }
+        // A boot file of the same kind, by hand.
+        let boot = |port: u16, stage: &str| {
+            let boot_file = format!("oci+http://192.0.2.1:{port}/debian:kernel");
+            let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+                .args(["boot", "-i", "near", "--timeout", "20"])
+                .args(["--stop-after", stage, "--json", "--boot-file", &boot_file])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        site.make("sha256sum vmlinuz initrd.img >sums");
+        let sums = fs::read_to_string(site.served.join("sums")).unwrap();
+        for port in [5000, 5001] {
+            let plan = boot(port, "plan");
+            for sum in sums.lines().map(|line| &line[..64]) {
+                assert!(plan.contains(&format!("blobs/sha256:{sum}")), "{plan}");
+            }
+            boot(port, "image");
+        }
+        // Whoever changes a layer in the registry changes what it is no more.
+        let blobs = site.served.join("registry/docker/registry/v2/blobs");
+        site.make(&format!(
+            "for file in $(find {} -name data -size +100k); do printf x | dd of=$file bs=1 seek=90000 conv=notrunc status=none; done",
+            blobs.display()
+        ));
+        let said = site.fails(&of(&format!("@{digest}")));
+        assert!(said.contains("exit code 8\n"), "{said}");
+    });
+}
+
+/// A server of NFS, of both versions, for a folder; with what it needs of a system to itself.
+const NFS_SERVER: &str = r#"set -e
+mount --make-rprivate /
+mount -t tmpfs none /run
+mkdir -p /run/ganesha /run/rpcbind /run/lock /run/sendsigs.omit.d /run/recovery
+mount --bind /run/recovery /var/lib/nfs
+mkdir -p /var/lib/nfs/ganesha
+cat >/run/ganesha.conf <<END
+NFS_CORE_PARAM { Enable_NLM = false; Enable_RQUOTA = false; }
+NFSV4 { Graceless = true; RecoveryBackend = fs; }
+EXPORT {
+    Export_Id = 1; Path = $1; Pseudo = /srv/root; Protocols = 3, 4;
+    Access_Type = RW; Squash = None; SecType = sys; FSAL { Name = VFS; }
+}
+END
+ip link set lo up
+rpcbind -w
+ganesha.nfsd -F -L /dev/stderr -N FATAL -f /run/ganesha.conf -p /run/ganesha.pid &
+until rpcinfo -p 127.0.0.1 2>&1 | grep -q ' 100005 .* tcp '; do sleep 0.1; done
+echo the server is ready
+wait"#;
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, nfs-ganesha-vfs, qemu-utils and mkfs of ext4"]
+fn a_machine_runs_from_a_folder_of_nfs_and_from_a_network_block_device() {
+    in_new_namespace(|| {
+        let site = Site::with("--dhcp-option=17,192.0.2.1:/srv/root,vers=4.1");
+        let tree = site.tree("plum");
+        make_tree(&tree, "plum", SHORT_INIT);
+        let folder = &site.far.folder;
+        let archive = folder.join("initramfs");
+        let kernel = root_archive(&archive);
+        let script = folder.join("serve-nfs");
+        fs::write(&script, NFS_SERVER).unwrap();
+        let command = format!(
+            "unshare --mount --pid --fork --kill-child bash {} {}",
+            script.display(),
+            tree.display()
+        );
+        let _nfs = site.far.serve(&command, "the server is ready");
+        site.make(
+            "truncate -s 24M part && mkfs.ext4 -q -d $tree part && truncate -s 32M disk
+            sgdisk -n 1:2048:+1M -t 1:ef00 -n 2:8192:+24M -t 2:8304 disk >/dev/null
+            dd if=part of=disk bs=1M seek=4 conv=notrunc status=none",
+        );
+        let served = site.served.display();
+        let nbd = |file: &str, port: u16| {
+            let command = format!("qemu-nbd -r -t -e 9 -f raw -p {port} -x debian {served}/{file}");
+            site.far.start(&command)
+        };
+        let _nbd = [nbd("part", 10809), nbd("disk", 10810)];
+        let mut setup = Some(Setup::new("").on_tap(&["near"]));
+        let mut run = |words: &str, expected: &[&str]| {
+            let setup = setup
+                .take()
+                .unwrap_or_else(|| Setup::new("").on_tap_again());
+            let mut machine = setup
+                .words(&format!("wireboot.on-failure=poweroff {words}"))
+                .kernel(kernel.as_ref())
+                .initramfs(&archive)
+                .start();
+            machine.says(expected);
+            machine.ends();
+        };
+        for words in [
+            // The address and options of the lease.
+            "root=/dev/nfs",
+            "root=nfs:192.0.2.1:/srv/root",
+            &format!("root=/dev/nfs nfsroot=192.0.2.1:{},vers=3", tree.display()),
+            "root=nfs4:/srv/root wireboot.overlay=tmpfs",
+            "root=nbd:192.0.2.1:10809/debian",
+            "root=nbd:192.0.2.1:10810/debian:ext4 rd.overlay=1",
+        ] {
+            run(words, &["the word is plum, before it was", "Power down"]);
+        }
+        assert!(!tree.join("before").exists());
+        run(
+            "root=nfs:192.0.2.1:/srv/root rw",
+            &["the word is plum", "Power down"],
+        );
+        assert_eq!(fs::read_to_string(tree.join("before")).unwrap(), "plum");
+        run(
+            "root=nbd:192.0.2.1:10809/other",
+            &["there is no such export", "exit code 7"],
+        );
+        run(
+            "root=nbd:192.0.2.1:10811/debian",
+            &["Connection refused", "exit code 7"],
+        );
+        run(
+            "root=nfs:192.0.2.1:/srv/other",
+            &["cannot fetch nfs:192.0.2.1:/srv/other", "exit code 7"],
+        );
+    });
+}
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, cryptsetup-bin, squashfs-tools, sgdisk and mkfs of ext4"]
+fn a_machine_runs_from_what_dm_verity_has_verified_and_from_nothing_that_was_changed() {
+    let served = Served::empty("verity");
+    let server = served.over_http();
+    let (archive, tree) = (served.folder.join("initramfs"), served.folder.join("tree"));
+    let kernel = root_archive(&archive);
+    make_tree(&tree, "quince", SHORT_INIT);
+    shell(&format!(
+        "cd {}; mksquashfs tree beside -quiet; cp beside behind; cp beside bare; cp beside broken
+        root_hash() {{ sed -n 's/^Root hash:[[:space:]]*//p'; }}
+        veritysetup format beside beside.verity | root_hash >beside.hash
+        cp beside.verity broken.verity
+        size=$(stat -c %s behind)
+        veritysetup format --hash-offset=$size --salt=- --data-blocks=$((size / 4096)) behind behind |
+            root_hash >behind.hash
+        printf x | dd of=broken bs=1 seek=300000 conv=notrunc status=none
+        truncate -s 24M part && mkfs.ext4 -q -b 1024 -d tree part
+        veritysetup format --hash=sha512 --data-block-size=1024 part part.tree | root_hash >disk.hash
+        truncate -s 40M disk
+        sgdisk -n 1:8192:+24M -t 1:8304 -n 2:65536:+2M -t 2:8304 disk >/dev/null
+        sgdisk -t 2:2c7357ed-ebd2-46d9-aec1-23d437ec2bf5 disk >/dev/null
+        dd if=part of=disk bs=1M seek=4 conv=notrunc status=none
+        dd if=part.tree of=disk bs=1M seek=32 conv=notrunc status=none; zstd -q --rm disk",
+        served.folder.display()
+    ));
+    let hash = |name: &str| {
+        let text = fs::read_to_string(served.folder.join(name).with_extension("hash"));
+        text.unwrap().trim().to_owned()
+    };
+    let run = |name: &str, hash: &str, expected: &[&str]| {
+        let words = format!("root={server}/{name} roothash={hash} wireboot.on-failure=poweroff");
+        let mut machine = Setup::new(&words)
+            .kernel(kernel.as_ref())
+            .initramfs(&archive)
+            .on_own_network(&served, "none")
+            .start();
+        machine.says(expected);
+        machine.ends();
+    };
+    let good = [
+        "all of it has the hash of roothash=",
+        "the word is quince",
+        "Power down",
+    ];
+    run("beside", &hash("beside"), &good);
+    run("behind", &hash("behind"), &good);
+    run("disk.zst", &hash("disk"), &good);
+    let refused = [
+        "failed verification",
+        "boot failed: exit code 8",
+        "switched off",
+    ];
+    run("broken", &hash("beside"), &refused);
+    run("beside", &hash("behind"), &refused);
+    run(
+        "bare",
+        &hash("beside"),
+        &["there is no tree of hashes", "exit code 8", "switched off"],
+    );
+}
+
+/// Packs an initramfs for Debian's kernel with all that a root needs; returns the kernel.
+fn root_archive(archive: &Path) -> String {
+    shell(&format!(
+        "kernel=$(debian_kernel generic)
+        \"$root/initramfs/build\" --root --kernel-modules \"$(readlink -f \"$kernel/modules\")\" \
+            --modules 'virtio_pci virtio_net' --output {} >/dev/null
+        echo \"$kernel/vmlinuz\"",
+        archive.display(),
+    ))
 }
 
 /// Returns what loop devices of this host are over.

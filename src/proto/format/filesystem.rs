@@ -2,6 +2,7 @@
 //!
 //! Only what mounting needs is read: the kernel checks the rest of a superblock.
 
+use super::archive::is_archive;
 use super::kernel_image::GZIP_MAGIC;
 use super::uki::Packing;
 use crate::prelude::*;
@@ -34,7 +35,7 @@ const FILE_SYSTEMS: [(FileSystem, usize, &[u8]); 5] = [
 ];
 
 /// What else is offered as an image, for messages.
-const OTHERS: [(&str, usize, &[u8]); 7] = [
+const OTHERS: [(&str, usize, &[u8]); 6] = [
     ("packed by xz; pack it by zstd or gzip", 0, b"\xfd7zXZ\0"),
     (
         "an ISO image; name the file system in it, as in live.iso#/live/filesystem.squashfs",
@@ -46,8 +47,11 @@ const OTHERS: [(&str, usize, &[u8]); 7] = [
         0,
         b"QFI\xfb",
     ),
-    ("a cpio archive", 0, b"07070"),
-    ("a tar archive", 257, b"ustar"),
+    (
+        "a cpio archive of another format than newc (cpio -H newc)",
+        0,
+        b"07070",
+    ),
     ("a LUKS volume", 0, b"LUKS\xba\xbe"),
     ("a program, such as a kernel", 0, b"MZ"),
 ];
@@ -59,6 +63,8 @@ pub enum Content {
     FileSystem(FileSystem),
     /// Something that is packed.
     Packed(Packing),
+    /// An archive of files, tar or cpio.
+    Archive,
     /// Neither: a disk with partitions perhaps, or what the text says.
     Other(Option<&'static str>),
 }
@@ -76,6 +82,9 @@ impl Content {
         // A frame of RFC 8878 §3.1.1.
         if has(0, &[0x28, 0xb5, 0x2f, 0xfd]) {
             return Self::Packed(Packing::Zstd);
+        }
+        if is_archive(head) {
+            return Self::Archive;
         }
         let known = FILE_SYSTEMS.iter().find(|(_, at, magic)| has(*at, magic));
         if let Some((file_system, ..)) = known {

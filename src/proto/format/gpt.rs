@@ -7,6 +7,7 @@
 use core::fmt;
 use core::ops::Range;
 
+use crate::packet::option::known::parse_hex;
 use crate::prelude::*;
 
 /// Lengths of sectors, in bytes.
@@ -27,6 +28,16 @@ const ROOT: Guid = if cfg!(target_arch = "x86_64") {
     guid(0x72ec_70a6, 0xcf74, 0x40e6, 0xbd49_4bda_08e8_f224)
 } else {
     guid(0x4447_9540, 0xf297, 0x41b2, 0x9af7_d131_d5f0_458a)
+};
+/// The type of their trees of hashes (dm-verity).
+const ROOT_VERITY: Guid = if cfg!(target_arch = "x86_64") {
+    guid(0x2c73_57ed, 0xebd2, 0x46d9, 0xaec1_23d4_37ec_2bf5)
+} else if cfg!(target_arch = "aarch64") {
+    guid(0xdf33_00ce, 0xd69f, 0x4c92, 0x978c_9bfb_0f38_d820)
+} else if cfg!(target_arch = "riscv64") {
+    guid(0xb6ed_5582, 0x440b, 0x4209, 0xb8da_5ff7_c419_ea3d)
+} else {
+    guid(0xd13c_5d3b, 0xb5d1, 0x422a, 0xb29f_9454_fdc8_9d76)
 };
 /// Any file system of Linux.
 const LINUX: Guid = guid(0x0fc6_3daf, 0x8483, 0x4772, 0x8e79_3d69_d847_7de4);
@@ -74,8 +85,17 @@ impl fmt::Display for NoRoot {
     }
 }
 
+/// The partitions that a root is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partitions {
+    /// The bytes of its file system.
+    pub root: Range<u64>,
+    /// Those of its tree of hashes (dm-verity), if there is one.
+    pub hashes: Option<Range<u64>>,
+}
+
 /// Returns the bytes of the root partition of a disk of `len` bytes; `read` returns bytes of it, or
-/// those of them that there are.
+/// those of them that there are. With a root hash those whose identifiers it has come first.
 ///
 /// It is the first partition of the type for this processor that is not marked "no-auto", or the only
 /// one of the type for any file system of Linux.
@@ -84,8 +104,9 @@ impl fmt::Display for NoRoot {
 /// Why there is none, or that of `read`.
 pub fn root_partition<E>(
     len: u64,
+    root_hash: Option<&str>,
     read: &mut dyn FnMut(Range<u64>) -> Result<Vec<u8>, E>,
-) -> Result<Result<Range<u64>, NoRoot>, E> {
+) -> Result<Result<Partitions, NoRoot>, E> {
     let mut why = NoRoot::NoTable;
     for sector in SECTOR_LENS {
         for at in [sector, (len / sector).saturating_sub(1) * sector] {
@@ -105,7 +126,7 @@ pub fn root_partition<E>(
             };
             let entries = read(start..end)?;
             if entries.len() as u64 == table.len && crc32(&entries) == table.sum {
-                return Ok(choose(&entries, table.entry_len, sector, len));
+                return Ok(choose(&entries, table.entry_len, sector, len, root_hash));
             }
         }
     }
@@ -150,7 +171,8 @@ fn choose(
     entry_len: usize,
     sector: u64,
     disk_len: u64,
-) -> Result<Range<u64>, NoRoot> {
+    root_hash: Option<&str>,
+) -> Result<Partitions, NoRoot> {
     let of_type = |kind: Guid| {
         let all = entries.chunks_exact(entry_len);
         all.filter(move |entry| {
@@ -158,20 +180,42 @@ fn choose(
             entry.starts_with(&kind) && !is_left_out
         })
     };
-    let chosen = of_type(ROOT).next().or_else(|| {
+    // The identifiers of both are the halves of the hash that they have together.
+    let hash = root_hash.and_then(parse_hex).unwrap_or_default();
+    let half = |end: usize| {
+        let half = hash.get(end.checked_sub(16)?..end)?;
+        let &[a, b, c, d, e, f, g, h, ..] = half else {
+            return None;
+        };
+        let rest = half.get(8..)?;
+        Some([&[d, c, b, a, f, e, h, g][..], rest].concat())
+    };
+    let of_root = |kind: Guid, end: usize| {
+        let name = half(end);
+        let is_named = |entry: &&[u8]| entry.get(16..32) == name.as_deref();
+        of_type(kind)
+            .find(is_named)
+            .or_else(|| of_type(kind).next())
+    };
+    let hashes = of_root(ROOT_VERITY, hash.len());
+    let chosen = of_root(ROOT, 16);
+    let chosen = chosen.or_else(|| {
         let mut generic = of_type(LINUX);
         generic.next().filter(|_| generic.next().is_none())
     });
     let Some(entry) = chosen else {
         return Err(NoRoot::Partitions(of_type(LINUX).count()));
     };
-    let bytes = || {
+    let bytes = |entry: &[u8]| {
         // The last sector belongs to it (§5.3.3).
         let start = u64_at(entry, 32)?.checked_mul(sector)?;
         let end = u64_at(entry, 40)?.checked_add(1)?.checked_mul(sector)?;
         (start < end && end <= disk_len).then_some(start..end)
     };
-    bytes().ok_or(NoRoot::Outside)
+    Ok(Partitions {
+        root: bytes(entry).ok_or(NoRoot::Outside)?,
+        hashes: hashes.and_then(bytes),
+    })
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
@@ -232,7 +276,11 @@ mod tests {
     }
 
     fn root_of(disk: &[u8]) -> Result<Range<u64>, NoRoot> {
-        let found = root_partition(disk.len() as u64, &mut |part| {
+        partitions_of(disk, None).map(|found| found.root)
+    }
+
+    fn partitions_of(disk: &[u8], root_hash: Option<&str>) -> Result<Partitions, NoRoot> {
+        let found = root_partition(disk.len() as u64, root_hash, &mut |part| {
             let [start, end] = [part.start, part.end].map(|at| usize::try_from(at).unwrap());
             let end = end.min(disk.len());
             Ok::<_, Infallible>(disk.get(start..end).unwrap_or_default().to_vec())
@@ -276,6 +324,46 @@ mod tests {
         let two = disk(512, &[(LINUX, 0, 34, 35), (LINUX, 0, 36, 37)]);
         assert_eq!(root_of(&two), Err(NoRoot::Partitions(2)));
         assert_eq!(root_of(&disk(512, &[])), Err(NoRoot::Partitions(0)));
+    }
+
+    #[test]
+    fn a_root_hash_chooses_the_partitions_that_have_its_halves() {
+        let partitions = [
+            (ROOT, 0, 34, 35),
+            (ROOT_VERITY, 0, 36, 37),
+            (ROOT, 0, 38, 40),
+            (ROOT_VERITY, 0, 41, 42),
+        ];
+        let mut disk = disk(512, &partitions);
+        let hash = format!(
+            "{:032x}{:032x}",
+            0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128, 7
+        );
+        let at = |index: usize| 1024 + 128 * index + 16;
+        disk[at(2)..at(2) + 8].copy_from_slice(&[0x33, 0x22, 0x11, 0, 0x55, 0x44, 0x77, 0x66]);
+        for (place, byte) in
+            (at(2) + 8..at(2) + 16).zip([0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff])
+        {
+            disk[place] = byte;
+        }
+        disk[at(3) + 15] = 7;
+        let sum = crc32(&disk[1024..1024 + 128 * 128]).to_le_bytes();
+        disk[512 + 88..512 + 92].copy_from_slice(&sum);
+        disk[512 + 16..512 + 20].fill(0);
+        let sum = crc32(&disk[512..512 + HEADER_LEN]).to_le_bytes();
+        disk[512 + 16..512 + 20].copy_from_slice(&sum);
+        let sectors = |first: u64, last: u64| 512 * first..512 * (last + 1);
+        for (hash, root, hashes) in [
+            (Some(hash.as_str()), sectors(38, 40), sectors(41, 42)),
+            (None, sectors(34, 35), sectors(36, 37)),
+            (Some("ff"), sectors(34, 35), sectors(36, 37)),
+        ] {
+            let expected = Partitions {
+                root,
+                hashes: Some(hashes),
+            };
+            assert_eq!(partitions_of(&disk, hash), Ok(expected));
+        }
     }
 
     #[test]

@@ -80,6 +80,10 @@ pub enum Failure {
     /// The server refuses for another reason.
     #[error("the server answers {0}")]
     Refused(StatusCode),
+    /// The server wants a token, as this challenge says (RFC 6750 §3).
+    #[cfg(feature = "root")]
+    #[error("the server asks for a token: {}", Safe::name(.0))]
+    Challenge(String),
     /// The answer is not HTTP.
     #[error("the server's answer cannot be read: {0}")]
     Malformed(String),
@@ -122,6 +126,8 @@ impl Failure {
     /// Returns whether another request may help.
     pub const fn is_passing(&self) -> bool {
         match self {
+            #[cfg(feature = "root")]
+            Self::Challenge(_) => false,
             Self::Truncated { .. }
             | Self::SlowHead
             | Self::Stalled { .. }

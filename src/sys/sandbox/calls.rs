@@ -185,6 +185,45 @@ pub(super) const CAPTURE: &[Rule] = &[
     allow_if(libc::SYS_ioctl, &[Condition::Is(1, ISATTY)]),
 ];
 
+/// Files, folders and links, their owners and permissions; on x86-64 the C libraries use the older calls
+/// too.
+pub(super) const FILES: &[Rule] = &[
+    allow(libc::SYS_openat),
+    allow(libc::SYS_mkdirat),
+    allow(libc::SYS_mknodat),
+    allow(libc::SYS_unlinkat),
+    allow(libc::SYS_symlinkat),
+    allow(libc::SYS_linkat),
+    allow(libc::SYS_fchownat),
+    allow(libc::SYS_fchmodat),
+    allow(libc::SYS_utimensat),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_open),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_stat),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_lstat),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_mkdir),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_mknod),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_rmdir),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_unlink),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_symlink),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_link),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_chown),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_lchown),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_chmod),
+    allow_if(libc::SYS_ioctl, &[Condition::Is(1, ISATTY)]),
+];
+
 /// What isatty(3) asks, for each line of the log: TCGETS with glibc, TIOCGWINSZ with musl.
 const ISATTY: &[u32] = &[0x5401, 0x5413];
 

@@ -7,7 +7,9 @@
 
 use nix::errno::Errno;
 
-use super::calls::{BASE, CAPTURE, Condition, LEASE, NETWORK, REFUSED, Rule, TERMINAL, Verdict};
+use super::calls::{
+    BASE, CAPTURE, Condition, FILES, LEASE, NETWORK, REFUSED, Rule, TERMINAL, Verdict,
+};
 use crate::sys::error::SyscallError;
 use crate::sys::filter::{FilterInstruction, FilterProgram, ProgramError, code};
 
@@ -22,6 +24,8 @@ pub enum Calls {
     Lease,
     /// The counters of packet sockets that are open.
     Capture,
+    /// What makes files: all that name a path, within a root of its own.
+    Files,
 }
 
 /// What happens at a system call that is not on the list.
@@ -93,6 +97,7 @@ pub(super) fn program(
         Calls::Terminal => TERMINAL,
         Calls::Lease => LEASE,
         Calls::Capture => CAPTURE,
+        Calls::Files => FILES,
     };
     // The numbers of another architecture mean other calls.
     let mut all = vec![

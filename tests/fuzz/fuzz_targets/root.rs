@@ -3,6 +3,7 @@ use std::convert::Infallible;
 
 use wireboot_proto::format::filesystem::{Content, FileSystem};
 use wireboot_proto::format::gpt;
+use wireboot_proto::format::verity::Superblock;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Content::FileSystem(file_system) = Content::recognize(data) {
@@ -13,13 +14,15 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     let len = data.len() as u64;
     let mut bytes_read = 0;
-    let found = gpt::root_partition(len, &mut |part| {
+    let found = gpt::root_partition(len, None, &mut |part| {
         let [start, end] = [part.start, part.end.min(len)].map(|at| at as usize);
         bytes_read += part.end - part.start;
         Ok::<_, Infallible>(data.get(start..end).unwrap_or_default().to_vec())
     });
     assert!(bytes_read < 1 << 20);
-    if let Ok(Ok(partition)) = found {
+    let _ = Superblock::decode(data);
+    if let Ok(Ok(found)) = found {
+        let partition = found.root;
         assert!(partition.start < partition.end && partition.end <= len);
     }
 });

@@ -87,6 +87,12 @@ impl Setup {
         self
     }
 
+    /// Adds words to the command line.
+    pub fn words(mut self, words: &str) -> Self {
+        self.words = format!("{} {words}", self.words);
+        self
+    }
+
     /// Adds arguments of QEMU, separated by spaces.
     pub fn with(mut self, arguments: &str) -> Self {
         let words = arguments.split_whitespace().map(str::to_owned);
@@ -111,6 +117,11 @@ impl Setup {
             ip(&format!("link set {port} master bridge0 up"));
         }
         ip("link set bridge0 up");
+        self.on_tap_again()
+    }
+
+    /// Puts the machine on the TAP of an earlier one, which is off.
+    pub fn on_tap_again(self) -> Self {
         self.with(&format!(
             "-netdev tap,id=net,ifname=tap0,script=no,downscript=no -device {CARD}"
         ))

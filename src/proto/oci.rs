@@ -1,0 +1,367 @@
+//! Artifacts and images in registries: their references, and manifests by the specifications of OCI
+//! (image 1.1, distribution 1.1) and of Docker (schema 2).
+
+use crate::boot::Architecture;
+use crate::prelude::*;
+use crate::text::json::Json;
+use crate::text::url::{Url, UrlError};
+
+/// What a registry is asked for: manifests of both, and lists of them.
+pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// The annotation that has the name of a layer's file.
+const TITLE: &str = "org.opencontainers.image.title";
+
+/// A reference: `oci://HOST[:PORT]/NAME[:TAG][@sha256:DIGEST][#/FILE]`, or `oci+http://…` without TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// The address of what is in the repository, up to `/v2/NAME`.
+    base: String,
+    name: String,
+    tag: String,
+    digest: Option<String>,
+    /// The file that is wanted, by its name.
+    pub file: Option<String>,
+}
+
+impl Reference {
+    /// Reads a reference; none for an address of another kind.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn parse(text: &str) -> Option<Result<Self, &'static str>> {
+        let (scheme, rest) = match text.split_once("://")? {
+            ("oci", rest) => ("https", rest),
+            ("oci+http", rest) => ("http", rest),
+            _ => return None,
+        };
+        Some(Self::of(scheme, rest))
+    }
+
+    fn of(scheme: &str, rest: &str) -> Result<Self, &'static str> {
+        let (rest, file) = match rest.split_once('#') {
+            Some((rest, file)) => (
+                rest,
+                Some(file.strip_prefix('/').ok_or("no #/ before the file")?),
+            ),
+            None => (rest, None),
+        };
+        let (host, path) = rest.split_once('/').ok_or("there is no / with a name")?;
+        let (path, digest) = match path.split_once('@') {
+            Some((path, digest)) => (
+                path,
+                Some(checked_digest(digest).ok_or("the digest is no sha256:")?),
+            ),
+            None => (path, None),
+        };
+        let (name, tag) = path.split_once(':').unwrap_or((path, "latest"));
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+        if name.is_empty()
+            || !name.chars().all(is_part)
+            || tag.contains('/')
+            || !tag.chars().all(is_part)
+        {
+            return Err("the name or tag is none");
+        }
+        Ok(Self {
+            base: format!("{scheme}://{host}/v2/{name}"),
+            name: name.to_owned(),
+            tag: tag.to_owned(),
+            digest: digest.map(str::to_owned),
+            file: file.map(str::to_owned),
+        })
+    }
+
+    /// Returns the tag, where nothing pins what it stands for.
+    pub fn unpinned(&self) -> Option<&str> {
+        self.digest.is_none().then_some(&self.tag)
+    }
+
+    /// Returns the address of the manifest, with its digest as the pin.
+    ///
+    /// # Errors
+    /// A host that is none.
+    pub fn manifest(&self) -> Result<Url, UrlError> {
+        match &self.digest {
+            Some(digest) => self.pinned("manifests", digest),
+            None => format!("{}/manifests/{}", self.base, self.tag).parse(),
+        }
+    }
+
+    /// Returns the address of a manifest (`manifests`) or layer (`blobs`), pinned by its digest.
+    ///
+    /// # Errors
+    /// As [`Reference::manifest`].
+    pub fn pinned(&self, kind: &str, digest: &str) -> Result<Url, UrlError> {
+        let digits = digest.trim_start_matches("sha256:");
+        format!("{}/{kind}/{digest}#sha256={digits}", self.base).parse()
+    }
+
+    /// Returns the address that gives a token for reading, as the challenge of a registry says
+    /// (`WWW-Authenticate: Bearer realm="…",service="…"`).
+    pub fn token(&self, challenge: &str) -> Option<Url> {
+        let parameters = challenge.strip_prefix("Bearer ")?;
+        let value = |name: &str| {
+            let (_, rest) = parameters.split_once(&format!("{name}=\""))?;
+            rest.split('"').next()
+        };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/".contains(c);
+        let service = value("service").unwrap_or_default();
+        let realm: Url = value("realm")?.parse().ok()?;
+        let separator = if realm.query().is_some() { '&' } else { '?' };
+        service.chars().all(is_plain).then_some(())?;
+        // Only for reading this repository, whatever a challenge asks for.
+        let scope = format!("repository:{}:pull", self.name);
+        format!("{realm}{separator}service={service}&scope={scope}")
+            .parse()
+            .ok()
+    }
+}
+
+/// What a file of an artifact is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A kernel.
+    Kernel,
+    /// An initrd.
+    Initrd,
+    /// A unified kernel image.
+    Unified,
+    /// A root file system: an image of it, or an archive.
+    Root,
+}
+
+/// Words in the names or types of files, by which their roles are known; the first that fits counts.
+const ROLES: [(Role, &[&str]); 4] = [
+    (Role::Initrd, &["initrd", "initramfs"]),
+    (Role::Unified, &["uki", ".efi"]),
+    (
+        Role::Root,
+        &[
+            "squashfs", "erofs", "sqfs", "rootfs", ".raw", ".img", ".ext4", ".tar", ".tgz",
+            ".cpio", "disk",
+        ],
+    ),
+    (Role::Kernel, &["vmlinu", "kernel", "bzimage", "linux"]),
+];
+
+/// A file of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its digest, `sha256:` and hexadecimal digits.
+    pub digest: String,
+    /// Its name, if it has one.
+    pub title: Option<String>,
+    kind: String,
+}
+
+impl Layer {
+    /// Returns what it is for, by its name or else by its media type.
+    pub fn role(&self) -> Option<Role> {
+        let of = |text: &str| {
+            let text = text.to_ascii_lowercase();
+            let fits = |words: &&[&str]| words.iter().any(|word| text.contains(word));
+            let found = ROLES.iter().find(|(_, words)| fits(words));
+            found.map(|(role, _)| *role)
+        };
+        let by_title = self.title.as_deref().and_then(of);
+        // Of a container's image, "application/vnd.oci.image.layer.v1.tar+gzip".
+        by_title.or_else(|| of(self.kind.rsplit("vnd.").next().unwrap_or_default()))
+    }
+}
+
+/// A manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manifest {
+    /// A list of manifests, and the digest of the one for this processor.
+    Index(String),
+    /// The files of an artifact or image.
+    Layers(Vec<Layer>),
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(bytes: &[u8], here: Architecture) -> Result<Self, &'static str> {
+        let text = core::str::from_utf8(bytes).ok();
+        let json = text
+            .and_then(Json::parse)
+            .ok_or("the manifest is damaged")?;
+        let manifests = json.array("manifests");
+        if !manifests.is_empty() {
+            let name = match here {
+                Architecture::X86_64 => "amd64",
+                Architecture::X86 => "386",
+                Architecture::Arm64 => "arm64",
+                Architecture::Arm => "arm",
+                Architecture::RiscV64 => "riscv64",
+                Architecture::Other => "",
+            };
+            let is_for = |manifest: &&Json| {
+                let platform = manifest.get("platform");
+                platform.and_then(|platform| platform.text("architecture")) == Some(name)
+            };
+            // An artifact may be for all.
+            let chosen = manifests.iter().find(is_for);
+            let chosen =
+                chosen.or_else(|| manifests.iter().find(|one| one.get("platform").is_none()));
+            let digest = chosen.and_then(|one| checked_digest(one.text("digest")?));
+            return digest
+                .map(|digest| Self::Index(digest.to_owned()))
+                .ok_or("the index has no manifest for this processor");
+        }
+        let layers = json.array("layers").iter().map(|layer| {
+            Some(Layer {
+                digest: checked_digest(layer.text("digest")?)?.to_owned(),
+                title: layer
+                    .get("annotations")
+                    .and_then(|all| all.text(TITLE))
+                    .map(str::to_owned),
+                kind: layer.text("mediaType").unwrap_or_default().to_owned(),
+            })
+        });
+        let layers: Option<Vec<_>> = layers.collect();
+        match layers {
+            Some(layers) if !layers.is_empty() => Ok(Self::Layers(layers)),
+            Some(_) => Err("the manifest has no layers"),
+            None => Err("a layer of the manifest has no SHA-256"),
+        }
+    }
+}
+
+/// Returns the token in the answer of a server that gives them.
+pub fn token_in(bytes: &[u8]) -> Option<String> {
+    let json = Json::parse(core::str::from_utf8(bytes).ok()?)?;
+    let token = json.text("token").or_else(|| json.text("access_token"));
+    token.map(str::to_owned)
+}
+
+fn checked_digest(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix("sha256:")?;
+    let is_hash = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hash.then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(digit: char) -> String {
+        format!("sha256:{}", digit.to_string().repeat(64))
+    }
+
+    #[test]
+    fn references_become_addresses_of_the_distribution_api() {
+        let of = |text: &str| Reference::parse(text).unwrap();
+        let pinned = format!("oci://h.example/a/b:1@{}#/vmlinuz", digest('7'));
+        let reference = of(&pinned).unwrap();
+        let manifest = reference.manifest().unwrap();
+        let expected = format!("https://h.example/v2/a/b/manifests/{}", digest('7'));
+        assert_eq!(manifest.to_string(), expected);
+        assert_eq!(manifest.sha256().unwrap().to_string(), "7".repeat(64));
+        assert_eq!(
+            (reference.unpinned(), reference.file.as_deref()),
+            (None, Some("vmlinuz"))
+        );
+        let reference = of("oci+http://192.0.2.1:5000/debian").unwrap();
+        assert_eq!(
+            reference.manifest().unwrap().to_string(),
+            "http://192.0.2.1:5000/v2/debian/manifests/latest"
+        );
+        assert_eq!(reference.unpinned(), Some("latest"));
+        let challenge = "Bearer realm=\"https://auth.example/token\",service=\"registry.example\",scope=\"repository:x:push\"";
+        assert_eq!(
+            reference.token(challenge).unwrap().to_string(),
+            "https://auth.example/token?service=registry.example&scope=repository:debian:pull"
+        );
+        for none in [
+            "Basic realm=\"x\"",
+            "Bearer realm=\"x\"",
+            "Bearer realm=\"https://a/\",service=\"a&b\"",
+        ] {
+            assert_eq!(reference.token(none), None, "{none}");
+        }
+        assert_eq!(Reference::parse("https://h/a"), None);
+        for wrong in [
+            "oci://h",
+            "oci://h/",
+            "oci://h/a@sha256:7",
+            "oci://h/a b",
+            "oci://h/a:b/c",
+            "oci://h/a#b",
+        ] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn manifests_name_files_and_what_they_are_for() {
+        let layer = |digit: char, kind: &str, title: &str| {
+            format!(
+                r#"{{"mediaType":"{kind}","size":7,"digest":"{}","annotations":{{"{TITLE}":"{title}"}}}}"#,
+                digest(digit)
+            )
+        };
+        let artifact = format!(
+            r#"{{"schemaVersion":2,"config":{{}},"layers":[{}]}}"#,
+            [
+                layer('1', "application/octet-stream", "vmlinuz-6.1"),
+                layer('2', "application/octet-stream", "initrd.img"),
+                layer('3', "application/vnd.example.squashfs", "live"),
+                layer('4', "application/octet-stream", "debian.efi"),
+                layer('5', "application/vnd.oci.image.layer.v1.tar+gzip", ""),
+                layer('6', "text/plain", "README"),
+            ]
+            .join(",")
+        );
+        let Ok(Manifest::Layers(layers)) =
+            Manifest::parse(artifact.as_bytes(), Architecture::X86_64)
+        else {
+            panic!("it has layers");
+        };
+        let roles: Vec<_> = layers.iter().map(Layer::role).collect();
+        let expected = [
+            Role::Kernel,
+            Role::Initrd,
+            Role::Root,
+            Role::Unified,
+            Role::Root,
+        ]
+        .map(Some);
+        assert_eq!(roles, [&expected[..], &[None]].concat());
+        let one = |digit, name| {
+            format!(
+                r#"{{"digest":"{}","platform":{{"architecture":"{name}","os":"linux"}}}}"#,
+                digest(digit)
+            )
+        };
+        let index = format!(
+            r#"{{"manifests":[{},{}]}}"#,
+            one('a', "arm64"),
+            one('b', "amd64")
+        );
+        let of = |here| Manifest::parse(index.as_bytes(), here);
+        assert_eq!(of(Architecture::X86_64), Ok(Manifest::Index(digest('b'))));
+        assert_eq!(of(Architecture::Arm64), Ok(Manifest::Index(digest('a'))));
+        of(Architecture::RiscV64).unwrap_err();
+        for wrong in [
+            "",
+            "{}",
+            "[]",
+            r#"{"layers":[{"digest":"sha512:7"}]}"#,
+            r#"{"manifests":[{"digest":"7"}]}"#,
+        ] {
+            Manifest::parse(wrong.as_bytes(), Architecture::X86_64).unwrap_err();
+        }
+        assert_eq!(
+            token_in(br#"{"access_token":"abc"}"#).as_deref(),
+            Some("abc")
+        );
+        assert_eq!(token_in(br#"{"expires_in":300}"#), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! Unpacks an archive as a root: a worker does it, whose root is the folder that it fills, and who may do
+//! nothing but make files there.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::sys::stat::Mode;
+
+use super::image::{failure, result_of};
+use crate::config::SandboxConfig;
+use crate::error::Error;
+use crate::sys::file;
+use crate::sys::memfd::SealedFile;
+use crate::sys::sandbox::Calls;
+use crate::unpack::{self, Packing};
+use crate::worker::{Peer, Role, Worker};
+use wireboot_proto::format::archive::{Decoder, Entry, Event, Kind};
+use wireboot_proto::text::safe::Quoted;
+use wireboot_proto::worker::Message;
+
+/// Fills the folder `point` with the members of an archive.
+///
+/// # Errors
+/// [`Error::Fetch`] when memory does not suffice, [`Error::NothingBootable`] for a damaged archive.
+pub(super) fn extract(
+    name: &str,
+    archive: &SealedFile,
+    packing: Option<Packing>,
+    point: &'static str,
+    sandbox: &SandboxConfig,
+) -> Result<(), Error> {
+    let role = Role {
+        name: "unpacking the archive",
+        calls: Calls::Files,
+        root: Some(point),
+        has_terminal: false,
+        processor_time: Some(Duration::from_secs(3600)),
+        file_len: u64::MAX,
+    };
+    log::info!("{name}: unpacking it");
+    let mut worker = Worker::start(sandbox, role, |peer| work(&peer, packing))?;
+    result_of(name, &mut worker, archive, role).map(drop)
+}
+
+/// What the worker does.
+fn work(peer: &Peer, packing: Option<Packing>) {
+    let (_, files) = peer.receive();
+    let Some(archive) = files.into_iter().next() else {
+        return;
+    };
+    match unpack(&File::from(archive), packing) {
+        Ok(()) => peer.tell(&Message::Go, &[]),
+        Err(error) => peer.tell(&failure(&error), &[]),
+    }
+}
+
+fn unpack(mut archive: &File, packing: Option<Packing>) -> io::Result<()> {
+    io::Seek::rewind(&mut archive)?;
+    let mut extractor = Extractor::default();
+    match packing {
+        Some(packing) => unpack::unpack(archive, packing, u64::MAX - 1, &mut extractor)?,
+        None => file::copy(&mut archive, &mut extractor)?,
+    };
+    extractor.close()?;
+    extractor.decoder.finish().map_err(io::Error::other)?;
+    if extractor.devices > 0 {
+        log::info!(
+            "{} devices of the archive are left out: /dev is the kernel's",
+            extractor.devices
+        );
+    }
+    if extractor.decoder.has_attributes() {
+        log::warn!("extended attributes, such as capabilities of programs, are left out");
+    }
+    Ok(())
+}
+
+/// Makes the members of the archive that is written to it.
+#[derive(Default)]
+struct Extractor {
+    decoder: Decoder,
+    /// The one that content is for.
+    file: Option<(File, Entry)>,
+    devices: u32,
+}
+
+impl Write for Extractor {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut rest = bytes;
+        while let Some(event) = self.decoder.next(&mut rest).map_err(io::Error::other)? {
+            match event {
+                Event::Entry(entry) => self.make(entry)?,
+                Event::Content(content) => {
+                    if let Some((file, entry)) = &mut self.file {
+                        file.write_all(content)
+                            .map_err(|error| about(entry, &error))?;
+                    }
+                }
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Extractor {
+    /// Ends the file before, whose time is set behind its content.
+    fn close(&mut self) -> io::Result<()> {
+        let Some((file, entry)) = self.file.take() else {
+            return Ok(());
+        };
+        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.changed_at));
+        match time.map(|time| file.set_modified(time)) {
+            Some(Err(error)) => Err(about(&entry, &error)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    fn make(&mut self, entry: Entry) -> io::Result<()> {
+        self.close()?;
+        match self.try_make(&entry) {
+            Ok(Some(file)) => self.file = Some((file, entry)),
+            Ok(None) => {}
+            Err(error) => return Err(about(&entry, &error)),
+        }
+        Ok(())
+    }
+
+    /// Makes a member with its owner and permissions; returns the file that its content goes to.
+    fn try_make(&mut self, entry: &Entry) -> io::Result<Option<File>> {
+        let path = path_of(&entry.path);
+        if entry.kind == Kind::Device {
+            self.devices = self.devices.saturating_add(1);
+            return Ok(None);
+        }
+        let is_folder = entry.kind == Kind::Directory;
+        // Through a link too, as that of /bin to /usr/bin.
+        let is_there = is_folder && fs::metadata(&path).is_ok_and(|found| found.is_dir());
+        if !is_there {
+            make_parents(&path)?;
+            // A later member takes the place of an earlier one.
+            match fs::symlink_metadata(&path) {
+                Ok(found) if found.is_dir() => fs::remove_dir(&path)?,
+                Ok(_) => fs::remove_file(&path)?,
+                Err(_) => {}
+            }
+        }
+        let mut file = None;
+        match &entry.kind {
+            Kind::Directory if is_there => {}
+            Kind::Directory => fs::create_dir(&path)?,
+            Kind::Symlink(target) => {
+                symlink(OsString::from_vec(target.clone()), &path)?;
+                return lchown(&path, Some(entry.user), Some(entry.group)).map(|()| None);
+            }
+            Kind::HardLink(target) => {
+                fs::hard_link(path_of(target), &path)?;
+                let open = || {
+                    OpenOptions::new()
+                        .write(true)
+                        .truncate(true)
+                        .custom_flags(libc::O_NOFOLLOW)
+                        .open(&path)
+                };
+                return (entry.len > 0).then(open).transpose();
+            }
+            Kind::Fifo => nix::unistd::mkfifo(&path, Mode::S_IRUSR)?,
+            Kind::File => {
+                let mut options = OpenOptions::new();
+                file = Some(
+                    options
+                        .write(true)
+                        .create_new(true)
+                        .mode(0o600)
+                        .open(&path)?,
+                );
+            }
+            Kind::Device => {}
+        }
+        // The owner first, by which set-user-ID is lost (chown(2)).
+        chown(&path, Some(entry.user), Some(entry.group))?;
+        fs::set_permissions(&path, Permissions::from_mode(entry.mode.into()))?;
+        Ok(file)
+    }
+}
+
+/// Makes the folders of a member that are missing, which an archive need not have.
+fn make_parents(path: &Path) -> io::Result<()> {
+    let mut folders: Vec<_> = path.ancestors().skip(1).collect();
+    while let Some(folder) = folders.pop() {
+        if !fs::metadata(folder).is_ok_and(|found| found.is_dir()) {
+            fs::create_dir(folder)?;
+            chown(folder, Some(0), Some(0))?;
+            fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        }
+    }
+    Ok(())
+}
+
+fn path_of(path: &[u8]) -> PathBuf {
+    Path::new("/").join(OsString::from_vec(path.to_vec()))
+}
+
+fn about(entry: &Entry, error: &io::Error) -> io::Error {
+    let path = String::from_utf8_lossy(&entry.path);
+    io::Error::new(
+        error.kind(),
+        format!("{} of the archive: {error}", Quoted(&path)),
+    )
+}
