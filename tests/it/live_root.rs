@@ -537,7 +537,7 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
 
 /// Debian's registry, with a token server before it on request, and what pushes to it.
 const REGISTRY: &str = r#"
-import hashlib, http.client, http.server, json, os, subprocess, sys, threading, time
+import ctypes, hashlib, http.client, http.server, json, os, subprocess, sys, threading, time
 folder = os.getcwd()
 open("config.yml", "w").write("""
 version: 0.1
@@ -545,7 +545,8 @@ log: {level: error}
 storage: {filesystem: {rootdirectory: %s/registry}}
 http: {addr: "192.0.2.1:5000"}
 """ % folder)
-subprocess.Popen(["docker-registry", "serve", "config.yml"])
+# PR_SET_PDEATHSIG: it ends with this program.
+subprocess.Popen(["docker-registry", "serve", "config.yml"], preexec_fn=lambda: ctypes.CDLL(None).prctl(1, 9))
 def ask(method, path, body=b"", headers={}):
     for attempt in range(100):
         try:
