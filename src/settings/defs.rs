@@ -388,9 +388,8 @@ pub static SETTINGS: &[Setting] = &[
         name: "overlay",
         of: WORD,
         takes: Takes::Value("tmpfs|none|LABEL=NAME"),
-        default: "tmpfs",
         help: "where changes to the root are kept: in memory, nowhere since it is read-only, or on the \
-               disk with the label NAME",
+               disk with the label NAME; tmpfs for an image, none for NFS",
         lands: Lands::Config(|config, input| {
             config.root.overlay = Some(input.value.parse()?);
             Ok(())
