@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZeroUsize;
+use core::ops::Deref;
 
 use super::plan::Outcome;
 use crate::prelude::*;
@@ -58,10 +59,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// The reason for having no plan: the place, the word at fault, and what is wrong with it.
+/// The reason for having no plan. In a box, since most of what an interpreter does may return it, and a
+/// value of eleven words would be copied at each step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {}", self.without_place())]
-pub struct PlanError {
+#[error("{}: {}", self.place, self.without_place())]
+pub struct PlanError(Box<PlanFault>);
+
+/// The place, the word at fault, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanFault {
     /// The file and line.
     pub place: Place,
     /// The word at fault, without credentials; none when it is no single word.
@@ -76,28 +82,31 @@ impl PlanError {
     /// Returns the error for `word` at `place`; an empty word is not shown.
     pub fn new(place: &Place, word: &str, what: impl Into<String>) -> Self {
         let word = Some(word).filter(|word| !word.is_empty());
-        Self {
-            word: word.map(|word| without_credentials(shortened(word))),
-            ..Self::at(place, what)
-        }
+        let mut error = Self::at(place, what);
+        error.0.word = word.map(|word| without_credentials(shortened(word)));
+        error
     }
 
     /// Returns the error at `place` for which no single word is at fault.
     pub fn at(place: &Place, what: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(PlanFault {
             place: place.clone(),
             word: None,
             what: what.into(),
             outcome: None,
-        }
+        }))
+    }
+
+    /// Returns the error with another text of what is wrong.
+    pub(super) fn with_what(mut self, what: String) -> Self {
+        self.0.what = what;
+        self
     }
 
     /// Returns the error, marked as what the configuration says to do.
-    pub(super) fn with_outcome(self, outcome: Outcome) -> Self {
-        Self {
-            outcome: Some(outcome),
-            ..self
-        }
+    pub(super) fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.0.outcome = Some(outcome);
+        self
     }
 
     /// Returns the error, marked as the wish to boot from a local disk.
@@ -111,6 +120,14 @@ impl PlanError {
             Some(word) => format!("{}: {}", Safe::name(Quoted(word)), self.what),
             None => self.what.clone(),
         }
+    }
+}
+
+impl Deref for PlanError {
+    type Target = PlanFault;
+
+    fn deref(&self) -> &PlanFault {
+        &self.0
     }
 }
 

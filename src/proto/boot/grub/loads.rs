@@ -114,7 +114,7 @@ pub(super) fn module(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
         error.what,
         words.join(" ")
     );
-    Err(PlanError { what, ..error })
+    Err(error.with_what(what))
 }
 
 pub(super) fn chainloader(_: &mut Shell, call: &mut Call<'_>) -> StatementResult {
