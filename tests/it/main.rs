@@ -59,6 +59,7 @@ mod odd_servers;
 mod options;
 mod packages;
 mod packet;
+mod payload;
 mod plan;
 mod port;
 mod privileges;

@@ -1,5 +1,6 @@
 //! The recipes of the chapter, run as they are printed: servers of Debian in a namespace of their own.
-//! Those of products are in `recipes_products`, those that take a whole machine in `recipes_machines`.
+//! Those of products are in `recipes_products`, those that take a whole machine in
+//! `recipes_machines` and `payload`.
 
 use std::fs;
 
@@ -22,7 +23,7 @@ const TESTED: &[(&str, &str)] = &[
     ("HTTPS with an own CA", "recipes"),
     ("Signatures with minisign", "recipes"),
     ("A kept lease by systemd", "recipes_machines"),
-    ("A payload of LinuxBoot or coreboot", "recipes_machines"),
+    ("A payload of LinuxBoot or coreboot", "payload"),
 ];
 
 #[test]

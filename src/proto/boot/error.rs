@@ -98,6 +98,7 @@ impl PlanError {
     }
 
     /// Returns the error with another text of what is wrong.
+    #[cfg(feature = "grub")]
     pub(super) fn with_what(mut self, what: String) -> Self {
         self.0.what = what;
         self

@@ -1,6 +1,5 @@
 //! Commands that load a kernel and what belongs to it, and those whose kernels cannot be started.
 
-use super::super::error::PlanError;
 use super::super::plan::{Placement, PlanPart, Purpose};
 use super::call::Call;
 use super::shell::{Shell, StatementEffect, StatementResult};
