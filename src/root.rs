@@ -2,7 +2,7 @@
 //! the machine over to the system in it.
 //!
 //! The boot's process fetches and mounts ([`fetch`], [`mount`]) and ends with an exit code of its own;
-//! process 1, which alone can become another system's, then does [`switch`].
+//! process 1, which alone can become another system's, then does [`switch()`].
 
 #![forbid(unsafe_code)]
 

@@ -51,7 +51,7 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Leaves everything mounted, for [`super::switch`].
+    /// Leaves everything mounted, for [`super::switch()`].
     pub fn keep(mut self) {
         self.points.clear();
     }
