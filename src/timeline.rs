@@ -36,6 +36,15 @@ pub fn is_of_first_process() -> bool {
 /// The steps of a boot, in their order.
 const STEPS: [&str; 6] = ["lease", "boot server", "plan", "fetch", "load", "measure"];
 
+/// How the moments of a file end, behind its address.
+pub const REQUESTED: &str = ": requested";
+/// See [`REQUESTED`].
+pub const COMPLETE: &str = ": complete";
+/// See [`REQUESTED`].
+pub const FAILED: &str = ": failed";
+/// The first moment of a command, from which its steps are counted.
+pub const BEGUN: &str = "wireboot begins";
+
 /// An event and when it happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Moment {
@@ -80,7 +89,7 @@ impl Timeline {
         let before = std::env::var(BEFORE).unwrap_or_default();
         timeline.extend(before.lines().filter_map(Moment::parse));
         timeline.with(|all| all.last = sys::now());
-        timeline.note("wireboot begins");
+        timeline.note(BEGUN);
         timeline
     }
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 #[cfg(feature = "arping")]
 mod arping;
 #[cfg(feature = "capture")]
@@ -33,7 +34,6 @@ use crate::settings::options::Settings;
 use crate::settings::parse::{self, Request};
 use crate::sys::terminal::print;
 use crate::sys::{machine, messages, sandbox};
-use crate::timeline::{self, Timeline};
 
 /// Runs the command that the arguments name.
 ///
@@ -78,7 +78,7 @@ pub fn run() -> Result<(), Error> {
         Command::Capture => capture::run(settings),
         #[cfg(not(feature = "capture"))]
         Command::Capture => Err(not_built_in("capture")),
-        Command::Account => account(&settings),
+        Command::Account => account::run(&settings),
         Command::Explain => explain::run(settings),
         Command::Help => help(&settings),
     }
@@ -137,18 +137,6 @@ fn keep_network(config: &Config) -> Result<Config, Error> {
         config.dhcp.given = standing.given;
     }
     Ok(config)
-}
-
-/// `wireboot account`: where the time of the last lease or boot went.
-fn account(settings: &Settings) -> Result<(), Error> {
-    let (people, programs) = Timeline::read().map_err(|error| {
-        Error::Usage(format!(
-            "no lease or boot on this machine since it was started: {}: {error}",
-            timeline::FILE
-        ))
-    })?;
-    print(if settings.json { &programs } else { &people });
-    Ok(())
 }
 
 /// `wireboot help`: help as text, manual page or shell completions.

@@ -13,6 +13,7 @@ use super::rotation::{AttemptEnd, NextServer};
 use super::sink::{Sink, Store};
 use super::{http, tftp};
 use crate::sys::hashing::Hashing;
+use crate::timeline::{COMPLETE, FAILED, REQUESTED};
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::worker::Job;
 
@@ -92,10 +93,10 @@ impl<'a> Delivery<'a> {
         turn: &NextServer,
     ) -> Result<(), (AttemptEnd, Failure)> {
         let timeline = &self.fetcher.timeline;
-        timeline.note(format!("{url}: requested"));
+        timeline.note(format!("{url}{REQUESTED}"));
         let result = self.attempt(url, turn);
-        let what = if result.is_ok() { "complete" } else { "failed" };
-        timeline.note(format!("{url}: {what}"));
+        let what = if result.is_ok() { COMPLETE } else { FAILED };
+        timeline.note(format!("{url}{what}"));
         result.map_err(|failure| (self.ending(&failure), failure))
     }
 

@@ -895,6 +895,18 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
+    #[cfg(feature = "hand")]
+    Setting {
+        name: "svg",
+        of: ACCOUNT,
+        takes: Takes::Value("FILE"),
+        help: "draw the bars into FILE instead, as SVG (- is standard output)",
+        lands: Lands::Own(|all, input| {
+            all.svg = Some(input.value.into());
+            Ok(())
+        }),
+        ..NOTHING
+    },
     Setting {
         name: "json",
         of: LEASE | DISCOVER | FETCH | ACCOUNT,

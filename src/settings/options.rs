@@ -22,6 +22,9 @@ pub struct Settings {
     /// Options of `arping`.
     #[cfg(feature = "arping")]
     pub arping: ArpingOptions,
+    /// The file that `account` draws to.
+    #[cfg(feature = "hand")]
+    pub svg: Option<PathBuf>,
     /// Options of `help`.
     pub help: HelpOptions,
     /// Files with words of a kernel's command line.

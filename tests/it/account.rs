@@ -33,6 +33,11 @@ fn a_lease_leaves_an_account_of_its_moments_in_their_order() {
         ];
         assert_eq!(moments[..steps.len()], steps, "{text}");
         assert!(text.lines().last().unwrap().starts_with("lease "), "{text}");
+        let bars = text
+            .lines()
+            .filter(|line| line.starts_with("lease") && line.contains('#'));
+        assert_eq!(bars.count(), 1, "{text}");
+        assert!(account(&["--svg", "-"]).starts_with("<svg "));
 
         let json: serde_json::Value = serde_json::from_str(&account(&["--json"])).unwrap();
         let mut times = json["moments"].as_array().unwrap().iter().map(|moment| {
