@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::link::{Change, Watch};
+use crate::link::{Change, Watch, all_addresses};
 use crate::settings::options::Question;
 use crate::sys::filter::ready::{arp_about, arp_to};
 use crate::sys::netlink::RouteSocket;
@@ -16,10 +16,10 @@ use crate::sys::packet::{PacketType, SocketConfig};
 use crate::sys::ring::{Layout, Ring};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
-use wireboot_proto::netlink::request::NetlinkRequest;
-use wireboot_proto::netlink::route::{LinkInfo, RouteMessage};
+use wireboot_proto::netlink::route::LinkInfo;
 use wireboot_proto::packet::arp::{ArpPacket, Operation};
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::ipv4::{netmask, same_network};
 use wireboot_proto::time::{Instant, Timestamp};
 
 /// Time between two questions of a scan: 500 in a second, 256 kbit/s, which a switch or an access point
@@ -72,18 +72,18 @@ impl Neighbourhood {
         while let Some(Change { link, .. }) = watch.next_change()? {
             links.push(link);
         }
-        let all = addresses().map_err(|source| Error::System {
+        let all = RouteSocket::open().and_then(|mut socket| all_addresses(&mut socket));
+        let all = all.map_err(|source| Error::System {
             doing: "cannot list the addresses".to_owned(),
             source,
         })?;
         let of = |link: &LinkInfo| -> Vec<_> {
-            let own = all.iter().filter(|(index, ..)| *index == link.index);
-            own.map(|(_, address, prefix_len)| (*address, *prefix_len))
-                .collect()
+            let own = all.iter().filter(|own| own.index == link.index);
+            own.map(|own| (own.address, own.prefix_len)).collect()
         };
         let is_near = |link: &&LinkInfo| {
             let mut own = of(link).into_iter();
-            target.is_some_and(|target| own.any(|network| is_in(target, network)))
+            target.is_some_and(|target| own.any(|(own, len)| same_network(target, own, len)))
         };
         let usable = || {
             links
@@ -123,7 +123,7 @@ impl Neighbourhood {
         let near = self
             .addresses
             .iter()
-            .find(|network| is_in(target, **network));
+            .find(|(own, prefix_len)| same_network(target, *own, *prefix_len));
         near.or(self.addresses.first()).map(|(address, _)| *address)
     }
 
@@ -138,9 +138,7 @@ impl Neighbourhood {
                 "{name} has no address, and so no network to scan"
             )));
         };
-        let mask = u32::MAX
-            .checked_shl(32 - u32::from(prefix_len))
-            .unwrap_or(0);
+        let mask = netmask(prefix_len).to_bits();
         let (first, last) = (own.to_bits() & mask, own.to_bits() | !mask);
         if last - first >= MAX_SCAN {
             return Err(Error::Usage(format!(
@@ -285,47 +283,9 @@ impl Asker {
     }
 }
 
-fn is_in(target: Ipv4Addr, (address, prefix_len): (Ipv4Addr, u8)) -> bool {
-    let differing = target.to_bits() ^ address.to_bits();
-    differing
-        .checked_shr(32 - u32::from(prefix_len.min(32)))
-        .unwrap_or(0)
-        == 0
-}
-
-/// Returns all addresses of the machine, each with the index of its interface.
-fn addresses() -> Result<Vec<(u32, Ipv4Addr, u8)>, SyscallError> {
-    let mut addresses = Vec::new();
-    for message in RouteSocket::open()?.dump(&NetlinkRequest::Addresses)? {
-        if let RouteMessage::NewAddress(it) = message {
-            addresses.push((it.index, it.address, it.prefix_len));
-        }
-    }
-    Ok(addresses)
-}
-
 fn cannot(what: &'static str) -> impl Fn(SyscallError) -> Error {
     move |source| Error::System {
         doing: format!("cannot {what} ARP"),
         source,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_in_a_network_of_any_length() {
-        let [near, far] = [[192, 0, 2, 9], [198, 51, 100, 9]].map(Ipv4Addr::from);
-        let own = Ipv4Addr::new(192, 0, 2, 1);
-        for (prefix_len, expected) in [(0, [true, true]), (24, [true, false]), (32, [false, false])]
-        {
-            assert_eq!(
-                [near, far].map(|target| is_in(target, (own, prefix_len))),
-                expected
-            );
-        }
-        assert!(is_in(own, (own, 32)));
     }
 }

@@ -41,6 +41,8 @@ pub use interface::{EarlierLease, Link, Presence};
 pub use ipv6::Ipv6Settings;
 #[cfg(feature = "root")]
 pub use standing::Standing;
+#[cfg(feature = "arping")]
+pub use state::all_addresses;
 use state::{addresses, open_socket, set_up};
 pub use watch::{Change, Watch};
 

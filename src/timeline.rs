@@ -27,8 +27,8 @@ pub const FILE: &str = "/run/wireboot/account.txt";
 /// to the boot.
 pub const BEFORE: &str = "WIREBOOT_MOMENTS";
 
-/// Returns whether process 1 has started this process as the boot.
-#[cfg(feature = "root")]
+/// Returns whether process 1 has started this process as the boot: it gives it its moments, and nobody else
+/// has any.
 pub fn is_of_first_process() -> bool {
     std::env::var_os(BEFORE).is_some()
 }

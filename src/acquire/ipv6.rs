@@ -4,19 +4,19 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::keep::confine;
+use super::keep::{cannot_wait, confine, wait_until_due};
 use super::session6::Session6;
 use crate::config::Config;
 use crate::error::Error;
 use crate::link::{self, Found, Link, Watch};
 use crate::report;
 use crate::script::Event;
+use crate::sys;
 use crate::sys::clock::Alarm;
 use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use crate::sys::signal::{Signal, Signals};
-use crate::sys::{self, SyscallError};
 use wireboot_proto::ipv6::lease::Lease6;
-use wireboot_proto::time::{Instant, Seconds, earliest};
+use wireboot_proto::time::{Instant, Seconds};
 
 /// Shortest time from one change of the interface to the next, whatever routers send.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -356,21 +356,10 @@ impl Renewal6 {
     /// # Errors
     /// [`Error::System`] when `poll` fails.
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
-        report::service::alive();
-        let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
-        let deadlines = [
-            self.session.poll_timeout(sys::now()),
-            self.change_at,
-            watchdog,
-        ];
-        let deadline = earliest(&deadlines);
-        self.alarm.set(deadline).map_err(cannot_wait)?;
+        let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
         let mut sources = others.to_vec();
-        sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);
         self.session.add_sources(&mut sources);
-        let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
-        self.watch.set_readable();
-        Ok(readable.first_chunk().copied().unwrap_or_default())
+        wait_until_due(sources, deadlines, &mut self.watch, &self.alarm)
     }
 
     /// The interface's name.
@@ -384,12 +373,5 @@ impl Renewal6 {
             session: self.session,
             watch: self.watch,
         }
-    }
-}
-
-fn cannot_wait(source: SyscallError) -> Error {
-    Error::System {
-        doing: "cannot wait for packets and signals".to_owned(),
-        source,
     }
 }

@@ -183,19 +183,10 @@ impl Renewal {
     /// # Errors
     /// [`Error::System`] when `poll` fails.
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
-        report::service::alive();
-        let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
-        let deadlines = [self.session.poll_timeout(), self.check_at, watchdog];
-        let deadline = earliest(&deadlines);
-        // A timeout of poll stands still in suspend, and T1 would come late by as long as that
-        // took.
-        self.alarm.set(deadline).map_err(cannot_wait)?;
+        let deadlines = [self.session.poll_timeout(), self.check_at];
         let mut sources = others.to_vec();
-        sources.extend([self.watch.as_fd(), self.alarm.as_fd()]);
         sources.extend(self.session.sources());
-        let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
-        self.watch.set_readable();
-        Ok(readable.first_chunk().copied().unwrap_or_default())
+        wait_until_due(sources, deadlines, &mut self.watch, &self.alarm)
     }
 
     /// The interface's name.
@@ -209,7 +200,29 @@ impl Renewal {
     }
 }
 
-fn cannot_wait(source: SyscallError) -> Error {
+/// Waits until one of the `deadlines` has come, a source is readable or an interface has changed, but no
+/// longer than the service manager waits for a sign of life; returns which of the first two sources are
+/// readable.
+pub(super) fn wait_until_due(
+    others: Vec<BorrowedFd<'_>>,
+    [one, other]: [Option<Instant>; 2],
+    watch: &mut Watch,
+    alarm: &Alarm,
+) -> Result<[bool; 2], Error> {
+    report::service::alive();
+    let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
+    // A timeout of poll stands still in suspend, and T1 would come late by as long as that took.
+    let deadline = earliest(&[one, other, watchdog]);
+    alarm.set(deadline).map_err(cannot_wait)?;
+    // Those of the caller live longer.
+    let mut sources: Vec<BorrowedFd<'_>> = others;
+    sources.extend([watch.as_fd(), alarm.as_fd()]);
+    let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
+    watch.set_readable();
+    Ok(readable.first_chunk().copied().unwrap_or_default())
+}
+
+pub(super) fn cannot_wait(source: SyscallError) -> Error {
     Error::System {
         doing: "cannot wait for packets and signals".to_owned(),
         source,

@@ -72,7 +72,7 @@ pub fn run() -> Result<(), Error> {
         Command::Arping => arping::run(settings),
         #[cfg(not(feature = "arping"))]
         Command::Arping => Err(not_built_in("arping")),
-        Command::Boot => boot(&settings),
+        Command::Boot => boot(settings),
         Command::Fetch => fetch::run(settings),
         #[cfg(feature = "capture")]
         Command::Capture => capture::run(settings),
@@ -109,33 +109,32 @@ fn harden(command: Command) {
 const LARGE_FILE: u64 = 4 << 30;
 
 /// `wireboot boot`: the whole boot, from the interface to the jump into the fetched kernel.
-fn boot(settings: &Settings) -> Result<(), Error> {
+fn boot(settings: Settings) -> Result<(), Error> {
+    let config = settings.config;
     #[cfg(feature = "root")]
-    let kept = keep_network(&settings.config)?;
-    #[cfg(feature = "root")]
-    let step = agent::run(&kept)?;
-    #[cfg(not(feature = "root"))]
-    let step = agent::run(&settings.config)?;
+    let config = keep_network(config)?;
+    let step = agent::run(&config)?;
     log::info!("stopped after {step} (--stop-after)");
     Ok(())
 }
 
 /// Returns the configuration with the network as it stands, if that is to be kept.
 #[cfg(feature = "root")]
-fn keep_network(config: &Config) -> Result<Config, Error> {
-    let mut config = config.clone();
-    if config.link.as_it_stands {
-        let interface = config.link.interfaces.first();
-        let standing = Standing::read(interface.map(String::as_str))?;
-        let words = standing.words();
-        log::info!("the next kernel gets \"{words}\"");
-        let append = config.boot.append.take();
-        config.boot.append =
-            Some(append.map_or_else(|| words.clone(), |text| format!("{text} {words}")));
-        config.link.interfaces = vec![standing.interface];
-        config.link.vlan = None;
-        config.dhcp.given = standing.given;
+fn keep_network(mut config: Config) -> Result<Config, Error> {
+    if !config.link.as_it_stands {
+        return Ok(config);
     }
+    let interface = config.link.interfaces.first();
+    let standing = Standing::read(interface.map(String::as_str))?;
+    let words = standing.words();
+    log::info!("the next kernel gets \"{words}\"");
+    config.boot.append = Some(match config.boot.append {
+        Some(text) => format!("{text} {words}"),
+        None => words,
+    });
+    config.link.interfaces = vec![standing.interface];
+    config.link.vlan = None;
+    config.dhcp.given = standing.given;
     Ok(config)
 }
 

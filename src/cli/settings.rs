@@ -9,7 +9,7 @@ use crate::settings::commands::Command;
 use crate::settings::options::Settings;
 use crate::settings::parse::Invocation;
 use crate::sys::{messages, rcu};
-use crate::timeline::BEFORE;
+use crate::timeline;
 
 /// Returns the settings that follow from defaults, kernel words and flags, and starts the log.
 pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
@@ -46,9 +46,8 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
         | Command::Help => settings.verbosity,
     };
     rcu::allow(settings.config.link.expedites);
-    // Process 1 gives its moments to the boot, and nobody else has any.
-    let is_of_first = std::env::var_os(BEFORE).is_some();
-    messages::start(level(settings.config.output.quiet, verbosity), is_of_first);
+    let level = level(settings.config.output.quiet, verbosity);
+    messages::start(level, timeline::is_of_first_process());
     for complaint in complaints {
         log::warn!("{complaint}");
     }

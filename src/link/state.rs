@@ -141,11 +141,19 @@ pub(super) fn addresses(
     socket: &mut RouteSocket,
     index: u32,
 ) -> Result<Vec<Address>, SyscallError> {
+    let mut addresses = all_addresses(socket)?;
+    addresses.retain(|address| address.index == index);
+    Ok(addresses)
+}
+
+/// Returns the addresses of all interfaces.
+///
+/// # Errors
+/// Those of `dump`.
+pub fn all_addresses(socket: &mut RouteSocket) -> Result<Vec<Address>, SyscallError> {
     let mut addresses = Vec::new();
     for message in socket.dump(&NetlinkRequest::Addresses)? {
-        if let RouteMessage::NewAddress(address) = message
-            && address.index == index
-        {
+        if let RouteMessage::NewAddress(address) = message {
             addresses.push(address);
         }
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::common::client::keep;
+use crate::common::client::{keep, output};
 use crate::common::far::{Far, Server};
 use crate::common::servers::DNSMASQ;
 use crate::common::{in_new_namespace, ip, wait_until};
@@ -95,17 +95,12 @@ pub(crate) fn kea(far: &Far, more: &str) -> Server {
 
 /// Runs the client to its end; returns its exit code, and what it printed on both outputs.
 fn lease(more: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
-        .args(["lease", "--family", "6", "-i", "near", "-vv"])
-        .args(more)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    output(
+        command
+            .args(["lease", "--family", "6", "-i", "near", "-vv"])
+            .args(more)
+            .stdin(Stdio::null()),
     )
 }
 

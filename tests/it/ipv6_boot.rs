@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use wireboot_proto::format::kernel_image::fixture::bz_image;
 
+use crate::common::client::output;
 use crate::common::far::{Far, Server};
 use crate::common::machine::{Served, Setup};
 use crate::common::servers::{DNSMASQ, nginx_with};
@@ -54,17 +55,12 @@ fn tftpd(far: &Far, folder: &Path) -> Server {
 
 /// Runs the boot up to `stage`; returns its exit code, and what it printed on both outputs.
 fn boot(more: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
-        .args(["boot", "-i", "near", "-v"])
-        .args(more)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+    output(
+        command
+            .args(["boot", "-i", "near", "-v"])
+            .args(more)
+            .stdin(Stdio::null()),
     )
 }
 

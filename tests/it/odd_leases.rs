@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use crate::common::client::{addresses, at_home, json, keep, route, wireboot};
+use crate::common::client::{addresses, at_home, json, keep, output, route, wireboot};
 use crate::common::dhcp::{ScriptedDhcp, framed, grant};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, nginx};
@@ -377,16 +377,6 @@ fn granted(more: &[&str]) -> (Option<i32>, Value, String) {
         code,
         serde_json::from_str(&printed).unwrap_or_default(),
         said,
-    )
-}
-
-fn output(command: &mut Command) -> (Option<i32>, String, String) {
-    let output = command.output().expect("it was built");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
     )
 }
 

@@ -157,6 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_in_a_network_of_any_length() {
+        let [near, far] = [[192, 0, 2, 9], [198, 51, 100, 9]].map(Ipv4Addr::from);
+        let own = Ipv4Addr::new(192, 0, 2, 1);
+        for (prefix_len, expected) in [(0, [true, true]), (24, [true, false]), (32, [false, false])]
+        {
+            assert_eq!(
+                [near, far].map(|target| same_network(target, own, prefix_len)),
+                expected
+            );
+        }
+        assert!(same_network(own, own, 32));
+    }
+
+    #[test]
     fn a_header_is_read_as_it_was_written_and_padding_is_cut_off() {
         let mut packet = packet();
         packet.extend_from_slice(&[0; 22]);

@@ -77,6 +77,17 @@ pub fn wireboot(more: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
+/// Runs a command to its end; returns its exit code, and what it printed on both outputs.
+pub fn output(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().expect("it was built");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
 /// Returns wireboot as a command that leaves files such as `/etc/resolv.conf`: it does so only where
 /// the network is that of process 1.
 pub fn at_home() -> Command {
