@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use super::address_setup::AddressSetup;
 use super::client_config::{client_config, client_id};
 use super::diagnosis::Progress;
@@ -414,8 +416,10 @@ impl Session {
     pub(super) fn reconfigure(&self) {
         if let Some(missing) = self.missing() {
             let name = &self.link.name;
-            log::warn!("{name}: somebody has removed {missing}, which is set again");
-            self.set_again();
+            // What is removed with its interface is reported ahead of it.
+            if self.set_again() {
+                log::warn!("{name}: somebody has removed {missing}, which is set again");
+            }
         }
     }
 
@@ -426,10 +430,16 @@ impl Session {
         }
     }
 
-    fn set_again(&self) {
-        if let Err(error) = self.configure() {
-            log::error!("{}", error.chain());
+    /// Returns whether it is set.
+    fn set_again(&self) -> bool {
+        let configured = self.configure();
+        match &configured {
+            Ok(_) => {}
+            // It is being removed, which the kernel will report.
+            Err(Error::Configure { source, .. }) if source.is(Errno::ENODEV) => {}
+            Err(error) => log::error!("{}", error.chain()),
         }
+        configured.is_ok()
     }
 
     /// Returns the address or route of the lease that the interface does not have; none while the
