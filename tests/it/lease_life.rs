@@ -113,6 +113,7 @@ fn a_route_that_somebody_removes_is_set_again() {
         client.wait_for("the carrier is gone");
         drop(server);
         ip("link set near up");
+        client.wait_for("somebody has removed");
         wait_until("they are there again", || routes() == all);
         // What others have is nothing to it.
         client.forget();

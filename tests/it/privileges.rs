@@ -203,8 +203,9 @@ fn is_as_in(name: &str, pid: u32) -> bool {
     row(name) == status(pid)
 }
 
+/// Waits until the process has given up what it does not need.
 fn has_row(name: &str, pid: u32) {
-    assert_eq!(row(name), status(pid), "{name}");
+    wait_until(&format!("{name}: {:?}", row(name)), || is_as_in(name, pid));
 }
 
 /// Returns the row of the table with this name: user, capabilities, NoNewPrivs and Seccomp.

@@ -3,6 +3,7 @@
 //! `recipes_machines` and `payload`.
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use crate::common::recipe::{
     CHAPTER, SCRIPT, dnsmasq, dnsmasq_with, nginx, recipe, recipes, rename, run, server,
@@ -25,6 +26,9 @@ const TESTED: &[(&str, &str)] = &[
     ("A kept lease by systemd", "recipes_machines"),
     ("A payload of LinuxBoot or coreboot", "payload"),
 ];
+
+/// Held from a build to the look at what it has made, which is one file for all.
+static ARCHIVE: Mutex<()> = Mutex::new(());
 
 #[test]
 fn every_recipe_is_run_by_a_test() {
@@ -106,6 +110,7 @@ fn the_certificate_of_an_own_authority_is_made_and_trusted() {
             3
         );
         run(certificates);
+        let archive_lock = ARCHIVE.lock().unwrap_or_else(PoisonError::into_inner);
         let archive = run(archive);
         let listed = run(&format!(
             "gzip -dc {} | cpio --list --quiet",
@@ -115,6 +120,7 @@ fn the_certificate_of_an_own_authority_is_made_and_trusted() {
             listed.lines().any(|name| name == "etc/wireboot/ca.pem"),
             "{listed}"
         );
+        drop(archive_lock);
         // Where the node has it.
         run("install -D /etc/nginx/ca.pem /etc/wireboot/ca.pem");
         fs::write("/srv/tftp/boot.ipxe", SCRIPT).unwrap();
@@ -142,6 +148,7 @@ fn files_that_are_signed_as_printed_are_started_and_changed_ones_are_not() {
         let recipe = recipe("minisign");
         let far = server();
         fs::write("/srv/tftp/boot.ipxe", SCRIPT).unwrap();
+        let archive_lock = ARCHIVE.lock().unwrap_or_else(PoisonError::into_inner);
         recipe.run_commands();
         let archive = run("ls target/initramfs/wireboot.cpio.gz");
         let listed = run(&format!(
@@ -152,6 +159,7 @@ fn files_that_are_signed_as_printed_are_started_and_changed_ones_are_not() {
             listed.lines().any(|name| name == "etc/wireboot/policy"),
             "{listed}"
         );
+        drop(archive_lock);
         let _server = dnsmasq_with(&far, "dhcp-boot=boot.ipxe");
         let output = recipe.boot("image", &[]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
