@@ -1,9 +1,11 @@
 //! Trusted certificate authorities: only those in the file that the user names; otherwise the
 //! system's list; otherwise Mozilla's, built in.
 
+use std::io::Read;
 use std::iter;
 use std::path::Path;
 
+use flate2::bufread::DeflateDecoder;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
@@ -72,7 +74,16 @@ impl Trusted {
 
 /// Returns Mozilla's authorities.
 fn built_in() -> impl Iterator<Item = TrustAnchor<'static>> {
-    let mut rest = BUILT_IN;
+    let mut list = Vec::new();
+    // Short of memory there are none, and no certificate is trusted.
+    if DeflateDecoder::new(BUILT_IN)
+        .read_to_end(&mut list)
+        .is_err()
+    {
+        list.clear();
+    }
+    // For the rest of the process, as certificates are held.
+    let mut rest: &'static [u8] = list.leak();
     let mut field = move || {
         let (len, behind) = rest.split_first_chunk()?;
         let (field, behind) = behind.split_at_checked(u16::from_le_bytes(*len).into())?;
