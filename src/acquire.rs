@@ -36,7 +36,7 @@ use std::net::Ipv4Addr;
 #[cfg(feature = "ipv6")]
 use crate::config::Family;
 use crate::config::{Config, DhcpConfig};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::gate::Gate;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Found, Link};
@@ -159,7 +159,12 @@ pub fn preview(
         let session = sessions.swap_remove(place);
         let lease = session.preview();
         session.link().restore();
-        let nothing = || Error::NoOffer(format!("{}: the offer is gone", session.link().name));
+        let nothing = || {
+            Box::new(Reason::NoOffer(format!(
+                "{}: the offer is gone",
+                session.link().name
+            )))
+        };
         lease.ok_or_else(nothing).map(|lease| (session, lease))
     });
     sessions.iter().for_each(|session| session.link().restore());
@@ -179,9 +184,9 @@ pub fn inform(
     let Found { links, watch } = found;
     // RFC 2131 §3.4: INFORM is about one address, which one interface has.
     if links.len() > 1 {
-        return Err(Error::Usage(
+        return Err(Box::new(Reason::Usage(
             "an address is on one interface: say which with -i".to_owned(),
-        ));
+        )));
     }
     let mut sessions = open(links, &config.dhcp)?;
     for session in &mut sessions {
@@ -276,10 +281,10 @@ pub fn without_dhcp(
     signals: Option<&Signals>,
 ) -> Result<(Link, EarlierFiles), Error> {
     if config.link.vlans_to_try.is_some() {
-        return Err(Error::Usage(
+        return Err(Box::new(Reason::Usage(
             "VLANs can only be tried with DHCP; make the one of the address with \"vlan=NAME:IF\""
                 .to_owned(),
-        ));
+        )));
     }
     let link = link::first_up(&config.link, signals)?;
     #[cfg(feature = "root")]

@@ -9,9 +9,9 @@ use crate::acquire;
 use crate::acquire::Binding;
 use crate::config::{Config, Stage};
 use crate::console::Console;
-use crate::error::Error;
 #[cfg(feature = "root")]
 use crate::error::SWITCH_ROOT;
+use crate::error::{Error, Reason};
 use crate::fetch::{self, Fetcher};
 use crate::gate::{Exit, Gate};
 use crate::link;
@@ -37,7 +37,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     // Before anything is touched: a fault in these files is the same with an address.
     let trust = Trust::of(&config.trust)?;
     fetch::check(&config.fetch)?;
-    let signals = Signals::of_boot().map_err(Error::no_signals)?;
+    let signals = Signals::of_boot().map_err(Reason::no_signals)?;
     // Otherwise the next step raises the interfaces, since it listens on them before they are up.
     gate.end_with(Stage::Link, || link::up(&config.link, Some(&signals)))?;
     let (mut binding, lease) = acquire::bind(config, gate, &signals)?;

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::{Change, Watch, all_addresses};
 use crate::settings::options::Question;
 use crate::sys::filter::ready::{arp_about, arp_to};
@@ -73,9 +73,11 @@ impl Neighbourhood {
             links.push(link);
         }
         let all = RouteSocket::open().and_then(|mut socket| all_addresses(&mut socket));
-        let all = all.map_err(|source| Error::System {
-            doing: "cannot list the addresses".to_owned(),
-            source,
+        let all = all.map_err(|source| {
+            Box::new(Reason::System {
+                doing: "cannot list the addresses".to_owned(),
+                source,
+            })
         })?;
         let of = |link: &LinkInfo| -> Vec<_> {
             let own = all.iter().filter(|own| own.index == link.index);
@@ -94,7 +96,7 @@ impl Neighbourhood {
             Some(name) => links.iter().find(|link| link.name == name),
             None => usable().find(is_near).or_else(|| usable().next()),
         };
-        let none = |why: String| Error::NoInterface(why);
+        let none = |why: String| Box::new(Reason::NoInterface(why));
         let link = found.ok_or_else(|| {
             none(match name {
                 Some(name) => format!("{name} does not exist"),
@@ -134,16 +136,16 @@ impl Neighbourhood {
     pub fn scan(&self, signals: &Signals, mut take: impl FnMut(ArpPacket)) -> Result<(), Error> {
         let name = &self.link.name;
         let Some((own, prefix_len)) = self.addresses.first().copied() else {
-            return Err(Error::Usage(format!(
+            return Err(Box::new(Reason::Usage(format!(
                 "{name} has no address, and so no network to scan"
-            )));
+            ))));
         };
         let mask = netmask(prefix_len).to_bits();
         let (first, last) = (own.to_bits() & mask, own.to_bits() | !mask);
         if last - first >= MAX_SCAN {
-            return Err(Error::Usage(format!(
+            return Err(Box::new(Reason::Usage(format!(
                 "{own}/{prefix_len} is too large to be scanned: at most {MAX_SCAN} addresses"
-            )));
+            ))));
         }
         let program = arp_to(self.mac);
         let mut asker = Asker::open(self, &program)?;
@@ -196,10 +198,12 @@ impl Asker {
     ) -> Result<Self, Error> {
         let options = SocketConfig::new(on.link.index, program);
         let ring = Ring::open_with(&options, Layout::SMALL);
-        let ring = ring.map_err(|source| Error::Configure {
-            interface: on.link.name.clone(),
-            what: "up a packet socket (it takes CAP_NET_RAW)".to_owned(),
-            source,
+        let ring = ring.map_err(|source| {
+            Box::new(Reason::Configure {
+                interface: on.link.name.clone(),
+                what: "up a packet socket (it takes CAP_NET_RAW)".to_owned(),
+                source,
+            })
         })?;
         Ok(Self {
             ring,
@@ -252,7 +256,7 @@ impl Asker {
         let sources = [self.ring.socket().as_fd(), signals.as_fd()];
         sys::wait_readable(&sources, Some(until)).map_err(cannot("wait"))?;
         match signals.take().map_err(cannot("wait"))? {
-            Some(signal) => Err(Error::Interrupted(signal)),
+            Some(signal) => Err(Box::new(Reason::Interrupted(signal))),
             None => Ok(()),
         }
     }
@@ -284,8 +288,10 @@ impl Asker {
 }
 
 fn cannot(what: &'static str) -> impl Fn(SyscallError) -> Error {
-    move |source| Error::System {
-        doing: format!("cannot {what} ARP"),
-        source,
+    move |source| {
+        Box::new(Reason::System {
+            doing: format!("cannot {what} ARP"),
+            source,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! The errors that end a command: one variant per step, each with its exit code.
+//! The error that ends a command: one reason per step, each with its exit code.
 //!
 //! A variant's text says what, where and what to try; its cause is the `source`.
 
@@ -32,8 +32,12 @@ pub const SWITCH_ROOT: u8 = 14;
 const NOT_WRITTEN: u8 = 13;
 
 /// The error that ended a command.
+// In a box, since most calls return none, and each of them would have room for the largest: 36 KiB.
+pub type Error = Box<Reason>;
+
+/// Why a command ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum Reason {
     /// Invalid arguments or configuration.
     #[error("{0}")]
     Usage(String),
@@ -143,13 +147,13 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl Reason {
     /// Names the failure to receive signals, without which nothing is begun that they must undo.
-    pub fn no_signals(source: SyscallError) -> Self {
-        Self::System {
+    pub fn no_signals(source: SyscallError) -> Error {
+        Box::new(Self::System {
             doing: "cannot receive signals".to_owned(),
             source,
-        }
+        })
     }
 
     /// Returns the exit code of the process: 1 to 9, by step, from 10 to 12 what is to be done

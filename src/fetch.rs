@@ -50,7 +50,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, FetchConfig};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::measure;
 use crate::sys::SyscallError;
 use crate::sys::file::{self, Target};
@@ -85,7 +85,11 @@ pub fn check(config: &FetchConfig) -> Result<(), Error> {
     ] {
         if let Some(path) = path {
             let read = std::fs::read(path);
-            read.map_err(|error| Error::Usage(format!("cannot read {what} in {path}: {error}")))?;
+            read.map_err(|error| {
+                Box::new(Reason::Usage(format!(
+                    "cannot read {what} in {path}: {error}"
+                )))
+            })?;
         }
     }
     #[cfg(feature = "tls")]
@@ -95,12 +99,12 @@ pub fn check(config: &FetchConfig) -> Result<(), Error> {
 
 fn not_written(target: &Path, source: io::Error) -> Error {
     let target = target.display().to_string();
-    Error::Output { target, source }
+    Box::new(Reason::Output { target, source })
 }
 
 fn system(source: SyscallError) -> Error {
     let doing = "cannot hold the file in memory".to_owned();
-    Error::System { doing, source }
+    Box::new(Reason::System { doing, source })
 }
 
 impl Fetcher {

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 
 use crate::config::Loader;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::measure::{self, Measurement};
 use crate::sys::SyscallError;
 use crate::sys::file::copy as copy_all;
@@ -199,10 +199,10 @@ impl Image {
 }
 
 fn refused(source: SyscallError) -> Error {
-    Error::Kexec {
+    Box::new(Reason::Kexec {
         advice: kexec::advice(&source),
         source: Some(source.into()),
-    }
+    })
 }
 
 /// Splits off the number of a UKI's profile, which stands before its command line as `@N` (UAPI
@@ -307,17 +307,17 @@ fn bare(url: &Url, file: Rc<SealedFile>, hashes: bool) -> Result<Rc<SealedFile>,
 }
 
 fn damaged(url: &Url, error: DecodeError) -> Error {
-    Error::NothingBootable {
+    Box::new(Reason::NothingBootable {
         what: format!("{url} is damaged"),
         source: Some(error.into()),
-    }
+    })
 }
 
 fn not_bootable(url: &Url, what: &str) -> Error {
-    Error::NothingBootable {
+    Box::new(Reason::NothingBootable {
         what: format!("{url} {what}"),
         source: None,
-    }
+    })
 }
 
 /// Lays all initrds one behind the other; a single archive stays the file that it is. Each file goes
@@ -394,14 +394,14 @@ fn unpack(
     match unpack::unpack(packed, packing, MAX_KERNEL_LEN, &mut unpacked) {
         Ok(_) => seal(unpacked),
         // Not that it is no kernel: a machine with more memory boots it.
-        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(Error::Fetch {
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Err(Box::new(Reason::Fetch {
             url: url.to_string(),
             source: format!("unpacked, {error}").into(),
-        }),
-        Err(error) => Err(Error::NothingBootable {
+        })),
+        Err(error) => Err(Box::new(Reason::NothingBootable {
             what: format!("the kernel packed in {url} cannot be unpacked"),
             source: Some(error.into()),
-        }),
+        })),
     }
 }
 
@@ -437,10 +437,10 @@ fn seal(file: Memfd) -> Result<SealedFile, Error> {
 fn copying(source: io::Error) -> Error {
     // A machine with more memory boots it.
     if source.kind() == io::ErrorKind::OutOfMemory {
-        return Error::Fetch {
+        return Box::new(Reason::Fetch {
             url: "kernel and initrds together".to_owned(),
             source: source.into(),
-        };
+        });
     }
     system(SyscallError {
         call: "copy",
@@ -449,10 +449,10 @@ fn copying(source: io::Error) -> Error {
 }
 
 fn system(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot lay kernel and initrds out in memory".to_owned(),
         source,
-    }
+    })
 }
 
 /// Makes an image of a kernel and an initrd: never longer than what it is made of, but for what was

@@ -27,7 +27,7 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 use crate::config::{LinkConfig, Vlan, interface_name};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::recorder::Recorder;
 use crate::sys;
 use crate::sys::netlink::RouteSocket;
@@ -158,7 +158,9 @@ pub fn find(
         let is_hopeless = selection.is_hopeless(config, !is_initramfs());
         if is_timeout || is_hopeless {
             let waited = (!is_hopeless).then_some(config.timeout);
-            return Err(Error::NoInterface(selection.explain(config, waited)));
+            return Err(Box::new(Reason::NoInterface(
+                selection.explain(config, waited),
+            )));
         }
         if !std::mem::replace(&mut is_reported, true) {
             let seconds = Seconds(config.timeout);
@@ -232,10 +234,10 @@ fn wait(
     let place = watch.wait_for_carrier(&indices, timeout, signals)?;
     place.ok_or_else(|| {
         let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-        Error::NoCarrier {
+        Box::new(Reason::NoCarrier {
             interface: names.join(" "),
             waited: sys::now().since(start),
-        }
+        })
     })
 }
 
@@ -333,9 +335,11 @@ pub fn add_vlans<'a>(
 pub fn raise_loopback() -> Result<(), Error> {
     let mut socket = open_socket()?;
     // The kernel creates it first in every namespace, with this index.
-    set_up(&mut socket, 1, true).map_err(|source| Error::System {
-        doing: "cannot set up lo".to_owned(),
-        source,
+    set_up(&mut socket, 1, true).map_err(|source| {
+        Box::new(Reason::System {
+            doing: "cannot set up lo".to_owned(),
+            source,
+        })
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256 as Hasher};
 
 use crate::config::{Config, PlanOutput};
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Reason};
 use crate::sys;
 use crate::sys::firmware::Tpm;
 use crate::sys::hashing::Hashed;
@@ -73,9 +73,11 @@ pub fn parts<'a>(
     let mut parts = Vec::new();
     for (part, file) in files {
         if is_wanted || file.is_hashed() {
-            let hashed = file.hash().map_err(|source| Error::System {
-                doing: "cannot read back what is to be measured".to_owned(),
-                source,
+            let hashed = file.hash().map_err(|source| {
+                Box::new(Reason::System {
+                    doing: "cannot read back what is to be measured".to_owned(),
+                    source,
+                })
             })?;
             parts.push(measured(part, FILES_PCR, hashed));
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::config::{self, BootConfig, Config, Loader, PlanOutput, Stage};
 use crate::console::Console;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::fetch::Fetcher;
 use crate::image::Image;
 use crate::link::Link;
@@ -169,10 +169,10 @@ impl Planned {
             if purpose == Purpose::Kernel
                 && let Some(what) = kernel_refusal(&part.url, &head_of(&file)?)
             {
-                return Err(Error::NothingBootable {
+                return Err(Box::new(Reason::NothingBootable {
                     what: format!("{} {what}", part.url),
                     source: None,
-                });
+                }));
             }
         }
         Ok(())
@@ -186,9 +186,11 @@ fn add_artifact(facts: &mut Facts, fetcher: &Fetcher) -> Result<(), Error> {
     let Some(reference) = Reference::parse(&facts.boot_file_name) else {
         return Ok(());
     };
-    let nothing = |why: &str| Error::NothingBootable {
-        what: format!("{}: {why}", facts.boot_file_name),
-        source: None,
+    let nothing = |why: &str| {
+        Box::new(Reason::NothingBootable {
+            what: format!("{}: {why}", facts.boot_file_name),
+            source: None,
+        })
     };
     let reference = reference.map_err(nothing)?;
     let files = fetcher.artifact(&reference)?;
@@ -332,10 +334,10 @@ fn drive(
                 };
                 let verified = match files.get_or(&url, || fetch(&url, purpose, None)) {
                     Ok(Some(file)) => verify(&url, &file, &signature),
-                    Ok(None) => Err(Error::Verification {
+                    Ok(None) => Err(Box::new(Reason::Verification {
                         what: url.to_string(),
                         why: "the server has no such file".to_owned(),
-                    }),
+                    })),
                     Err(error) => Err(error),
                 };
                 match verified {
@@ -384,14 +386,14 @@ fn drive(
             Step::Failed(error) => {
                 // The fetch failed, not the plan; its exit code is more specific.
                 return Err(failed_fetch.unwrap_or_else(|| match error.outcome {
-                    Some(outcome) => Error::Instead {
+                    Some(outcome) => Box::new(Reason::Instead {
                         outcome,
                         source: error.into(),
-                    },
-                    None => Error::NothingBootable {
+                    }),
+                    None => Box::new(Reason::NothingBootable {
                         what: "no kernel to boot".to_owned(),
                         source: Some(error.into()),
-                    },
+                    }),
                 }));
             }
         };
@@ -435,17 +437,17 @@ fn head_of(file: &SealedFile) -> Result<Vec<u8>, Error> {
 }
 
 fn unreadable(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot read a fetched file".to_owned(),
         source,
-    }
+    })
 }
 
 fn no_terminal(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot use the terminal".to_owned(),
         source,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -536,10 +538,10 @@ mod tests {
     #[test]
     fn a_failed_fetch_is_reported_as_such_and_a_bad_script_with_its_line() {
         let refused = |_: &Url, _: Purpose, _| {
-            Err(Error::Fetch {
+            Err(Box::new(Reason::Fetch {
                 url: "x".to_owned(),
                 source: "no route".into(),
-            })
+            }))
         };
         let error = drive(
             test_facts(),
@@ -617,10 +619,10 @@ mod tests {
     }
 
     fn unsigned(url: &Url, _: &SealedFile, signature: &Url) -> Result<(), Error> {
-        Err(Error::Verification {
+        Err(Box::new(Reason::Verification {
             what: url.to_string(),
             why: format!("there is no {signature}"),
-        })
+        }))
     }
 
     fn unanswered(_: Query) -> Answer {

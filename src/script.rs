@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use runner::Run;
 use variables::Variables;
 #[cfg(fuzzing)]
@@ -90,9 +90,11 @@ pub fn begin(script: Option<&Path>) -> Result<(), Error> {
     };
     check(path)?;
     let started = runner::start(path.to_owned());
-    let (fork, connection) = started.map_err(|source| Error::System {
-        doing: "cannot start the script's process".to_owned(),
-        source,
+    let (fork, connection) = started.map_err(|source| {
+        Box::new(Reason::System {
+            doing: "cannot start the script's process".to_owned(),
+            source,
+        })
     })?;
     *RUNNER.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
     // It ends when the connection does; this process may neither signal it nor wait for it once it has
@@ -117,8 +119,12 @@ pub fn run(interface: &str, event: Event<'_>) {
 /// # Errors
 /// [`Error::Usage`] when there is no such file or it cannot be executed.
 fn check(path: &Path) -> Result<(), Error> {
-    let unusable =
-        |why: String| Error::Usage(format!("cannot run the script {}: {why}", path.display()));
+    let unusable = |why: String| {
+        Box::new(Reason::Usage(format!(
+            "cannot run the script {}: {why}",
+            path.display()
+        )))
+    };
     let metadata = std::fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
     if !metadata.is_file() {
         return Err(unusable("it is not a file".to_owned()));

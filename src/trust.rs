@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 
 use crate::config::TrustConfig;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::file;
 use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::trust::signature::Keys;
@@ -37,20 +37,20 @@ impl Trust {
         match file::read_text(path.as_ref()) {
             Ok(text) => policy
                 .read(&text)
-                .map_err(|fault| Error::Usage(format!("{path}: {fault}")))?,
+                .map_err(|fault| Box::new(Reason::Usage(format!("{path}: {fault}"))))?,
             // A missing policy file must not allow everything.
             Err(error) if error.kind() == ErrorKind::NotFound && config.policy.is_none() => {}
             Err(error) => {
-                return Err(Error::Usage(format!(
+                return Err(Box::new(Reason::Usage(format!(
                     "cannot read the policy {path}: {error}"
-                )));
+                ))));
             }
         }
         policy.must_be_signed |= config.must_be_signed;
         let mut keys = Keys::default();
         let mut add = |name: &str, text: &str| {
             let added = keys.add(text);
-            added.map_err(|fault| Error::Usage(format!("{name}: {fault}")))
+            added.map_err(|fault| Box::new(Reason::Usage(format!("{name}: {fault}"))))
         };
         for key in &policy.keys {
             add(path, key)?;
@@ -64,7 +64,7 @@ impl Trust {
         keys.oldest = policy.oldest_signature;
         if policy.must_be_signed && keys.is_empty() {
             let what = "signatures are required, but no key is configured";
-            return Err(Error::Usage(what.to_owned()));
+            return Err(Box::new(Reason::Usage(what.to_owned())));
         }
         Ok(Self { keys, policy })
     }
@@ -91,12 +91,12 @@ pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
         Err(error) => (keys.add(value), Some(error)),
     };
     added.map_err(|fault| {
-        Error::Usage(match unread {
+        Box::new(Reason::Usage(match unread {
             Some(error) => {
                 format!("cannot read the key {value}: {error}, and it is not a key")
             }
             None => format!("{value}: {fault}"),
-        })
+        }))
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::config::{Sandbox, SandboxConfig};
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Reason};
 use crate::sys::channel::Channel;
 use crate::sys::process::{self, Fork};
 use crate::sys::sandbox::{self, Calls, OnViolation, Profile};
@@ -62,7 +62,7 @@ const fn present() -> Result<Present, Error> {
 #[cfg(not(feature = "sandbox"))]
 fn present() -> Result<Present, Error> {
     let why = "this wireboot was built without the feature \"sandbox\"";
-    Err(Error::Usage(why.to_owned()))
+    Err(Box::new(Reason::Usage(why.to_owned())))
 }
 
 /// A worker, as seen by the process that it works for; dropping it kills it.
@@ -87,9 +87,11 @@ impl Worker {
         role: Role,
         act: impl FnOnce(Peer),
     ) -> Result<Self, Error> {
-        let failed = |source| Error::System {
-            doing: format!("cannot start the worker for {}", role.name),
-            source,
+        let failed = |source| {
+            Box::new(Reason::System {
+                doing: format!("cannot start the worker for {}", role.name),
+                source,
+            })
         };
         let present = present()?;
         let (own, other) = Channel::pair().map_err(failed)?;

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 
 use super::kept::{Kept, KeptRenewal};
 use super::switch_port::SwitchPort;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::gate::{Exit, Gate};
 use crate::handover::{self, EarlierFiles};
 use crate::link::Link;
@@ -134,12 +134,14 @@ impl Binding {
                 return Ok(());
             }
         };
-        let failed = |source| Error::System {
-            doing: "cannot renew the lease beside the boot".to_owned(),
-            source: SyscallError {
-                call: "pipe",
-                source,
-            },
+        let failed = |source| {
+            Box::new(Reason::System {
+                doing: "cannot renew the lease beside the boot".to_owned(),
+                source: SyscallError {
+                    call: "pipe",
+                    source,
+                },
+            })
         };
         // A pipe, since the thread sleeps in poll, which no flag or channel ends.
         let (stop, stopper) = pipe().map_err(failed)?;
@@ -210,8 +212,8 @@ fn restore_static(link: &Link, earlier: &EarlierFiles) {
 /// of its own.
 fn exit_interrupted(gate: Gate, signal: Signal) -> ! {
     Terminal::restore();
-    let ended = gate.close_after(Exit::Failed(Error::Interrupted(signal)));
-    let error = ended.err().unwrap_or(Error::Interrupted(signal));
+    let ended = gate.close_after(Exit::Failed(Box::new(Reason::Interrupted(signal))));
+    let error = ended.err().unwrap_or(Box::new(Reason::Interrupted(signal)));
     // What must be put back is put back by now; destructors of other threads do not run.
     std::process::exit(error.print().into())
 }

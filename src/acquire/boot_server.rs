@@ -9,7 +9,7 @@ use super::diagnosis::Discards;
 use super::station::{Reception, Station};
 use crate::config::{Config, DhcpConfig};
 use crate::console::Console;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::Link;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::boot::menu::{Entry, Menu};
@@ -84,10 +84,10 @@ fn choose(service: &BootService, console: Console) -> Result<BootItem, Error> {
     };
     let from = format!("from the boot menu of {}", service.server);
     match chosen {
-        Some(item) if item.kind == MenuItem::LOCAL_BOOT => Err(Error::Instead {
+        Some(item) if item.kind == MenuItem::LOCAL_BOOT => Err(Box::new(Reason::Instead {
             outcome: Outcome::LocalBoot,
             source: format!("\"{}\" was chosen {from}", item.description).into(),
-        }),
+        })),
         Some(item) => Ok(BootItem {
             kind: item.kind,
             // PXE 2.1, option 43 tag 71: layer 0 asks for the bootstrap's first file.
@@ -180,12 +180,12 @@ fn places(service: &BootService, kind: u16) -> String {
 }
 
 fn nothing(what: String) -> Error {
-    Error::NothingBootable { what, source: None }
+    Box::new(Reason::NothingBootable { what, source: None })
 }
 
 fn system(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot ask boot servers".to_owned(),
         source,
-    }
+    })
 }

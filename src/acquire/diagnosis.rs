@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::listener::KINDS;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::{Change, Link, Presence, Watch};
 use wireboot_proto::dhcp::Discard;
 use wireboot_proto::dhcp::offer::Offer;
@@ -50,7 +50,7 @@ impl Furthest {
 
     /// Returns the error, or that there was no interface.
     pub(super) fn end(self, nothing: &str) -> Error {
-        let nothing = || Error::NoOffer(nothing.to_owned());
+        let nothing = || Box::new(Reason::NoOffer(nothing.to_owned()));
         self.0.map_or_else(nothing, |(_, error)| error)
     }
 }
@@ -148,14 +148,14 @@ impl Diagnosis {
     /// Says why there is no lease on `link` after `waited`, `received` frames being counted now.
     pub(super) fn failure(&self, link: &Link, waited: Duration, received: Option<u64>) -> Error {
         if let Some(refusal) = &self.refusal {
-            return Error::Refused(refusal.clone());
+            return Box::new(Reason::Refused(refusal.clone()));
         }
         let name = &link.name;
         if let Some(server) = self.ipv6_only {
-            return Error::NoOffer(format!(
+            return Box::new(Reason::NoOffer(format!(
                 "{name}: {server} says that this network is for IPv6; ask without option 108 \
                  to have an IPv4 address all the same"
-            ));
+            )));
         }
         self.nobody(link, "lease", waited, received)
     }
@@ -172,9 +172,9 @@ impl Diagnosis {
         let seconds = Seconds(waited);
         let sent = self.sent();
         let (tags, reason) = (self.tags(), self.reason(link, received));
-        Error::NoOffer(format!(
+        Box::new(Reason::NoOffer(format!(
             "{name}: no {wanted} in {seconds:.1} s; {sent}{tags}{reason}"
-        ))
+        )))
     }
 
     /// Returns which VLANs are on the wire, where no server has answered without a tag.

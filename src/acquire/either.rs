@@ -5,7 +5,7 @@ use super::ipv6::{Bound6, configure};
 use super::race::{accept_best, lost, open, until, won_by};
 use super::session::Session;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::Found;
 use crate::sys;
 use crate::sys::signal::Signals;
@@ -50,7 +50,7 @@ pub(super) fn either(
         ))));
     }
     let now = sys::now();
-    let is_interrupted = matches!(won, Err(Error::Interrupted(_)));
+    let is_interrupted = matches!(&won, Err(error) if matches!(**error, Reason::Interrupted(_)));
     let best = if is_interrupted {
         None
     } else {
@@ -61,13 +61,15 @@ pub(super) fn either(
     let Some(session) = best else {
         lost(sessions, timeline);
         return Err(match won {
-            Err(Error::NoOffer(text)) => Error::NoOffer(match explained {
-                Some(why) => format!("{text}; IPv6: {why}"),
-                None => text,
-            }),
-            Err(error) => error,
+            Err(mut error) => {
+                if let (Reason::NoOffer(text), Some(why)) = (&mut *error, explained) {
+                    text.push_str("; IPv6: ");
+                    text.push_str(&why);
+                }
+                error
+            }
             // A session that has just been settled is there.
-            Ok(_) => Error::NoOffer("no address of either family".to_owned()),
+            Ok(_) => Box::new(Reason::NoOffer("no address of either family".to_owned())),
         });
     };
     for other in sessions {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::keep::{cannot_wait, confine, wait_until_due};
 use super::session6::Session6;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::{self, Found, Link, Watch};
 use crate::report;
 use crate::script::Event;
@@ -156,10 +156,10 @@ fn failure(
         for session in sessions {
             names.push(&*session.link().name);
         }
-        return Error::NoCarrier {
+        return Box::new(Reason::NoCarrier {
             interface: names.join(" "),
             waited: now.since(started_at),
-        };
+        });
     };
     let waited = Seconds(now.since(carrier_at));
     let mut text = format!("no address of IPv6 after {waited:.1} s");
@@ -169,7 +169,7 @@ fn failure(
         text.push_str(&format!("{before}{name}: {}", session.explain()));
         before = "; ";
     }
-    Error::NoOffer(text)
+    Box::new(Reason::NoOffer(text))
 }
 
 fn wait(
@@ -197,7 +197,7 @@ fn wait(
         .transpose()
         .map_err(cannot_wait)?;
     match signal.flatten() {
-        Some(signal) => Err(Error::Interrupted(signal)),
+        Some(signal) => Err(Box::new(Reason::Interrupted(signal))),
         None => Ok(()),
     }
 }

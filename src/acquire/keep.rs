@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::session::Session;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::{Presence, Watch};
 use crate::recorder::Recorder;
 use crate::report;
@@ -61,9 +61,11 @@ pub(super) fn confine(mut paths: Vec<PathBuf>, kept: u64, config: &Config) -> Re
     let sandbox = &config.trust.sandbox;
     if sandbox.has_workers() {
         paths.push(Recorder::file(config.output.record.as_deref()).into());
-        files::serve(paths).map_err(|source| Error::System {
-            doing: "cannot start the process that writes files".to_owned(),
-            source,
+        files::serve(paths).map_err(|source| {
+            Box::new(Reason::System {
+                doing: "cannot start the process that writes files".to_owned(),
+                source,
+            })
         })?;
     }
     worker::give_up(sandbox, "the kept lease", kept, Calls::Lease);
@@ -223,8 +225,8 @@ pub(super) fn wait_until_due(
 }
 
 pub(super) fn cannot_wait(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot wait for packets and signals".to_owned(),
         source,
-    }
+    })
 }

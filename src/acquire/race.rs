@@ -8,7 +8,7 @@ use super::session::Session;
 use super::trial::Trial;
 use super::waiting::WaitingReport;
 use crate::config::{Config, DhcpConfig};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::{self, Link, Watch};
 use crate::report;
 use crate::script::Event;
@@ -221,9 +221,11 @@ pub(super) fn wait(
     signals: Option<&Signals>,
     deadline: Instant,
 ) -> Result<(), Error> {
-    let cannot = |source| Error::System {
-        doing: "cannot wait for packets".to_owned(),
-        source,
+    let cannot = |source| {
+        Box::new(Reason::System {
+            doing: "cannot wait for packets".to_owned(),
+            source,
+        })
     };
     report::service::alive();
     let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
@@ -248,7 +250,7 @@ pub(super) fn wait(
         return Ok(());
     };
     match signals.take().map_err(cannot)? {
-        Some(signal) => Err(Error::Interrupted(signal)),
+        Some(signal) => Err(Box::new(Reason::Interrupted(signal))),
         None => Ok(()),
     }
 }
@@ -260,16 +262,19 @@ fn failure(sessions: &mut [Session], carrier_at: Option<Instant>, started_at: In
         if sessions.iter().all(|session| session.link().index() == 0) {
             let removed = sessions.iter().map(|session| session.link().name.clone());
             let removed: Vec<_> = removed.collect();
-            return Error::NoInterface(format!("{} removed", removed.join(" and ")));
+            return Box::new(Reason::NoInterface(format!(
+                "{} removed",
+                removed.join(" and ")
+            )));
         }
         let names: Vec<_> = sessions
             .iter()
             .map(|session| session.link().name.as_str())
             .collect();
-        return Error::NoCarrier {
+        return Box::new(Reason::NoCarrier {
             interface: names.join(" "),
             waited: now.since(started_at),
-        };
+        });
     };
     // The counters come by netlink for all interfaces at once, and cost nothing while all is well.
     let received = received_now();

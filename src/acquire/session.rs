@@ -19,7 +19,7 @@ use super::dialogue::{Dialogue, FirstExchange};
 use super::station::{Reception, Station};
 use super::witness::Witness;
 use crate::config::DhcpConfig;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::handover;
 use crate::link::{Change, Link, PARTNER_INTERVAL, Presence, Watch};
 use crate::sys::{self, rcu};
@@ -268,9 +268,11 @@ impl Session {
             Reception::Discarded { source, why } => diagnosis.discards.note(name, source, why),
             Reception::Router(router) => diagnosis.note_router(name, router),
         });
-        received.map_err(|source| Error::System {
-            doing: format!("cannot read from {name}"),
-            source,
+        received.map_err(|source| {
+            Box::new(Reason::System {
+                doing: format!("cannot read from {name}"),
+                source,
+            })
         })?;
         self.send();
         let has_partner = self.find_partner(monitor, now)?;
@@ -399,7 +401,12 @@ impl Session {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub(super) fn configure(&self) -> Result<Lease, Error> {
-        let over = || Error::NoOffer(format!("{}: the lease is over", self.link.name));
+        let over = || {
+            Box::new(Reason::NoOffer(format!(
+                "{}: the lease is over",
+                self.link.name
+            )))
+        };
         let mut lease = self.lease().cloned().ok_or_else(over)?;
         let (age, client_id) = (self.lease_age(), self.client_id());
         self.setup.amend(&mut lease);
@@ -436,8 +443,12 @@ impl Session {
         match &configured {
             Ok(_) => {}
             // It is being removed, which the kernel will report.
-            Err(Error::Configure { source, .. }) if source.is(Errno::ENODEV) => {}
-            Err(error) => log::error!("{}", error.chain()),
+            Err(error) => {
+                if !matches!(&**error, Reason::Configure { source, .. } if source.is(Errno::ENODEV))
+                {
+                    log::error!("{}", error.chain());
+                }
+            }
         }
         configured.is_ok()
     }

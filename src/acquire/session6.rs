@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::client_config::{identity, seed};
 use crate::config::{Config, Family, HandOver};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
@@ -202,10 +202,12 @@ impl Session6 {
 
     fn begin(&self, now: Instant) -> Result<Running, Error> {
         let (name, index) = (&self.link.name, self.link.index());
-        let refused = |source| Error::Configure {
-            interface: name.clone(),
-            what: "up the sockets of IPv6 (they take CAP_NET_RAW)".to_owned(),
-            source,
+        let refused = |source| {
+            Box::new(Reason::Configure {
+                interface: name.clone(),
+                what: "up the sockets of IPv6 (they take CAP_NET_RAW)".to_owned(),
+                source,
+            })
         };
         let neighbors = NeighborSocket::open(name, index).map_err(refused)?;
         let nothing = FilterProgram::nothing();
@@ -232,9 +234,11 @@ impl Session6 {
             return Ok(());
         };
         let mut buf = [0; MAX_MESSAGE_LEN];
-        let unreadable = |source| Error::System {
-            doing: format!("cannot read from {name}"),
-            source,
+        let unreadable = |source| {
+            Box::new(Reason::System {
+                doing: format!("cannot read from {name}"),
+                source,
+            })
         };
         for _ in 0..MAX_BATCH {
             let received = running.neighbors.receive(&mut buf).map_err(unreadable)?;
@@ -257,10 +261,10 @@ impl Session6 {
             if let Some(conflict) = conflict {
                 let what = format!("{name}: another host has {}", conflict.address);
                 if conflict.is_link_local {
-                    return Err(Error::Refused(format!(
+                    return Err(Box::new(Reason::Refused(format!(
                         "{what}, the link-local address of this interface; is its hardware address \
                          in use twice?"
-                    )));
+                    ))));
                 }
                 log::warn!("{what}; it is not used");
                 self.has_news = true;
@@ -296,12 +300,14 @@ impl Session6 {
             let address = running.client.link_local();
             self.settings.set_link_local(link, address)?;
             let socket = link_local_socket(address, CLIENT_PORT, index);
-            running.servers = Some(socket.map_err(|source| Error::Configure {
-                interface: link.name.clone(),
-                what: format!(
-                    "up port {CLIENT_PORT} of {address} (does another DHCPv6 client run?)"
-                ),
-                source,
+            running.servers = Some(socket.map_err(|source| {
+                Box::new(Reason::Configure {
+                    interface: link.name.clone(),
+                    what: format!(
+                        "up port {CLIENT_PORT} of {address} (does another DHCPv6 client run?)"
+                    ),
+                    source,
+                })
             })?);
         }
         running.client.handle_timeout(now);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::listener::{KINDS, Listener, MAX_FRAME_LEN, close};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::{self, Link, Presence};
 use crate::recorder::Recorder;
 use crate::sys::filter::ready::arp_about;
@@ -79,10 +79,12 @@ impl Station {
     /// [`Error::Configure`] without CAP_NET_RAW.
     #[inline(never)]
     pub(super) fn open(link: &Link) -> Result<Self, Error> {
-        let listener = Listener::open(link).map_err(|source| Error::Configure {
-            interface: link.name.clone(),
-            what: "up a packet socket (it takes CAP_NET_RAW)".to_owned(),
-            source,
+        let listener = Listener::open(link).map_err(|source| {
+            Box::new(Reason::Configure {
+                interface: link.name.clone(),
+                what: "up a packet socket (it takes CAP_NET_RAW)".to_owned(),
+                source,
+            })
         })?;
         Ok(Self {
             index: link.index(),

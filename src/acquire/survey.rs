@@ -8,7 +8,7 @@ use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
 use super::station::{Reception, Station};
 use super::tagged::TaggedFrames;
 use crate::config::{Config, DhcpConfig};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link::{self, Change, Found, Link, Presence, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
@@ -172,9 +172,11 @@ impl Asker {
                 }
             }
         });
-        received.map_err(|source| Error::System {
-            doing: format!("cannot read from {name}"),
-            source,
+        received.map_err(|source| {
+            Box::new(Reason::System {
+                doing: format!("cannot read from {name}"),
+                source,
+            })
         })
     }
 
@@ -239,10 +241,10 @@ fn ask(
         let link_deadline = started_at + config.link.timeout;
         if !has_begun && now >= link_deadline {
             let names: Vec<_> = surveyed.iter().map(|one| one.link.name.as_str()).collect();
-            return Err(Error::NoCarrier {
+            return Err(Box::new(Reason::NoCarrier {
                 interface: names.join(" "),
                 waited: now.since(started_at),
-            });
+            }));
         }
         let timeouts = begun().filter_map(|one| one.asker.poll_timeout());
         let until = timeouts.min().unwrap_or(link_deadline);
@@ -274,8 +276,8 @@ fn end(surveyed: &mut [Surveyed]) -> Result<(), Error> {
 }
 
 fn cannot_wait(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot wait for offers".to_owned(),
         source,
-    }
+    })
 }

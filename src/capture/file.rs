@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 
 use super::output::{FrameWriter, OutputFormat};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use crate::sys::filter::{FilterInput, FilterProgram};
 use wireboot_proto::format::pcap::{CaptureItem, CaptureReader};
@@ -60,7 +60,7 @@ fn copy(
 ) -> Result<(), Error> {
     let broken = |at: u64, why: &str| {
         let name = &settings.name;
-        Error::Usage(format!("{name}: at byte {at}: {why}"))
+        Box::new(Reason::Usage(format!("{name}: at byte {at}: {why}")))
     };
     let mut file = CaptureReader::default();
     let mut buf = Vec::new();
@@ -121,10 +121,10 @@ fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Err
         Ok(read) => Ok(read > 0),
         Err(source) => {
             let call = "read";
-            Err(Error::System {
+            Err(Box::new(Reason::System {
                 doing: "reading a capture".to_owned(),
                 source: SyscallError { call, source },
-            })
+            }))
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::output::{FrameWriter, OutputFormat};
 use crate::config::SandboxConfig;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::filter::FilterProgram;
 use crate::sys::packet::{PacketType, SocketConfig, Statistics};
 use crate::sys::rcu;
@@ -248,8 +248,8 @@ const fn direction(direction: PacketType) -> pcapng::FrameDirection {
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 fn system(doing: &str, source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: doing.to_owned(),
         source,
-    }
+    })
 }

@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use super::line;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use wireboot_proto::format::pcapng::{self, FrameRecord, InterfaceStatistics};
 use wireboot_proto::time::Timestamp;
@@ -157,12 +157,14 @@ impl<'a> FrameWriter<'a> {
         let gathered = self.buf.get(..self.filled).unwrap_or_default();
         let written = self.to.write_all(gathered).and_then(|()| self.to.flush());
         self.filled = 0;
-        written.map_err(|source| Error::System {
-            doing: "writing what was captured".to_owned(),
-            source: SyscallError {
-                call: "write",
-                source,
-            },
+        written.map_err(|source| {
+            Box::new(Reason::System {
+                doing: "writing what was captured".to_owned(),
+                source: SyscallError {
+                    call: "write",
+                    source,
+                },
+            })
         })
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(feature = "hand")]
 mod bars;
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::settings::options::Settings;
 use crate::sys::terminal::print;
 use crate::timeline::{self, Timeline};
@@ -11,10 +11,10 @@ use crate::timeline::{self, Timeline};
 /// Prints the moments, below them the bars, and last how long each step took.
 pub(super) fn run(settings: &Settings) -> Result<(), Error> {
     let (people, programs) = Timeline::read().map_err(|error| {
-        Error::Usage(format!(
+        Box::new(Reason::Usage(format!(
             "no lease or boot on this machine since it was started: {}: {error}",
             timeline::FILE
-        ))
+        )))
     })?;
     if settings.json {
         print(&programs);
@@ -43,8 +43,10 @@ fn draw(path: &std::path::Path, svg: &str) -> Result<(), Error> {
         print(svg);
         return Ok(());
     }
-    replace(path, svg.as_bytes(), EVERYBODY).map_err(|source| Error::Output {
-        target: path.display().to_string(),
-        source,
+    replace(path, svg.as_bytes(), EVERYBODY).map_err(|source| {
+        Box::new(Reason::Output {
+            target: path.display().to_string(),
+            source,
+        })
     })
 }

@@ -5,7 +5,7 @@ use std::io::{Write, stdout};
 use std::net::Ipv4Addr;
 
 use crate::arping::{Asker, Heard, Neighbourhood};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::settings::options::{ArpingOptions, Question, Settings};
 use crate::sys;
 use crate::sys::signal::{Signal, Signals};
@@ -19,21 +19,23 @@ const OTHER: u8 = 2;
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
     ask(settings).map_err(|error| {
-        if matches!(error, Error::Said(_) | Error::Interrupted(_)) {
+        if matches!(*error, Reason::Said(_) | Reason::Interrupted(_)) {
             return error;
         }
         error.print();
-        Error::Said(OTHER)
+        Box::new(Reason::Said(OTHER))
     })
 }
 
 fn ask(settings: Settings) -> Result<(), Error> {
     let options = settings.arping;
     let name = settings.config.link.interfaces.first().map(String::as_str);
-    let signals = Signals::open().map_err(Error::no_signals)?;
+    let signals = Signals::open().map_err(Reason::no_signals)?;
     if options.scan {
         if !settings.operands.is_empty() {
-            return Err(Error::Usage("--scan takes no address".to_owned()));
+            return Err(Box::new(Reason::Usage(
+                "--scan takes no address".to_owned(),
+            )));
         }
         let near = Neighbourhood::find(name, None)?;
         let ended = near.scan(&signals, |packet| {
@@ -42,13 +44,13 @@ fn ask(settings: Settings) -> Result<(), Error> {
         return ended.or_else(unless_interrupted);
     }
     let [address] = &settings.operands[..] else {
-        return Err(Error::Usage(
+        return Err(Box::new(Reason::Usage(
             "arping takes one address; see 'wireboot arping --help'".to_owned(),
-        ));
+        )));
     };
     let target: Ipv4Addr = address
         .parse()
-        .map_err(|_| Error::Usage(format!("'{address}' is no IPv4 address")))?;
+        .map_err(|_| Box::new(Reason::Usage(format!("'{address}' is no IPv4 address"))))?;
     let near = Neighbourhood::find(name, Some(target))?;
     let own = near.source(target);
     let source = match options.question {
@@ -81,7 +83,7 @@ fn ask(settings: Settings) -> Result<(), Error> {
 
 /// Returns success for SIGINT, which ends arping with its counts.
 fn unless_interrupted(error: Error) -> Result<(), Error> {
-    if matches!(error, Error::Interrupted(Signal::Interrupt)) {
+    if matches!(*error, Reason::Interrupted(Signal::Interrupt)) {
         return Ok(());
     }
     Err(error)
@@ -226,7 +228,7 @@ impl Run {
             }
         };
         if is_wrong {
-            return Err(Error::Said(1));
+            return Err(Box::new(Reason::Said(1)));
         }
         Ok(())
     }

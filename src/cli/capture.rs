@@ -8,7 +8,7 @@ use crate::capture::compile::Expression;
 use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
 use crate::config::SandboxConfig;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
@@ -57,12 +57,13 @@ impl CaptureTask {
         if self.interfaces.is_empty() {
             let advice =
                 "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'";
-            return Err(Error::Usage(advice.to_owned()));
+            return Err(Box::new(Reason::Usage(advice.to_owned())));
         }
         let mut interfaces = Vec::new();
         for name in &self.interfaces {
-            let index = nix::net::if_::if_nametoindex(name.as_str())
-                .map_err(|errno| Error::NoInterface(format!("{name}: {}", errno.desc())))?;
+            let index = nix::net::if_::if_nametoindex(name.as_str()).map_err(|errno| {
+                Box::new(Reason::NoInterface(format!("{name}: {}", errno.desc())))
+            })?;
             interfaces.push((index, name.clone()));
         }
         let settings = live::CaptureConfig {
@@ -93,7 +94,9 @@ impl CaptureTask {
 
     fn read_file(&self, path: &str, program: FilterProgram) -> Result<(), Error> {
         if !self.interfaces.is_empty() {
-            return Err(Error::Usage("-r and -i exclude each other".to_owned()));
+            return Err(Box::new(Reason::Usage(
+                "-r and -i exclude each other".to_owned(),
+            )));
         }
         let mut input: Box<dyn Read> = match path {
             "-" => Box::new(io::stdin()),
@@ -165,28 +168,29 @@ impl CaptureTask {
 
     fn program(&self) -> Result<FilterProgram, Error> {
         let Some(path) = &self.options.bpf else {
-            let expression =
-                language::parse(&self.filter).map_err(|error| Error::Usage(error.to_string()))?;
+            let expression = language::parse(&self.filter)
+                .map_err(|error| Box::new(Reason::Usage(error.to_string())))?;
             let compile = match self.options.read {
                 Some(_) => Expression::compile_for_files,
                 None => Expression::compile_for_kernel,
             };
             return compile(&expression)
-                .map_err(|error| Error::Usage(format!("the filter: {error}")));
+                .map_err(|error| Box::new(Reason::Usage(format!("the filter: {error}"))));
         };
         if !self.filter.is_empty() {
-            return Err(Error::Usage(
+            return Err(Box::new(Reason::Usage(
                 "--bpf and a filter exclude each other".to_owned(),
-            ));
+            )));
         }
         let text = fs::read_to_string(path).map_err(|source| cannot("read", path, source))?;
-        FilterProgram::parse(&text).map_err(|error| Error::Usage(format!("{path}: {error}")))
+        FilterProgram::parse(&text)
+            .map_err(|error| Box::new(Reason::Usage(format!("{path}: {error}"))))
     }
 }
 
 fn cannot(call: &'static str, path: &str, source: io::Error) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: path.to_owned(),
         source: SyscallError { call, source },
-    }
+    })
 }

@@ -4,7 +4,7 @@ mod answers;
 
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link;
 use crate::recorder::Recorder;
 use crate::settings::options::Settings;
@@ -24,7 +24,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
     let found = link::find(&config.link, recorder, None)?;
-    let signals = Signals::open().map_err(Error::no_signals)?;
+    let signals = Signals::open().map_err(Reason::no_signals)?;
     let surveyed = acquire::survey(found, config, wait, &signals)?;
     let rows = rows(&surveyed, config);
     let text = if settings.json {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE, Meaning, Remark};
 use crate::settings::options::Settings;
 use crate::sys::terminal::print;
@@ -25,8 +25,12 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         .count()
     {
         0 => Ok(()),
-        1 => Err(Error::Usage("1 word is not supported".to_owned())),
-        count => Err(Error::Usage(format!("{count} words are not supported"))),
+        1 => Err(Box::new(Reason::Usage(
+            "1 word is not supported".to_owned(),
+        ))),
+        count => Err(Box::new(Reason::Usage(format!(
+            "{count} words are not supported"
+        )))),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::fetch::{self, Board, Clock, Fetcher, Names, STALL_TIMEOUT, ServerAccess, Style};
 use crate::settings::options::{FetchOptions, Settings};
 use crate::trust;
@@ -17,7 +17,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let urls = settings.operands.iter().map(|text| text.parse());
     let urls: Vec<Url> = urls.collect::<Result<_, _>>().map_err(invalid_url)?;
     let to_output = settings.fetch.output.as_deref() == Some(Path::new("-"));
-    let refuse = |why: &str| Err(Error::Usage(why.to_owned()));
+    let refuse = |why: &str| Err(Box::new(Reason::Usage(why.to_owned())));
     if urls.is_empty() {
         return refuse("no URL given; see 'wireboot fetch --help'");
     } else if settings.config.link.interfaces.len() > 1 {
@@ -141,16 +141,18 @@ impl FetchJob {
 
     fn read_sums(&self, place: &str) -> Result<Sums, Error> {
         let Ok(url) = place.parse::<Url>() else {
-            let unusable = |why: String| Error::Usage(format!("--sums {place}: {why}"));
+            let unusable = |why: String| Box::new(Reason::Usage(format!("--sums {place}: {why}")));
             let text = std::fs::read_to_string(place);
             let text = text.map_err(|error| unusable(error.to_string()))?;
             return text
                 .parse()
                 .map_err(|fault: SumsError| unusable(fault.to_string()));
         };
-        let unverified = |why: String| Error::Verification {
-            what: url.to_string(),
-            why,
+        let unverified = |why: String| {
+            Box::new(Reason::Verification {
+                what: url.to_string(),
+                why,
+            })
         };
         let file = self.fetcher.need(&url, MAX_SUMS_LEN)?;
         let content = file.reader(0..MAX_SUMS_LEN);
@@ -163,15 +165,15 @@ impl FetchJob {
 }
 
 fn invalid_url(error: UrlError) -> Error {
-    Error::Usage(error.to_string())
+    Box::new(Reason::Usage(error.to_string()))
 }
 
 /// Returns the path under which the file of `url` is stored.
 fn target(url: &Url, output: Option<&Path>, has_several: bool) -> Result<PathBuf, Error> {
     let named = || match url.file_name() {
-        "" | "." | ".." => Err(Error::Usage(format!(
+        "" | "." | ".." => Err(Box::new(Reason::Usage(format!(
             "{url} does not end in a file name; give one with -o"
-        ))),
+        )))),
         // Over TFTP a backslash is a separator too, and an encoded %2F is decoded.
         name => Ok(name.rsplit(['/', '\\']).next().unwrap_or(name)),
     };

@@ -6,7 +6,7 @@ use crate::acquire::{self, Session};
 use crate::config::Config;
 #[cfg(feature = "ipv6")]
 use crate::config::Family;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 #[cfg(feature = "hand")]
 use crate::handover;
 use crate::link::{self, Link};
@@ -26,7 +26,9 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     let config = &settings.config;
     let recorder = Recorder::default();
     if config.dhcp.script_only && config.dhcp.script.is_none() {
-        return Err(Error::Usage("--script-only: no --script".to_owned()));
+        return Err(Box::new(Reason::Usage(
+            "--script-only: no --script".to_owned(),
+        )));
     }
     #[cfg(feature = "hand")]
     if let Some(path) = &settings.lease.resolv_conf {
@@ -38,7 +40,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         Some(Family::V6) => super::lease6::follow,
         Some(Family::Either) => {
             let what = "--family either is for boot: a lease is of one family, 4 or 6";
-            return Err(Error::Usage(what.to_owned()));
+            return Err(Box::new(Reason::Usage(what.to_owned())));
         }
     };
     let result = follow(&settings, config, &recorder);
@@ -54,9 +56,9 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         options.inform.is_some(),
     ];
     if kinds.into_iter().filter(|is_set| *is_set).count() > 1 {
-        return Err(Error::Usage(
+        return Err(Box::new(Reason::Usage(
             "--keep, --release, --dry-run and --inform exclude each other".to_owned(),
-        ));
+        )));
     }
     if options.release {
         return release(config, recorder);
@@ -67,7 +69,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     let prints_lines = options.keep && report::service::begin(settings.json);
     let timeline = Timeline::begin();
     let found = link::find(&config.link, recorder, None)?;
-    let signals = Signals::open().map_err(Error::no_signals)?;
+    let signals = Signals::open().map_err(Reason::no_signals)?;
     if options.dry_run {
         let (session, lease) = acquire::preview(found, config, Some(&signals))?;
         print(settings, session.link(), Some(&session), &lease);
@@ -131,9 +133,9 @@ fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
         link::find(&config.link, recorder, None)?.links,
         &config.dhcp,
     )? {
-        0 => Err(Error::Usage(
+        0 => Err(Box::new(Reason::Usage(
             "no lease to release: none is stored in the lease directory (--lease-dir)".to_owned(),
-        )),
+        ))),
         _ => Ok(()),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::acquire::{ipv6, ipv6::Bound6};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::link;
 use crate::recorder::Recorder;
 use crate::report;
@@ -29,14 +29,14 @@ pub(super) fn follow(
         (config.dhcp.script.is_some(), "--script"),
     ];
     if let Some((_, flag)) = is_for_ipv4.iter().find(|(is_set, _)| *is_set) {
-        return Err(Error::Usage(format!(
+        return Err(Box::new(Reason::Usage(format!(
             "{flag} is for IPv4: leave it out, or --family 6"
-        )));
+        ))));
     }
     let prints_lines = options.keep && report::service::begin(settings.json);
     let timeline = Timeline::begin();
     let found = link::find(&config.link, recorder, None)?;
-    let signals = Signals::open().map_err(Error::no_signals)?;
+    let signals = Signals::open().map_err(Reason::no_signals)?;
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let leased = ipv6::lease(found, config, Some(&signals));
     let (mut bound, mut lease) = leased.inspect_err(|_| {

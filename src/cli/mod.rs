@@ -23,7 +23,7 @@ use log::LevelFilter;
 use crate::agent;
 #[cfg(feature = "root")]
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::init;
 #[cfg(feature = "root")]
 use crate::link::Standing;
@@ -141,9 +141,9 @@ fn keep_network(mut config: Config) -> Result<Config, Error> {
 /// `wireboot help`: help as text, manual page or shell completions.
 fn help(settings: &Settings) -> Result<(), Error> {
     let ([] | [_]) = &settings.operands[..] else {
-        return Err(Error::Usage(
+        return Err(Box::new(Reason::Usage(
             "help takes one topic; see 'wireboot help --help'".to_owned(),
-        ));
+        )));
     };
     let topic = settings.operands.first().map(String::as_str);
     let command = COMMANDS.iter().find(|about| topic == Some(about.name));
@@ -159,9 +159,9 @@ fn help(settings: &Settings) -> Result<(), Error> {
         (None, Some("words")) => texts::words(),
         (None, Some("options")) => texts::options(),
         (None, Some(other)) => {
-            return Err(Error::Usage(format!(
+            return Err(Box::new(Reason::Usage(format!(
                 "no help on '{other}'; 'wireboot help' lists the commands"
-            )));
+            ))));
         }
     };
     print(&text);
@@ -181,9 +181,9 @@ fn manual(settings: &Settings, topic: Option<&str>) -> Option<String> {
 /// Returns the error for a command that was left out of this build.
 #[cfg(not(all(feature = "arping", feature = "capture", feature = "discover")))]
 fn not_built_in(command: &str) -> Error {
-    Error::Usage(format!(
+    Box::new(Reason::Usage(format!(
         "this wireboot was built without the command {command}; 'wireboot --version' lists its features"
-    ))
+    )))
 }
 
 /// Returns the version, the target and the features.

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use crate::error::{Cause, Error, chain_of};
+use crate::error::{Cause, Error, Reason, chain_of};
 use wireboot_proto::text::url::Url;
 
 /// The reason why a file was not fetched.
@@ -45,22 +45,22 @@ impl Failure {
 
     pub(super) fn about(self, url: &Url) -> Error {
         match self {
-            Self::Verification(why) => Error::Verification {
+            Self::Verification(why) => Box::new(Reason::Verification {
                 what: url.to_string(),
                 why,
-            },
+            }),
             #[cfg(feature = "root")]
-            Self::Challenge(what) => Error::Fetch {
+            Self::Challenge(what) => Box::new(Reason::Fetch {
                 url: url.to_string(),
                 source: format!("the server asks for a token: {what}").into(),
-            },
+            }),
             Self::Missing(source)
             | Self::NoParts(source)
             | Self::Passing(source)
-            | Self::Other(source) => Error::Fetch {
+            | Self::Other(source) => Box::new(Reason::Fetch {
                 url: url.to_string(),
                 source,
-            },
+            }),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::images::Images;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
 use super::transport::Transport;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys;
 use crate::timeline::Timeline;
 use wireboot_proto::text::url::Url;
@@ -156,7 +156,7 @@ impl Fetcher {
     pub(super) fn failed(&self, addresses: &[Url], (server, failure): Refusal) -> Error {
         let url = addresses.get(server.unwrap_or_default());
         let Some(url) = url else {
-            return Error::Usage("no address given".to_owned());
+            return Box::new(Reason::Usage("no address given".to_owned()));
         };
         let error = failure.about(url);
         self.board.failed(&url.to_string(), &error.chain());

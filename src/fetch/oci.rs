@@ -3,7 +3,7 @@
 
 use super::failure::Failure;
 use super::fetcher::Fetcher;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::memfd::SealedFile;
 use wireboot_proto::boot::Architecture;
 use wireboot_proto::oci::{ACCEPTED, Layer, Manifest, Reference, token_in};
@@ -22,12 +22,14 @@ impl Fetcher {
     /// # Errors
     /// As [`Fetcher::need`]; [`Error::NothingBootable`] for a manifest that is none, or lacks the file.
     pub fn artifact(&self, reference: &Reference) -> Result<Vec<(Layer, Url)>, Error> {
-        let usage = |error| Error::Usage(format!("{error}"));
+        let usage = |error| Box::new(Reason::Usage(format!("{error}")));
         let mut url = reference.manifest().map_err(usage)?;
         let name = url.to_string();
-        let nothing = |what: &str| Error::NothingBootable {
-            what: format!("{name}: {what}"),
-            source: None,
+        let nothing = |what: &str| {
+            Box::new(Reason::NothingBootable {
+                what: format!("{name}: {what}"),
+                source: None,
+            })
         };
         let mut token = None;
         for _ in 0..MAX_INDEXES {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use wireboot_proto::dhcp::file_server;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::{Url, UrlError};
@@ -151,7 +151,8 @@ impl Mirrors {
         let folders = folders.iter().map(|folder| folder.parse());
         let folders: Result<_, UrlError> = folders.collect();
         Ok(Self {
-            folders: folders.map_err(|error| Error::Usage(format!("bad mirror: {error}")))?,
+            folders: folders
+                .map_err(|error| Box::new(Reason::Usage(format!("bad mirror: {error}"))))?,
             stand_in: None,
             first: Arc::default(),
         })

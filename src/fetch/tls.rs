@@ -24,7 +24,7 @@ use super::access::ServerAccess;
 use super::clock::Clock;
 use super::failure::{Failure, broken, is_timeout, other};
 use super::tcp::Tcp;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::file;
 use authorities::{SYSTEM_ROOTS, Trusted, pem_fault, read_certificates};
 use provider::provider;
@@ -204,7 +204,7 @@ pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), E
         client_config(Arc::new(verifier), certificate.map(Path::new))
     };
     read().map(drop).map_err(|failure| {
-        Error::Usage(match failure {
+        Box::new(Reason::Usage(match failure {
             #[cfg(feature = "root")]
             Failure::Challenge(what) => what,
             Failure::Verification(why) => why,
@@ -212,6 +212,6 @@ pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), E
             | Failure::NoParts(cause)
             | Failure::Passing(cause)
             | Failure::Other(cause) => cause.to_string(),
-        })
+        }))
     })
 }

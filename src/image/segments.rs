@@ -3,7 +3,7 @@
 //!
 //! What is done here, the running kernel does in `kexec_file_load` where it has that.
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Reason};
 use crate::sys::kexec::{self, Segment};
 use crate::sys::mapped::Mapped;
 use crate::sys::memfd::SealedFile;
@@ -179,17 +179,17 @@ fn seeds() -> Option<Seeds> {
 }
 
 fn impossible(advice: &str) -> Error {
-    Error::Kexec {
+    Box::new(Reason::Kexec {
         advice: advice.to_owned(),
         source: None,
-    }
+    })
 }
 
 fn cannot(advice: &str, source: impl Into<Cause>) -> Error {
-    Error::Kexec {
+    Box::new(Reason::Kexec {
         advice: advice.to_owned(),
         source: Some(source.into()),
-    }
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::made::{self, MadeLink};
 use super::state::{InterfaceState, addresses, open_socket, set_up, unreadable};
 use super::watch::{Change, Watch};
 use crate::config::MadeOf;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::recorder::Recorder;
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
@@ -220,11 +220,11 @@ impl Link {
 
     /// Returns the error of a change that the kernel refused.
     pub(super) fn refused(&self, what: impl Into<String>, source: SyscallError) -> Error {
-        Error::Configure {
+        Box::new(Reason::Configure {
             interface: self.name.clone(),
             what: what.into(),
             source,
-        }
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::state::{InterfaceState, open_socket, set_up};
 use crate::config::Vlan;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
 use wireboot_proto::netlink::request::NetlinkRequest;
@@ -130,9 +130,9 @@ pub(super) fn index_of(socket: &mut RouteSocket, name: &str) -> Result<u32, Sysc
 }
 
 pub(super) fn refused(interface: &str, what: String, source: SyscallError) -> Error {
-    Error::Configure {
+    Box::new(Reason::Configure {
         interface: interface.to_owned(),
         what,
         source,
-    }
+    })
 }

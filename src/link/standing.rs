@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::state::{InterfaceState, open_socket, unreadable};
 use crate::config::{StaticConfig, Vlan};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use crate::sys::netlink::RouteSocket;
 use wireboot_proto::netlink::request::NetlinkRequest;
@@ -37,7 +37,8 @@ impl Standing {
     /// # Errors
     /// [`Error::NoInterface`] when there is none, or it has no address.
     pub fn read(interface: Option<&str>) -> Result<Self, Error> {
-        let nothing = |what: String| Error::NoInterface(format!("{what}, to keep its network"));
+        let nothing =
+            |what: String| Box::new(Reason::NoInterface(format!("{what}, to keep its network")));
         let mut socket = open_socket()?;
         let links = socket.links().map_err(unreadable)?;
         let index = match interface {

@@ -7,7 +7,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::netlink::request::NetlinkRequest;
@@ -180,16 +180,18 @@ pub(super) fn set_up(socket: &mut RouteSocket, index: u32, up: bool) -> Result<(
 
 /// Opens a socket for requests to rtnetlink.
 pub(super) fn open_socket() -> Result<RouteSocket, Error> {
-    RouteSocket::open().map_err(|source| Error::System {
-        doing: "cannot open a route socket".to_owned(),
-        source,
+    RouteSocket::open().map_err(|source| {
+        Box::new(Reason::System {
+            doing: "cannot open a route socket".to_owned(),
+            source,
+        })
     })
 }
 
 /// Returns the error of a failed dump.
 pub(super) fn unreadable(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot list the network interfaces".to_owned(),
         source,
-    }
+    })
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::state::unreadable;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::netlink::{LinkSubscription, Notifications};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
@@ -171,7 +171,7 @@ impl Watch {
         self.is_readable |= readable.first() == Some(&true);
         let signal = signals.map(Signals::take).transpose();
         match signal.map_err(unwatchable)?.flatten() {
-            Some(signal) => Err(Error::Interrupted(signal)),
+            Some(signal) => Err(Box::new(Reason::Interrupted(signal))),
             None => Ok(()),
         }
     }
@@ -277,8 +277,8 @@ impl AsFd for Watch {
 }
 
 fn unwatchable(source: SyscallError) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot watch the network interfaces".to_owned(),
         source,
-    }
+    })
 }

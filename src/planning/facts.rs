@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::config::{BootConfig, Config, Identify};
-use crate::error::{Error, chain_of};
+use crate::error::{Error, Reason, chain_of};
 use crate::sys::firmware::{self, Processor};
 use crate::sys::{self, machine};
 use wireboot_proto::boot::{Facts, expand_settings};
@@ -77,9 +77,11 @@ pub fn facts(
     let is_ipxe = config.boot.file.is_none() && config.dhcp.identify == Identify::Ipxe;
     let name = if is_ipxe {
         let expanded = expand_settings(name, &facts);
-        expanded.map_err(|what| Error::NothingBootable {
-            what: format!("the boot file {} cannot be expanded: {what}", Quoted(name)),
-            source: None,
+        expanded.map_err(|what| {
+            Box::new(Reason::NothingBootable {
+                what: format!("the boot file {} cannot be expanded: {what}", Quoted(name)),
+                source: None,
+            })
         })?
     } else {
         name.to_owned()
@@ -102,7 +104,7 @@ pub fn facts(
     for name in &config.boot.initrds {
         let url = facts.boot_file.join(name).map_err(|error| {
             let what = format!("the initrd is not a valid URL: {error}");
-            Error::Usage(what)
+            Box::new(Reason::Usage(what))
         })?;
         facts.initrds.push(url);
     }
@@ -112,27 +114,29 @@ pub fn facts(
 /// Returns the name of the boot file.
 fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Error> {
     let name = config.file.as_ref().or(lease.boot_file.as_ref());
-    let name = name.ok_or_else(|| Error::NothingBootable {
-        what: if is_ipv6(lease) {
-            "neither a router nor a DHCPv6 server names a boot file (option 59); configure one \
+    let name = name.ok_or_else(|| {
+        Box::new(Reason::NothingBootable {
+            what: if is_ipv6(lease) {
+                "neither a router nor a DHCPv6 server names a boot file (option 59); configure one \
              there, or use --boot-file"
-                .to_owned()
-        } else if lease.is_without_dhcp() {
-            "without DHCP there is no boot file; use --boot-file".to_owned()
-        } else if let Some(bytes) = sent(code::BOOT_FILE_NAME, lease) {
-            format!(
-                "the boot file of {} (option 67) is {}, which is no file name",
-                lease.server_text(),
-                Quoted(&String::from_utf8_lossy(bytes))
-            )
-        } else {
-            format!(
-                "the server {} names no boot file (option 67); configure one there, or use \
+                    .to_owned()
+            } else if lease.is_without_dhcp() {
+                "without DHCP there is no boot file; use --boot-file".to_owned()
+            } else if let Some(bytes) = sent(code::BOOT_FILE_NAME, lease) {
+                format!(
+                    "the boot file of {} (option 67) is {}, which is no file name",
+                    lease.server_text(),
+                    Quoted(&String::from_utf8_lossy(bytes))
+                )
+            } else {
+                format!(
+                    "the server {} names no boot file (option 67); configure one there, or use \
                  --boot-file",
-                lease.server_text()
-            )
-        },
-        source: None,
+                    lease.server_text()
+                )
+            },
+            source: None,
+        })
     })?;
     Ok(name)
 }
@@ -143,23 +147,18 @@ const fn is_ipv6(lease: &Lease) -> bool {
 }
 
 /// Adds to a failed fetch what option 66 has where that names no server, and so the DHCP server was asked.
-pub fn beside_server_name(error: Error, lease: &Lease) -> Error {
+pub fn beside_server_name(mut error: Error, lease: &Lease) -> Error {
     let is_named = lease.server_name.is_some() || lease.next_server.is_some();
-    match (error, sent(code::TFTP_SERVER_NAME, lease)) {
-        (Error::Fetch { url, source }, Some(bytes)) if !is_named => {
-            let source = chain_of(&*source);
-            let name = String::from_utf8_lossy(bytes);
-            Error::Fetch {
-                url,
-                source: format!(
-                    "{source}; option 66 is {}, which names no server",
-                    Quoted(&name)
-                )
-                .into(),
-            }
-        }
-        (error, _) => error,
+    if let Reason::Fetch { source, .. } = &mut *error
+        && let Some(bytes) = sent(code::TFTP_SERVER_NAME, lease)
+        && !is_named
+    {
+        let name = String::from_utf8_lossy(bytes);
+        let name = Quoted(&name);
+        let why = chain_of(&**source);
+        *source = format!("{why}; option 66 is {name}, which names no server").into();
     }
+    error
 }
 
 /// Returns the bytes of an option that is not empty.
@@ -175,10 +174,10 @@ fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
 }
 
 fn invalid_url(error: UrlError) -> Error {
-    Error::NothingBootable {
+    Box::new(Reason::NothingBootable {
         what: "the boot file is not a valid URL".to_owned(),
         source: Some(error.into()),
-    }
+    })
 }
 
 /// Adds what the kernel reports about this machine.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::SandboxConfig;
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Reason};
 use crate::fetch::Fetcher;
 use crate::image::Image;
 use crate::sys::SyscallError;
@@ -161,10 +161,10 @@ impl Planner {
 
     fn failed(&self, source: Cause) -> Error {
         Terminal::restore();
-        Error::Fetch {
+        Box::new(Reason::Fetch {
             url: self.boot_file.clone(),
             source,
-        }
+        })
     }
 }
 
@@ -207,26 +207,26 @@ fn work<P>(
 
 /// Returns an error as a message has it: with the text of its causes.
 fn fault(error: &Error) -> Fault {
-    let (kind, what) = match error {
-        Error::Usage(what) => (FaultKind::Usage, what.clone()),
-        Error::NothingBootable { what, .. } => (FaultKind::NothingBootable, what.clone()),
-        Error::Instead { outcome, .. } => (FaultKind::Instead(*outcome), String::new()),
-        Error::Fetch { url, .. } => (FaultKind::Fetch, url.clone()),
-        Error::Verification { what, .. } => (FaultKind::Verification, what.clone()),
-        Error::NoInterface(_)
-        | Error::NoCarrier { .. }
-        | Error::NoOffer(_)
-        | Error::Interrupted(_)
-        | Error::Said(_)
-        | Error::Refused(_)
-        | Error::Configure { .. }
-        | Error::Output { .. }
-        | Error::Kexec { .. }
-        | Error::System { .. } => (FaultKind::System, error.to_string()),
+    let (kind, what) = match &**error {
+        Reason::Usage(what) => (FaultKind::Usage, what.clone()),
+        Reason::NothingBootable { what, .. } => (FaultKind::NothingBootable, what.clone()),
+        Reason::Instead { outcome, .. } => (FaultKind::Instead(*outcome), String::new()),
+        Reason::Fetch { url, .. } => (FaultKind::Fetch, url.clone()),
+        Reason::Verification { what, .. } => (FaultKind::Verification, what.clone()),
+        Reason::NoInterface(_)
+        | Reason::NoCarrier { .. }
+        | Reason::NoOffer(_)
+        | Reason::Interrupted(_)
+        | Reason::Said(_)
+        | Reason::Refused(_)
+        | Reason::Configure { .. }
+        | Reason::Output { .. }
+        | Reason::Kexec { .. }
+        | Reason::System { .. } => (FaultKind::System, error.to_string()),
         #[cfg(feature = "root")]
-        Error::Root { .. } => (FaultKind::System, error.to_string()),
+        Reason::Root { .. } => (FaultKind::System, error.to_string()),
     };
-    let why = if let Error::Verification { why, .. } = error {
+    let why = if let Reason::Verification { why, .. } = &**error {
         why.clone()
     } else {
         causes(error)
@@ -252,30 +252,30 @@ fn error(fault: Fault) -> Error {
         kind, what, why, ..
     } = fault;
     match kind {
-        FaultKind::Usage => Error::Usage(what),
-        FaultKind::NothingBootable => Error::NothingBootable {
+        FaultKind::Usage => Box::new(Reason::Usage(what)),
+        FaultKind::NothingBootable => Box::new(Reason::NothingBootable {
             what,
             source: (!why.is_empty()).then(|| why.into()),
-        },
-        FaultKind::Instead(outcome) => Error::Instead {
+        }),
+        FaultKind::Instead(outcome) => Box::new(Reason::Instead {
             outcome,
             source: why.into(),
-        },
-        FaultKind::Verification => Error::Verification { what, why },
-        FaultKind::System => Error::System {
+        }),
+        FaultKind::Verification => Box::new(Reason::Verification { what, why }),
+        FaultKind::System => Box::new(Reason::System {
             doing: what,
             source: SyscallError {
                 call: "a call of the worker",
                 source: std::io::Error::other(why),
             },
-        },
+        }),
         FaultKind::Fetch
         | FaultKind::Missing
         | FaultKind::NoParts
         | FaultKind::Passing
-        | FaultKind::Challenge => Error::Fetch {
+        | FaultKind::Challenge => Box::new(Reason::Fetch {
             url: what,
             source: why.into(),
-        },
+        }),
     }
 }

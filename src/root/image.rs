@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::remote::{self, Found, NfsFolder};
 use super::verity::{self, HashTree, Volume};
 use crate::config::{RootConfig, SandboxConfig};
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Reason};
 use crate::fetch::Fetcher;
 use crate::measure::{self, Measurement};
 use crate::sys::SyscallError;
@@ -209,11 +209,11 @@ fn file_system_in(
         }),
         (found, _) => found,
     };
-    let (file, place, superblock) = found.ok_or_else(|| Error::Verification {
+    let (file, place, superblock) = found.ok_or_else(|| Box::new(Reason::Verification {
         what: name.to_owned(),
         why: "there is no tree of hashes for roothash=: on a partition, behind the file system, or in a \
               file beside it with .verity at its end".to_owned(),
-    })?;
+    }))?;
     let tree = HashTree {
         file,
         part: place,
@@ -236,10 +236,10 @@ fn not_verified(name: &str, config: &RootConfig) -> Result<(), Error> {
     if config.root_hash.is_none() {
         return Ok(());
     }
-    Err(Error::Verification {
+    Err(Box::new(Reason::Verification {
         what: name.to_owned(),
         why: "roothash= is for a file system in an image or on a device".to_owned(),
-    })
+    }))
 }
 
 fn head(file: &File, at: u64) -> Result<Vec<u8>, Error> {
@@ -348,10 +348,10 @@ fn unpack(mut packed: &File, packing: Packing, most: u64) -> io::Result<SealedFi
 }
 
 fn cannot_fetch(url: impl Display, source: Cause) -> Error {
-    Error::Fetch {
+    Box::new(Reason::Fetch {
         url: url.to_string(),
         source,
-    }
+    })
 }
 
 fn cannot_unpack(url: &Url, error: &io::Error) -> Error {
@@ -371,18 +371,18 @@ fn is_of_memory(error: &io::Error) -> bool {
 }
 
 fn nothing(name: impl Display, source: Cause) -> Error {
-    Error::NothingBootable {
+    Box::new(Reason::NothingBootable {
         what: format!("{name} is no root"),
         source: Some(source),
-    }
+    })
 }
 
 fn unreadable(source: io::Error) -> Error {
-    Error::System {
+    Box::new(Reason::System {
         doing: "cannot read the root".to_owned(),
         source: SyscallError {
             call: "read",
             source,
         },
-    }
+    })
 }

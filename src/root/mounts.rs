@@ -11,7 +11,7 @@ use super::image::{Form, RootImage};
 use super::verity::{self, Volume};
 use super::{archive, disk};
 use crate::config::{Overlay, RootConfig, SandboxConfig};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::loop_device::LoopDevice;
 use crate::sys::mounts::{self, Kind};
 use crate::sys::{SyscallError, machine};
@@ -108,9 +108,11 @@ pub fn mount(
     let is_read_only = *overlay == Overlay::None;
     let lower = match &image.form {
         Form::FileSystem(volume, part, file_system, tree) => {
-            let failed = |source| Error::Root {
-                what: format!("{} as {}", image.name, file_system.name()),
-                source,
+            let failed = |source| {
+                Box::new(Reason::Root {
+                    what: format!("{} as {}", image.name, file_system.name()),
+                    source,
+                })
             };
             let tree = tree.as_deref();
             let verified = tree.map(|tree| verity::verified(&image.name, volume, part, tree));
@@ -165,12 +167,12 @@ pub fn mount(
         }
         Overlay::Label(label) => {
             let Some((path, file_system)) = disk::labelled(label, DISK_PATIENCE) else {
-                return Err(Error::NothingBootable {
+                return Err(Box::new(Reason::NothingBootable {
                     what: format!(
                         "there is no disk with the label {label} for changes to the root"
                     ),
                     source: None,
-                });
+                }));
             };
             let disk = || mounts::mount(&path, CHANGES, file_system.name(), "", false);
             let added = mounted.add(CHANGES, disk);
@@ -255,9 +257,11 @@ fn mount_overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<()
 
 /// Checks that the root has all that a system is started with, as long as a boot can still fail.
 fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
-    let nothing = |what: String| Error::NothingBootable {
-        what: format!("{}: {what}", image.name),
-        source: None,
+    let nothing = |what: String| {
+        Box::new(Reason::NothingBootable {
+            what: format!("{}: {what}", image.name),
+            source: None,
+        })
     };
     for name in MOVED {
         let path = format!("{NEW_ROOT}{name}");
@@ -301,15 +305,15 @@ fn cannot_mount_nfs(name: &str, source: SyscallError) -> Error {
     if source.is(Errno::ENODEV) || source.is(Errno::EINVAL) {
         return cannot_mount(&format!("{name} as nfs"), source);
     }
-    Error::Fetch {
+    Box::new(Reason::Fetch {
         url: format!("nfs:{name}"),
         source: source.into(),
-    }
+    })
 }
 
 fn cannot_mount(what: &str, source: SyscallError) -> Error {
-    Error::Root {
+    Box::new(Reason::Root {
         what: what.to_owned(),
         source,
-    }
+    })
 }

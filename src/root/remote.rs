@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::config::{RootConfig, RootSource};
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, Reason};
 use crate::fetch::Fetcher;
 use crate::sys::{self, SyscallError, mounts, netlink};
 use wireboot_proto::boot::{Answer, Query};
@@ -49,7 +49,7 @@ pub(super) enum Found {
 /// # Errors
 /// [`Error::NothingBootable`] when the lease has no root, [`Error::Fetch`] when the server has it not.
 pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Result<Found, Error> {
-    let nothing = |what: String| Error::NothingBootable { what, source: None };
+    let nothing = |what: String| Box::new(Reason::NothingBootable { what, source: None });
     let root = match &config.source {
         Some(RootSource::Image(url)) => return Ok(Found::Image(url.clone())),
         Some(RootSource::Artifact(reference)) => {
@@ -88,14 +88,14 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
         },
     };
     if !fetcher.keys.is_empty() || fetcher.policy.must_be_signed {
-        return Err(Error::Verification {
+        return Err(Box::new(Reason::Verification {
             what: "a root over NFS, NBD or NVMe".to_owned(),
             why: "it must be signed, and only a fetched image can be".to_owned(),
-        });
+        }));
     }
     let failed = |name: &str| {
         let url = name.to_owned();
-        move |source: Cause| Error::Fetch { url, source }
+        move |source: Cause| Box::new(Reason::Fetch { url, source })
     };
     match root {
         RemoteRoot::Nfs {
@@ -151,12 +151,14 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
 }
 
 fn opened(path: String, name: String) -> Result<Found, Error> {
-    let device = await_device(&path).map_err(|source| Error::Root {
-        what: format!("{name}, which is {path}"),
-        source: SyscallError {
-            call: "open",
-            source,
-        },
+    let device = await_device(&path).map_err(|source| {
+        Box::new(Reason::Root {
+            what: format!("{name}, which is {path}"),
+            source: SyscallError {
+                call: "open",
+                source,
+            },
+        })
     })?;
     log::info!("{name} is {path}");
     Ok(Found::Device(device, path, name))

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::mounts::{MOVED, NEW_ROOT, init_in};
 use crate::config::RootConfig;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::handover;
 use crate::sys::exec::Program;
 use crate::sys::{SyscallError, machine, mounts};
@@ -19,11 +19,13 @@ use crate::sys::{SyscallError, machine, mounts};
 /// [`Error::NothingBootable`] and [`Error::Root`] when it cannot be done; as long as nothing has been
 /// removed yet, the machine is as it was.
 pub fn switch(config: &RootConfig) -> Result<Infallible, Error> {
-    let init =
-        init_in(NEW_ROOT, config).map_err(|what| Error::NothingBootable { what, source: None })?;
-    let failed = |source: SyscallError| Error::Root {
-        what: "the new root as /".to_owned(),
-        source,
+    let init = init_in(NEW_ROOT, config)
+        .map_err(|what| Box::new(Reason::NothingBootable { what, source: None }))?;
+    let failed = |source: SyscallError| {
+        Box::new(Reason::Root {
+            what: "the new root as /".to_owned(),
+            source,
+        })
     };
     let resolvers = handover::resolvers();
     let is_in_memory = mounts::root_is_in_memory();

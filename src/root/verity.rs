@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::remote::await_device;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use crate::sys::device_mapper::MappedDevice;
 use crate::sys::loop_device::LoopDevice;
@@ -63,16 +63,20 @@ pub(super) fn verified(
     part: &Range<u64>,
     tree: &HashTree,
 ) -> Result<MappedDevice, Error> {
-    let mismatch = |why: &str| Error::Verification {
-        what: name.to_owned(),
-        why: why.to_owned(),
+    let mismatch = |why: &str| {
+        Box::new(Reason::Verification {
+            what: name.to_owned(),
+            why: why.to_owned(),
+        })
     };
     let len = tree.superblock.data_len();
     let len = len.filter(|len| *len <= part.end.saturating_sub(part.start));
     let len = len.ok_or_else(|| mismatch("it is shorter than its tree of hashes says"))?;
-    let failed = |source| Error::Root {
-        what: format!("{name} by dm-verity"),
-        source,
+    let failed = |source| {
+        Box::new(Reason::Root {
+            what: format!("{name} by dm-verity"),
+            source,
+        })
     };
     let data =
         LoopDevice::over(volume.file().as_fd(), part.start..part.start + len).map_err(failed)?;

@@ -19,7 +19,7 @@ use super::config::{self, Config};
 use super::parse;
 #[cfg(feature = "root")]
 use super::root;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 #[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::address::network as network_of;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -75,8 +75,8 @@ pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
 /// # Errors
 /// [`Error::Usage`] when the file cannot be read.
 pub fn read(path: &str) -> Result<String, Error> {
-    let bytes =
-        fs::read(path).map_err(|error| Error::Usage(format!("cannot read {path}: {error}")))?;
+    let bytes = fs::read(path)
+        .map_err(|error| Box::new(Reason::Usage(format!("cannot read {path}: {error}"))))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

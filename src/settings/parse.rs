@@ -9,7 +9,7 @@ use super::config::Config;
 use super::defs::{HELP_FLAG, Lands, SETTINGS, Setting, Takes};
 use super::input::Input;
 use super::options::Settings;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 
 /// The request that the arguments make.
 #[derive(Debug)]
@@ -37,8 +37,12 @@ pub struct Invocation {
 /// [`Error::Usage`] for an unknown flag or command, and for a missing value.
 pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
     let unicode = |text: OsString| {
-        text.into_string()
-            .map_err(|text| Error::Usage(format!("the argument '{}' is not UTF-8", text.display())))
+        text.into_string().map_err(|text| {
+            Box::new(Reason::Usage(format!(
+                "the argument '{}' is not UTF-8",
+                text.display()
+            )))
+        })
     };
     let arguments: Vec<_> = arguments
         .into_iter()
@@ -54,14 +58,14 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
             None => {
                 let names = COMMANDS.iter().map(|about| about.name);
                 let nearest = suggestion(name, names, "");
-                Err(Error::Usage(format!(
+                Err(Box::new(Reason::Usage(format!(
                     "unknown command '{name}'{nearest}; 'wireboot help' lists the commands"
-                )))
+                ))))
             }
         },
-        None => Err(Error::Usage(
+        None => Err(Box::new(Reason::Usage(
             "no command given; 'wireboot help' lists them".to_owned(),
-        )),
+        ))),
     }
 }
 
@@ -156,7 +160,9 @@ impl Invocation {
     /// Returns a usage error that refers to the help of the command.
     pub fn fault(&self, what: &str) -> Error {
         let name = self.about.name;
-        Error::Usage(format!("{what}; see 'wireboot {name} --help'"))
+        Box::new(Reason::Usage(format!(
+            "{what}; see 'wireboot {name} --help'"
+        )))
     }
 
     fn operand(&mut self, operand: String) -> Result<(), Error> {

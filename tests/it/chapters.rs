@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::common::folder::Folder;
 use crate::common::machine::shell;
 use crate::layering;
-use wireboot::error::Error;
+use wireboot::error::Reason;
 use wireboot::sys::SyscallError;
 use wireboot::sys::signal::Signal;
 use wireboot_proto::boot::Outcome;
@@ -151,30 +151,30 @@ fn the_last_line_of_an_error_names_its_section() {
 }
 
 /// An error of each variant, and what the reference says of its exit code.
-fn errors() -> Vec<(Error, &'static str)> {
+fn errors() -> Vec<(Reason, &'static str)> {
     let cause = || SyscallError {
         call: "open",
         source: std::io::Error::other("x"),
     };
     let text = String::new;
-    let instead = |outcome| Error::Instead {
+    let instead = |outcome| Reason::Instead {
         outcome,
         source: "x".into(),
     };
     vec![
-        (Error::Usage(text()), "wrong arguments"),
-        (Error::NoInterface(text()), "no interface"),
+        (Reason::Usage(text()), "wrong arguments"),
+        (Reason::NoInterface(text()), "no interface"),
         (
-            Error::NoCarrier {
+            Reason::NoCarrier {
                 interface: text(),
                 waited: Duration::ZERO,
             },
             "no carrier",
         ),
-        (Error::NoOffer(text()), "no offer"),
-        (Error::Refused(text()), "refused by the server"),
+        (Reason::NoOffer(text()), "no offer"),
+        (Reason::Refused(text()), "refused by the server"),
         (
-            Error::Configure {
+            Reason::Configure {
                 interface: text(),
                 what: text(),
                 source: cause(),
@@ -182,35 +182,35 @@ fn errors() -> Vec<(Error, &'static str)> {
             "refused by the kernel",
         ),
         (
-            Error::System {
+            Reason::System {
                 doing: text(),
                 source: cause(),
             },
             "refused by the kernel",
         ),
         (
-            Error::NothingBootable {
+            Reason::NothingBootable {
                 what: text(),
                 source: None,
             },
             "nothing to boot",
         ),
         (
-            Error::Fetch {
+            Reason::Fetch {
                 url: text(),
                 source: "x".into(),
             },
             "cannot be fetched",
         ),
         (
-            Error::Verification {
+            Reason::Verification {
                 what: text(),
                 why: text(),
             },
             "failed verification",
         ),
         (
-            Error::Kexec {
+            Reason::Kexec {
                 advice: text(),
                 source: None,
             },
@@ -218,14 +218,14 @@ fn errors() -> Vec<(Error, &'static str)> {
         ),
         #[cfg(feature = "root")]
         (
-            Error::Root {
+            Reason::Root {
                 what: text(),
                 source: cause(),
             },
             "a root cannot be mounted",
         ),
         (
-            Error::Output {
+            Reason::Output {
                 target: text(),
                 source: std::io::Error::other("x"),
             },
@@ -248,7 +248,7 @@ fn what_a_signal_ends_is_explained_too() {
     let chapter = read("src/manual/troubleshooting.md");
     let (_, section) = chapter.split_once("\n## interrupted\n").unwrap();
     for signal in [Signal::Hangup, Signal::Interrupt, Signal::End] {
-        let error = Error::Interrupted(signal);
+        let error = Reason::Interrupted(signal);
         assert_eq!(error.topic(), "interrupted");
         assert!(
             section.contains(&error.exit_code().to_string()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::{in_new_namespace, ip, wait_until};
 use serde_json::Value;
 use wireboot::config::LinkConfig;
-use wireboot::error::Error;
+use wireboot::error::Reason;
 use wireboot::link::{self, Change, Link, Watch};
 use wireboot::recorder::Recorder;
 use wireboot_proto::dhcp::lease::{Lease, LeaseTimes, StaticRoute};
@@ -59,7 +59,7 @@ fn no_carrier_is_an_error_that_names_the_interfaces_and_leaves_them_as_they_were
         };
         let error = link::up(&config, None).unwrap_err();
         assert!(
-            matches!(&error, Error::NoCarrier { interface, waited }
+            matches!(&*error, Reason::NoCarrier { interface, waited }
                 if interface == "b1 a1" && *waited >= config.timeout),
             "{error:?}"
         );
