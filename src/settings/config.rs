@@ -525,14 +525,29 @@ pub struct OutputConfig {
     pub record: Option<String>,
 }
 
+/// How long an offer without a boot file waits for a better one: longer than any ProxyDHCP server takes,
+/// which answers what the other answers.
+const PROXY_WAIT: Duration = Duration::from_secs(1);
+
 impl Config {
+    /// Sets the boot file in place of that of the lease, which is not waited for then. Any offer will do for a
+    /// URL without anything to expand; a path is on the server that one of the offers names.
+    pub fn boot_from(&mut self, file: &str) {
+        self.dhcp.late_wait = Duration::ZERO;
+        let is_whole = !file.contains("${") && Url::from_str(file).is_ok();
+        if is_whole && self.dhcp.proxy_wait == Some(PROXY_WAIT) {
+            self.dhcp.proxy_wait = None;
+        }
+        self.boot.file = Some(file.to_owned());
+    }
+
     /// Returns the configuration of a boot: it identifies itself as iPXE, so that servers send scripts
     /// and not firmware, and waits 12 s for an offer with a boot file.
     pub fn for_boot() -> Self {
         Self {
             dhcp: DhcpConfig {
                 identify: Identify::Ipxe,
-                proxy_wait: Some(Duration::from_secs(1)),
+                proxy_wait: Some(PROXY_WAIT),
                 // 12 s in all: PXE 2.1 has a client without an offer of a PXE server wait for its 4 s and its 8 s;
                 // iPXE waits for 2 s (DHCP_DISC_PROXY_TIMEOUT_SEC).
                 late_wait: Duration::from_secs(11),

@@ -353,8 +353,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("URL"),
         help: "start with this path or URL instead of the lease's boot file",
         lands: Lands::Config(|config, input| {
-            config.boot.file = Some(input.value.to_owned());
-            config.dhcp.late_wait = Duration::ZERO;
+            config.boot_from(input.value);
             Ok(())
         }),
         ..NOTHING
@@ -1085,7 +1084,7 @@ pub static SETTINGS: &[Setting] = &[
         of: NETWORK | WORD,
         takes: Takes::Value("SECS"),
         help: "seconds to wait for a better offer if one has no boot file (12 for a boot, as PXE \
-               firmware does, 1 with --boot-file; lease uses the first)",
+               firmware does; 1 with a path for --boot-file, none with a URL; lease uses the first)",
         lands: Lands::Config(|config, input| {
             config.dhcp.proxy_wait = Some(input.seconds()?);
             config.dhcp.late_wait = Duration::ZERO;

@@ -504,3 +504,37 @@ fn quotes_are_read_as_the_kernel_reads_them() {
         assert_eq!(words(text), expected, "{text}");
     }
 }
+
+#[test]
+fn any_offer_will_do_for_a_boot_file_that_is_a_whole_url() {
+    let second = Duration::from_secs(1);
+    for (words, wait, late_wait) in [
+        ("", Some(second), Duration::from_secs(11)),
+        (
+            "wireboot.boot-file=http://192.0.2.1/a",
+            None,
+            Duration::ZERO,
+        ),
+        ("wireboot.boot-file=/a", Some(second), Duration::ZERO),
+        (
+            "wireboot.boot-file=http://${next-server}/a",
+            Some(second),
+            Duration::ZERO,
+        ),
+        (
+            "wireboot.boot-file=http://192.0.2.1/a wireboot.proxy-wait=3",
+            Some(3 * second),
+            Duration::ZERO,
+        ),
+        (
+            "wireboot.proxy-wait=3 wireboot.boot-file=http://192.0.2.1/a",
+            Some(3 * second),
+            Duration::ZERO,
+        ),
+    ] {
+        let mut config = Config::for_boot();
+        assert_eq!(apply(words, &mut config), [""; 0], "{words}");
+        let waits = (config.dhcp.proxy_wait, config.dhcp.late_wait);
+        assert_eq!(waits, (wait, late_wait), "{words}");
+    }
+}
