@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::tcgetattr;
 use nix::unistd::Pid;
 
-use crate::common::client::json;
+use crate::common::client::{addresses, json};
 use crate::common::far::{Far, Server};
 use crate::common::servers::dnsmasq;
 use crate::common::terminal::Terminal;
@@ -117,6 +117,27 @@ fn a_signal_in_a_menu_leaves_network_and_terminal_as_they_were() {
             assert_eq!(after.local_flags, settings.local_flags);
         });
     }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_signal_ends_a_script_that_waits() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = serve(&far, MENU);
+        let script = "#!ipxe\necho it waits\nsleep 3600\n";
+        far.write("script.ipxe", script);
+        for sandbox in ["on", "off"] {
+            let flags = format!("--boot-file tftp://192.0.2.1/script.ipxe --sandbox {sandbox}");
+            let mut boot = start_with(&flags);
+            boot.shows(&["it waits"]);
+            let pid = i32::try_from(boot.child.id()).unwrap();
+            kill(Pid::from_raw(pid), Signal::SIGINT).unwrap();
+            boot.shows(&["wireboot: interrupted"]);
+            assert_eq!(boot.child.wait().unwrap().code(), Some(130));
+            assert_eq!(addresses(), [""; 0]);
+        }
+    });
 }
 
 /// The addresses of `near`, each with its time to the full hundred seconds.
