@@ -10,7 +10,8 @@ use wireboot_proto::oci::Reference;
 use wireboot_proto::packet::ethernet::MacAddress;
 pub use wireboot_proto::text::names::NoSuchName;
 #[cfg(feature = "root")]
-use wireboot_proto::text::{remote_root::RemoteRoot, url::Url};
+use wireboot_proto::text::remote_root::RemoteRoot;
+use wireboot_proto::text::url::Url;
 use wireboot_proto::time::SpeedLimit;
 
 #[cfg(feature = "bond")]
