@@ -21,7 +21,7 @@ use wireboot_proto::worker::{MAX_LEN, Message};
 
 /// What a worker is for.
 #[derive(Debug, Clone, Copy)]
-pub struct Role {
+pub struct WorkerRole {
     /// Its name, for messages.
     pub name: &'static str,
     /// The system calls that it needs.
@@ -69,13 +69,13 @@ fn present() -> Result<Present, Error> {
 #[derive(Debug)]
 pub struct Worker {
     present: Present,
-    role: Role,
+    role: WorkerRole,
     channel: Channel,
     fork: Fork,
 }
 
 /// A message with its files.
-pub type Received = (Message, Vec<OwnedFd>);
+pub type MessageWithFiles = (Message, Vec<OwnedFd>);
 
 impl Worker {
     /// Starts a worker, which does `act` until its end, as [`Fork::run`] says.
@@ -84,7 +84,7 @@ impl Worker {
     /// [`Error::System`]: no process can be made.
     pub fn start(
         config: &SandboxConfig,
-        role: Role,
+        role: WorkerRole,
         act: impl FnOnce(Peer),
     ) -> Result<Self, Error> {
         let failed = |source| Error::System {
@@ -133,7 +133,7 @@ impl Worker {
     /// # Errors
     /// Why it has ended, in plain words; one that sends what is no message, or nothing for so long, is
     /// killed.
-    pub fn receive(&mut self, limit: Option<Duration>) -> Result<Received, Cause> {
+    pub fn receive(&mut self, limit: Option<Duration>) -> Result<MessageWithFiles, Cause> {
         self.present.exists();
         if let Some(limit) = limit {
             self.await_message(limit)?;
@@ -193,7 +193,7 @@ impl Worker {
 const END_TIME: Duration = Duration::from_secs(10);
 
 /// Gives up all privileges, and says what could not be given up.
-fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
+fn confine(config: &SandboxConfig, role: WorkerRole, ends_with_thread: bool) {
     if !role.has_terminal {
         process::close_terminal();
     }
@@ -293,7 +293,7 @@ impl Peer {
     }
 
     /// Waits for a message; the worker ends when no more can come.
-    pub fn receive(&self) -> Received {
+    pub fn receive(&self) -> MessageWithFiles {
         self.present.exists();
         let received = self.channel.receive(MAX_LEN).ok().flatten();
         let decoded =
@@ -302,7 +302,7 @@ impl Peer {
     }
 
     /// Sends a question and waits for its answer.
-    pub fn ask(&self, question: &Message) -> Received {
+    pub fn ask(&self, question: &Message) -> MessageWithFiles {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         self.tell(question, &[]);
         self.receive()
@@ -317,7 +317,7 @@ mod tests {
     use super::*;
     use crate::sys::echo;
 
-    const ROLE: Role = Role {
+    const ROLE: WorkerRole = WorkerRole {
         name: "tests",
         calls: Calls::Network,
         root: None,

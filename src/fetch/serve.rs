@@ -23,12 +23,12 @@ use crate::error::Error;
 use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::SealedFile;
 use crate::sys::sandbox::Calls;
-use crate::worker::{Peer, Role, Worker};
+use crate::worker::{Peer, Worker, WorkerRole};
 use wireboot_proto::trust::signature::Keys;
 use wireboot_proto::worker::{Job, JobKind, Message};
 
 /// The worker that fetches files. An hour of processor time is several TiB over HTTP.
-const ROLE: Role = Role {
+const ROLE: WorkerRole = WorkerRole {
     name: "fetching files",
     calls: Calls::Network,
     root: None,
