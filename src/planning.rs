@@ -72,13 +72,13 @@ pub struct Planning {
     maker: Maker,
 }
 
-/// Who has made a plan.
+/// The process that has made a plan.
 #[derive(Debug)]
 enum Maker {
     /// This process.
     Own(Box<Planned>),
     /// A worker, which has the plan.
-    Worker(worker::Planner),
+    Worker(worker::PlanWorker),
 }
 
 impl Planning {
@@ -112,7 +112,7 @@ struct Planned {
     copies: Copies,
 }
 
-/// How often the parts of a plan are in memory besides their files, at the most.
+/// Largest number of copies of the parts of a plan in memory, besides their files.
 #[derive(Debug, Clone, Copy)]
 struct Copies(u8);
 
@@ -274,7 +274,7 @@ pub fn follow(
     } else {
         let sandbox = &config.trust.sandbox;
         let assemble = |mut planned: Planned, fetcher: &Fetcher| planned.assemble(fetcher);
-        let started = worker::Planner::start(sandbox, &boot_file, &fetcher, plan, assemble)?;
+        let started = worker::PlanWorker::start(sandbox, &boot_file, &fetcher, plan, assemble)?;
         (started.1, Maker::Worker(started.0))
     };
     Ok(Planning {

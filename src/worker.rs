@@ -19,9 +19,9 @@ use crate::sys::sandbox::{self, Calls, OnViolation, Profile};
 use crate::sys::{self, SyscallError, machine};
 use wireboot_proto::worker::{MAX_LEN, Message};
 
-/// What a worker is for.
+/// Purpose of a worker.
 #[derive(Debug, Clone, Copy)]
-pub struct Role {
+pub struct WorkerRole {
     /// Its name, for messages.
     pub name: &'static str,
     /// The system calls that it needs.
@@ -36,7 +36,7 @@ pub struct Role {
     pub file_len: u64,
 }
 
-/// What every worker has. Without the feature `sandbox` no value of it exists, and so the compiler
+/// Proof that workers exist. Without the feature `sandbox` no value of it exists, and so the compiler
 /// leaves out all code for workers.
 #[cfg(feature = "sandbox")]
 #[derive(Debug, Clone, Copy)]
@@ -69,13 +69,13 @@ fn present() -> Result<Present, Error> {
 #[derive(Debug)]
 pub struct Worker {
     present: Present,
-    role: Role,
+    role: WorkerRole,
     channel: Channel,
     fork: Fork,
 }
 
 /// A message with its files.
-pub type Received = (Message, Vec<OwnedFd>);
+pub type MessageWithFiles = (Message, Vec<OwnedFd>);
 
 impl Worker {
     /// Starts a worker, which does `act` until its end, as [`Fork::run`] says.
@@ -84,7 +84,7 @@ impl Worker {
     /// [`Error::System`]: no process can be made.
     pub fn start(
         config: &SandboxConfig,
-        role: Role,
+        role: WorkerRole,
         act: impl FnOnce(Peer),
     ) -> Result<Self, Error> {
         let failed = |source| {
@@ -133,9 +133,9 @@ impl Worker {
     /// Waits for a message of the worker; for `limit` at most, if there is one.
     ///
     /// # Errors
-    /// Why it has ended, in plain words; one that sends what is no message, or nothing for so long, is
+    /// Why it has ended, in plain words; one that sends what is no message, or nothing for that time, is
     /// killed.
-    pub fn receive(&mut self, limit: Option<Duration>) -> Result<Received, Cause> {
+    pub fn receive(&mut self, limit: Option<Duration>) -> Result<MessageWithFiles, Cause> {
         self.present.exists();
         if let Some(limit) = limit {
             self.await_message(limit)?;
@@ -195,7 +195,7 @@ impl Worker {
 const END_TIME: Duration = Duration::from_secs(10);
 
 /// Gives up all privileges, and says what could not be given up.
-fn confine(config: &SandboxConfig, role: Role, ends_with_thread: bool) {
+fn confine(config: &SandboxConfig, role: WorkerRole, ends_with_thread: bool) {
     if !role.has_terminal {
         process::close_terminal();
     }
@@ -295,7 +295,7 @@ impl Peer {
     }
 
     /// Waits for a message; the worker ends when no more can come.
-    pub fn receive(&self) -> Received {
+    pub fn receive(&self) -> MessageWithFiles {
         self.present.exists();
         let received = self.channel.receive(MAX_LEN).ok().flatten();
         let decoded =
@@ -304,7 +304,7 @@ impl Peer {
     }
 
     /// Sends a question and waits for its answer.
-    pub fn ask(&self, question: &Message) -> Received {
+    pub fn ask(&self, question: &Message) -> MessageWithFiles {
         let _asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         self.tell(question, &[]);
         self.receive()
@@ -319,7 +319,7 @@ mod tests {
     use super::*;
     use crate::sys::echo;
 
-    const ROLE: Role = Role {
+    const ROLE: WorkerRole = WorkerRole {
         name: "tests",
         calls: Calls::Network,
         root: None,

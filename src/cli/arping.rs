@@ -59,7 +59,7 @@ fn ask(settings: Settings) -> Result<(), Error> {
         // Without an address, as at the console of a boot, one may still ask.
         Question::WhoHas => options.source.or(own).unwrap_or(Ipv4Addr::UNSPECIFIED),
     };
-    let mut run = Run {
+    let mut run = ArpingRun {
         asker: Asker::about(&near, target)?,
         mac: near.mac,
         target,
@@ -89,7 +89,7 @@ fn unless_interrupted(error: Error) -> Result<(), Error> {
     Err(error)
 }
 
-struct Run {
+struct ArpingRun {
     asker: Asker,
     mac: MacAddress,
     target: Ipv4Addr,
@@ -106,7 +106,7 @@ struct Run {
     answerer: Option<MacAddress>,
 }
 
-impl Run {
+impl ArpingRun {
     fn drive(&mut self, signals: &Signals) -> Result<(), Error> {
         let deadline = self.options.deadline.map(|time| sys::now() + time);
         let mut next_at = sys::now();
@@ -167,7 +167,7 @@ impl Run {
     fn is_done(&self) -> bool {
         let is_first = self.options.first || self.options.question == Question::Duplicate;
         let options = &self.options;
-        // With a deadline so many answers are waited for, and not so many questions sent.
+        // With a deadline --count limits the answers, not the requests.
         let has_all = options.count.is_some_and(|count| {
             self.received >= count && (self.sent >= count || options.deadline.is_some())
         });

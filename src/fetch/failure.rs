@@ -22,8 +22,8 @@ pub(super) enum Failure {
     Other(Cause),
 }
 
-/// Why there is no file, and the index of the server that this is about.
-pub(super) type Refusal = (Option<usize>, Failure);
+/// The reason why there is no file, and the index of the server that it is about.
+pub(super) type FetchRefusal = (Option<usize>, Failure);
 
 impl Failure {
     /// Returns this failure with the text of `others` behind it.

@@ -1,18 +1,20 @@
 //! The settings of all fetches, and the attempts at one address after the other.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::access::ServerAccess;
 use super::connection::IdleConnections;
-use super::failure::{Failure, Refusal};
+use super::failure::{Failure, FetchRefusal};
 #[cfg(feature = "iso")]
-use super::images::Images;
+use super::images::ImageCache;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
-use super::transport::Transport;
+use crate::config::SandboxConfig;
 use crate::error::{Error, Reason};
 use crate::sys;
 use crate::timeline::Timeline;
+use crate::worker::{Peer, Worker};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::{Seconds, SpeedLimit};
 use wireboot_proto::trust::policy::Policy;
@@ -46,13 +48,13 @@ pub struct Fetcher {
     pub room: Room,
     /// Where progress is shown.
     pub board: Board,
-    /// Who transfers files.
-    pub transport: Transport,
+    /// The process that transfers files.
+    pub transport: Executor,
     /// Idle connections for reuse.
     pub idle: IdleConnections,
     /// The images that files have been read from.
     #[cfg(feature = "iso")]
-    pub images: Images,
+    pub images: ImageCache,
     /// Where the begin and end of each transfer are noted.
     pub timeline: Timeline,
 }
@@ -72,12 +74,54 @@ impl Default for Fetcher {
             rounds: ROUNDS,
             room: Room::default(),
             board: Board::new(Style::Silent),
-            transport: Transport::Own,
+            transport: Executor::Own,
             idle: IdleConnections::default(),
             #[cfg(feature = "iso")]
-            images: Images::default(),
+            images: ImageCache::default(),
             timeline: Timeline::default(),
         }
+    }
+}
+
+/// Who transfers files.
+#[derive(Debug, Clone, Default)]
+pub enum Executor {
+    /// This process.
+    #[default]
+    Own,
+    /// Workers, each with one file at a time.
+    Workers(Workers),
+    /// The parent of this process, which judges them too.
+    Parent(Arc<Peer>),
+}
+
+/// Workers that fetch files, as many as there are files at a time.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    pub(super) config: SandboxConfig,
+    /// Those that wait for a file.
+    idle: Arc<Mutex<Vec<Worker>>>,
+}
+
+impl Workers {
+    /// Returns none yet.
+    pub(super) fn new(config: SandboxConfig) -> Self {
+        Self {
+            config,
+            idle: Arc::default(),
+        }
+    }
+
+    /// Adds a worker that waits.
+    pub(super) fn put(&self, worker: Worker) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(worker);
+    }
+
+    /// Takes out one that waits.
+    pub(super) fn take(&self) -> Option<Worker> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop()
     }
 }
 
@@ -91,11 +135,11 @@ type Ask<'a> = &'a mut dyn FnMut(&Url, &NextServer) -> Result<(), (AttemptEnd, F
 impl Fetcher {
     /// Returns who transfers files; always this process without the feature `sandbox`, so that its
     /// binary is without the code of workers.
-    pub(super) const fn transport(&self) -> &Transport {
+    pub(super) const fn transport(&self) -> &Executor {
         if cfg!(feature = "sandbox") {
             &self.transport
         } else {
-            &Transport::Own
+            &Executor::Own
         }
     }
 
@@ -121,7 +165,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// The last failure, with the last ones at other addresses, and the server it is about.
-    pub(super) fn first_of(&self, addresses: &[Url], ask: Ask<'_>) -> Result<usize, Refusal> {
+    pub(super) fn first_of(&self, addresses: &[Url], ask: Ask<'_>) -> Result<usize, FetchRefusal> {
         let mut turns = ServerRotation::new(addresses.len(), self.stall_timeout, sys::seed());
         turns.rounds = self.rounds;
         let mut next = turns.first();
@@ -153,7 +197,7 @@ impl Fetcher {
     }
 
     /// Reports that none of `addresses` has delivered the file; returns the error about it.
-    pub(super) fn failed(&self, addresses: &[Url], (server, failure): Refusal) -> Error {
+    pub(super) fn failed(&self, addresses: &[Url], (server, failure): FetchRefusal) -> Error {
         let url = addresses.get(server.unwrap_or_default());
         let Some(url) = url else {
             return Box::new(Reason::Usage("no address given".to_owned()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::download::{Attempt, Download};
 use super::failure::{Failure, other, text_of};
-use transfer::{HttpEnd, Shared, SpanTransfer, lock, transfer};
+use transfer::{HttpEnd, SharedDownload, SpanTransfer, lock, transfer};
 use wireboot_proto::http::Failure as TransferFailure;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
@@ -40,7 +40,7 @@ pub(super) fn get(attempt: &Attempt<'_>, download: &mut Download<'_>) -> Result<
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
     attempt: &'scope Attempt<'_>,
-    download: &'scope Shared<'_, '_>,
+    download: &'scope SharedDownload<'_, '_>,
 ) -> Result<(), Failure> {
     let mut url = attempt.url.clone();
     let mut detours = 0;
@@ -107,7 +107,7 @@ fn lead<'scope>(
 }
 
 /// Fetches spans on a further connection, until none are left or anything unexpected happens.
-fn help(attempt: &Attempt<'_>, url: &Url, download: &Shared<'_, '_>) {
+fn help(attempt: &Attempt<'_>, url: &Url, download: &SharedDownload<'_, '_>) {
     loop {
         let claimed = lock(download).claim();
         let Some(span) = claimed else {
@@ -187,7 +187,7 @@ fn per_second(bytes: u64, time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Returns how many connections join while a file of `len` bytes comes, at the rate that so many
+    /// Returns how many connections join while a file of `len` bytes comes, at the rate that this many
     /// connections have, bytes a second.
     fn joined(len: u64, rate: impl Fn(u64) -> u64) -> u64 {
         let mut pace = ConnectionGrowth::default();

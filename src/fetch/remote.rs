@@ -4,18 +4,16 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::delivery::Hashes;
-use super::failure::{Failure, Refusal, other};
-use super::fetcher::Fetcher;
+use super::failure::{Failure, FetchRefusal, other};
+use super::fetcher::{Executor, Fetcher, Workers};
 use super::obtain::Obtained;
 use super::progress::Progress;
 use super::sink::Store;
-use super::transport::{Transport, Workers};
-use crate::error::Cause;
+use crate::error::{Cause, chain_of};
+use crate::sys;
 use crate::sys::memfd::SealedFile;
-use crate::sys::{self, echo};
 use crate::timeline::Moment;
 use crate::worker::{Peer, Worker};
-use wireboot_proto::boot::{Answer, Query};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::worker::{Fault, FaultKind, Fetched, Job, Message};
@@ -31,11 +29,11 @@ impl Fetcher {
         store: &dyn Store,
         progress: &mut Progress,
         hashes: Hashes,
-    ) -> Result<Obtained, Refusal> {
+    ) -> Result<Obtained, FetchRefusal> {
         match self.transport() {
-            Transport::Own => self.obtain_here(job, store, progress, hashes),
-            Transport::Workers(workers) => obtain(self, workers, job, store, progress),
-            Transport::Parent(_) => {
+            Executor::Own => self.obtain_here(job, store, progress, hashes),
+            Executor::Workers(workers) => obtain(self, workers, job, store, progress),
+            Executor::Parent(_) => {
                 let why = "only memory files are fetched by the parent";
                 Err((None, Failure::Other(why.into())))
             }
@@ -53,7 +51,7 @@ fn obtain(
     job: &Job,
     store: &dyn Store,
     progress: &mut Progress,
-) -> Result<Obtained, Refusal> {
+) -> Result<Obtained, FetchRefusal> {
     let whole = |cause| (None, Failure::Other(cause));
     let worker = fetcher.worker(workers);
     let mut worker = worker.map_err(|error| (None, other(error)))?;
@@ -78,53 +76,11 @@ fn obtain(
     result
 }
 
-/// Lets a worker answer a question of a plan.
-pub(super) fn answer(fetcher: &Fetcher, workers: &Workers, query: Query) -> Answer {
-    let ask = || -> Result<Message, Cause> {
-        let mut worker = fetcher.worker(workers)?;
-        // It takes CAP_NET_RAW to open one.
-        let socket = if matches!(query, Query::Echo { .. }) {
-            Some(echo::open(fetcher.access.interface.as_deref())?)
-        } else {
-            None
-        };
-        let files: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
-        worker.send(&Message::Query(query), &files)?;
-        let mut progress = Progress::silent();
-        let limit = silence(fetcher.stall_timeout);
-        let end = await_end(fetcher, &mut worker, limit, &mut progress)?;
-        workers.put(worker);
-        Ok(end)
-    };
-    answer_of(ask())
-}
-
-/// Returns what a message answers to a question of a plan.
-pub(super) fn answer_of(message: Result<Message, Cause>) -> Answer {
-    match message {
-        Ok(Message::Answered(text)) => text.map_or(Answer::Done, Answer::Text),
-        Ok(Message::Failed(fault)) => Answer::Failed(fault.why),
-        Ok(_) => Answer::Failed("no answer".to_owned()),
-        Err(cause) => Answer::Failed(cause.to_string()),
-    }
-}
-
 /// More events than an hour of attempts at a dozen mirrors has.
 const MAX_MOMENTS: u32 = 4096;
 
-/// Returns the answer to a question of a plan as a message.
-pub(super) fn answered(answer: Answer) -> Message {
-    if let Answer::Text(text) = answer {
-        Message::Answered(Some(text))
-    } else if let Answer::Failed(why) = answer {
-        fault((None, Failure::Other(why.into())))
-    } else {
-        Message::Answered(None)
-    }
-}
-
 /// Handles what a worker says on its way, until its last message about a task.
-fn await_end(
+pub(super) fn await_end(
     fetcher: &Fetcher,
     worker: &mut Worker,
     limit: Duration,
@@ -171,14 +127,14 @@ fn await_end(
 
 /// Returns how long a worker may be silent in one attempt: while it finds names, connects, agrees on keys,
 /// waits for the head and then for the first bytes.
-fn silence(stall_timeout: Duration) -> Duration {
+pub(super) fn silence(stall_timeout: Duration) -> Duration {
     stall_timeout * 4 + Duration::from_secs(60)
 }
 
-fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, Refusal> {
+fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, FetchRefusal> {
     let server = usize::try_from(fetched.server).unwrap_or(usize::MAX);
     if server >= job.addresses.len() {
-        let why = "the worker names a server that nobody has asked for";
+        let why = "the worker names a server that was not requested";
         return Err((None, Failure::Other(why.into())));
     }
     let validator = fetched.validator.as_ref();
@@ -195,7 +151,7 @@ fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, Re
     })
 }
 
-fn refusal(fault: Fault) -> Refusal {
+fn refusal(fault: Fault) -> FetchRefusal {
     let server = fault.server.and_then(|at| usize::try_from(at).ok());
     let why = fault.why;
     let failure = match fault.kind {
@@ -217,15 +173,15 @@ fn refusal(fault: Fault) -> Refusal {
 }
 
 /// Returns a refusal as a message.
-pub(super) fn fault((server, failure): Refusal) -> Message {
+pub(super) fn fault((server, failure): FetchRefusal) -> Message {
     let (kind, why) = match failure {
-        Failure::Missing(cause) => (FaultKind::Missing, chain(&*cause)),
-        Failure::NoParts(cause) => (FaultKind::NoParts, chain(&*cause)),
+        Failure::Missing(cause) => (FaultKind::Missing, chain_of(&*cause)),
+        Failure::NoParts(cause) => (FaultKind::NoParts, chain_of(&*cause)),
         Failure::Verification(why) => (FaultKind::Verification, why),
         #[cfg(feature = "root")]
         Failure::Challenge(why) => (FaultKind::Challenge, why),
-        Failure::Passing(cause) => (FaultKind::Passing, chain(&*cause)),
-        Failure::Other(cause) => (FaultKind::Fetch, chain(&*cause)),
+        Failure::Passing(cause) => (FaultKind::Passing, chain_of(&*cause)),
+        Failure::Other(cause) => (FaultKind::Fetch, chain_of(&*cause)),
     };
     Message::Failed(Fault {
         kind,
@@ -235,23 +191,14 @@ pub(super) fn fault((server, failure): Refusal) -> Message {
     })
 }
 
-/// Returns the text of an error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// Lets the parent of this process fetch and judge a file.
 ///
 /// # Errors
 /// The parent's refusal.
-pub(super) fn judged(peer: &Peer, job: &Job) -> Result<(Obtained, Option<SealedFile>), Refusal> {
+pub(super) fn judged(
+    peer: &Peer,
+    job: &Job,
+) -> Result<(Obtained, Option<SealedFile>), FetchRefusal> {
     let (answer, files) = peer.ask(&Message::Fetch(Box::new(job.clone())));
     if let Message::Failed(fault) = answer {
         return Err(refusal(fault));

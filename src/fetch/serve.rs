@@ -10,25 +10,25 @@ use std::time::Duration;
 
 use super::delivery::Hashes;
 use super::failure::{Failure, other};
-use super::fetcher::Fetcher;
+use super::fetcher::{Executor, Fetcher, Workers};
 use super::progress::{Board, Progress, Style};
+use super::query;
 use super::remote;
 use super::sink::Store;
 use super::staged::guard_of;
 #[cfg(feature = "tls")]
 use super::tls;
-use super::transport::{Transport, Workers};
 use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::SealedFile;
 use crate::sys::sandbox::Calls;
-use crate::worker::{Peer, Role, Worker};
+use crate::worker::{Peer, Worker, WorkerRole};
 use wireboot_proto::trust::signature::Keys;
 use wireboot_proto::worker::{Job, JobKind, Message};
 
 /// The worker that fetches files. An hour of processor time is several TiB over HTTP.
-const ROLE: Role = Role {
+const ROLE: WorkerRole = WorkerRole {
     name: "fetching files",
     calls: Calls::Network,
     root: None,
@@ -41,7 +41,7 @@ impl Fetcher {
     /// Leaves all transfers to workers from now on, unless the sandbox is off.
     pub fn use_workers(&mut self, config: &SandboxConfig) {
         if config.has_workers() {
-            self.transport = Transport::Workers(Workers::new(*config));
+            self.transport = Executor::Workers(Workers::new(*config));
         } else if cfg!(feature = "sandbox") {
             log::warn!(
                 "the sandbox is off (--sandbox off): what the network sends is parsed with all \
@@ -93,7 +93,7 @@ impl Fetcher {
             let answer = if let Message::Fetch(job) = message {
                 self.fetch(&job, files, &peer, style)
             } else if let Message::Query(query) = message {
-                remote::answered(self.answer_here(query, files.into_iter().next()))
+                query::as_message(self.answer_here(query, files.into_iter().next()))
             } else {
                 // The parent sends nothing else.
                 return;
@@ -109,14 +109,14 @@ impl Fetcher {
         let store = files
             .into_iter()
             .next()
-            .map(|file| Given::new(file, &job.folder));
+            .map(|file| OpenedFile::new(file, &job.folder));
         let store = match store {
             Some(Ok(store)) => store,
             Some(Err(error)) => return remote::fault((None, other(error))),
             None => return remote::fault((None, Failure::Other("no file to write to".into()))),
         };
         let mut progress = match job.kind {
-            JobKind::File => Progress::told(Arc::clone(peer), style),
+            JobKind::File => Progress::for_parent(Arc::clone(peer), style),
             JobKind::Directory | JobKind::Signature => Progress::silent(),
         };
         let fetcher = Self {
@@ -137,7 +137,7 @@ impl Fetcher {
                 Err(refusal) => (remote::fault(refusal), None),
             })
         } else if let Message::Query(query) = message {
-            Some((remote::answered(self.answer(query)), None))
+            Some((query::as_message(self.answer(query)), None))
         } else {
             None
         }
@@ -146,7 +146,7 @@ impl Fetcher {
     /// Returns the fetcher of a worker that is this process, which asks its parent for all files.
     pub fn of_parent(&self, peer: Arc<Peer>) -> Self {
         Self {
-            transport: Transport::Parent(peer),
+            transport: Executor::Parent(peer),
             board: Board::new(Style::Silent),
             ..self.in_fork()
         }
@@ -154,13 +154,13 @@ impl Fetcher {
 }
 
 /// A file that the parent has opened, to be written.
-struct Given {
+struct OpenedFile {
     file: File,
     guard: Option<MemoryGuard>,
     folder: PathBuf,
 }
 
-impl Given {
+impl OpenedFile {
     fn new(file: OwnedFd, folder: &str) -> io::Result<Self> {
         let file = File::from(file);
         Ok(Self {
@@ -171,7 +171,7 @@ impl Given {
     }
 }
 
-impl Store for Given {
+impl Store for OpenedFile {
     fn file(&self) -> &File {
         &self.file
     }

@@ -5,8 +5,7 @@
 
 mod authorities;
 mod client_key;
-mod curve25519;
-mod p256;
+mod curves;
 mod provider;
 mod reasons;
 mod verifier;

@@ -12,16 +12,16 @@ use crate::fetch::Fetcher;
 use crate::image::Image;
 use crate::sys::SyscallError;
 use crate::sys::hashing::Hashing;
-use crate::sys::memfd::{Identity, SealedFile};
+use crate::sys::memfd::{FileIdentity, SealedFile};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::Terminal;
-use crate::worker::{Peer, Received, Role, Worker};
+use crate::worker::{MessageWithFiles, Peer, Worker, WorkerRole};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::worker::{Fault, FaultKind, Message};
 
 /// The worker that follows boot files. Ten minutes of processor time unpack the largest kernel many
 /// times.
-const ROLE: Role = Role {
+const ROLE: WorkerRole = WorkerRole {
     name: "following the boot file",
     calls: Calls::Terminal,
     root: None,
@@ -35,15 +35,15 @@ const LONG: u64 = 1 << 20;
 
 /// A worker that has made a plan, and waits to carry it out.
 #[derive(Debug)]
-pub(super) struct Planner {
+pub(super) struct PlanWorker {
     worker: Worker,
     /// The hashes of files that it was given, which may be parts of its image.
-    hashes: Vec<(Identity, Hashing)>,
+    hashes: Vec<(FileIdentity, Hashing)>,
     /// What errors of the worker itself are about.
     boot_file: String,
 }
 
-impl Planner {
+impl PlanWorker {
     /// Lets a worker do `plan`, which returns the kernel with a plan, and later `assemble`; waits until it
     /// has a plan.
     ///
@@ -119,7 +119,7 @@ impl Planner {
     }
 
     /// Serves the worker until it has a result.
-    fn await_result(&mut self, fetcher: &Fetcher) -> Result<Received, Error> {
+    fn await_result(&mut self, fetcher: &Fetcher) -> Result<MessageWithFiles, Error> {
         loop {
             // Whoever is at a menu may take any time.
             let received = self.worker.receive(None);

@@ -18,7 +18,7 @@ use crate::sys::file;
 use crate::sys::memfd::SealedFile;
 use crate::sys::sandbox::Calls;
 use crate::unpack::{self, Packing};
-use crate::worker::{Peer, Role, Worker};
+use crate::worker::{Peer, Worker, WorkerRole};
 use wireboot_proto::format::archive::{Decoder, Entry, Event, Kind};
 use wireboot_proto::text::safe::Quoted;
 use wireboot_proto::worker::Message;
@@ -34,7 +34,7 @@ pub(super) fn extract(
     point: &'static str,
     sandbox: &SandboxConfig,
 ) -> Result<(), Error> {
-    let role = Role {
+    let role = WorkerRole {
         name: "unpacking the archive",
         calls: Calls::Files,
         root: Some(point),

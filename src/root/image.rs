@@ -18,7 +18,7 @@ use crate::sys::firmware::Tpm;
 use crate::sys::memfd::{Memfd, SealedFile};
 use crate::sys::sandbox::Calls;
 use crate::unpack::{self, Packing};
-use crate::worker::{Peer, Role, Worker};
+use crate::worker::{Peer, Worker, WorkerRole};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 use wireboot_proto::format::gpt;
@@ -30,7 +30,7 @@ use wireboot_proto::worker::{Fault, FaultKind, Message, Room};
 const MAX_LEN: u64 = 1 << 40;
 
 /// The worker that unpacks images. An hour of processor time unpacks several hundred GiB.
-const ROLE: Role = Role {
+const ROLE: WorkerRole = WorkerRole {
     name: "unpacking the root image",
     calls: Calls::Terminal,
     root: None,
@@ -288,7 +288,7 @@ pub(super) fn result_of(
     url: &str,
     worker: &mut Worker,
     packed: &SealedFile,
-    role: Role,
+    role: WorkerRole,
 ) -> Result<Vec<OwnedFd>, Error> {
     let failed = |source: Cause| cannot_fetch(url, source);
     let sent = worker.send(&Message::Go, &[packed.file().as_fd()]);

@@ -13,7 +13,7 @@ use super::{archive, disk};
 use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::{Error, Reason};
 use crate::sys::loop_device::LoopDevice;
-use crate::sys::mounts::{self, Kind};
+use crate::sys::mounts::{self, PathKind};
 use crate::sys::{SyscallError, machine};
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 
@@ -289,7 +289,7 @@ pub(super) fn init_in(root: &str, config: &RootConfig) -> Result<String, String>
     };
     for path in candidates {
         match mounts::kind_within(root, &path) {
-            Ok(Some(Kind::Program)) => return Ok(path),
+            Ok(Some(PathKind::Program)) => return Ok(path),
             Ok(_) => {}
             Err(error) => return Err(error.chain()),
         }

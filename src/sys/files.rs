@@ -26,9 +26,9 @@ const MAX_LEN: u64 = 1 << 20;
 /// A text that says why something has failed.
 const MAX_ANSWER: usize = 1024;
 
-/// What is done with a file.
+/// Operation on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
+enum FileAction {
     Read,
     Replace(u32),
     ReplaceOwn,
@@ -45,7 +45,7 @@ enum Action {
 /// # Errors
 /// ELOOP for a symbolic link; those of the file system.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    perform(Action::Read, path, &[])
+    perform(FileAction::Read, path, &[])
 }
 
 /// As [`file::replace`].
@@ -53,7 +53,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`file::replace`].
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    perform(Action::Replace(mode), path, bytes).map(drop)
+    perform(FileAction::Replace(mode), path, bytes).map(drop)
 }
 
 /// As [`file::replace_own`].
@@ -61,7 +61,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// # Errors
 /// As [`file::replace`].
 pub fn replace_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    perform(Action::ReplaceOwn, path, bytes).map(drop)
+    perform(FileAction::ReplaceOwn, path, bytes).map(drop)
 }
 
 /// As [`file::replace_durably`], readable by everybody.
@@ -69,7 +69,7 @@ pub fn replace_own(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`file::replace`].
 pub fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    perform(Action::ReplaceDurably, path, bytes).map(drop)
+    perform(FileAction::ReplaceDurably, path, bytes).map(drop)
 }
 
 /// Writes to the target of an output path given by a user.
@@ -77,7 +77,7 @@ pub fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`Target::find`] and [`file::replace`].
 pub fn output(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    perform(Action::Output, path, bytes).map(drop)
+    perform(FileAction::Output, path, bytes).map(drop)
 }
 
 /// Writes a regular file that is there, and is no symbolic link, without another one in its place.
@@ -86,7 +86,7 @@ pub fn output(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// ELOOP for a symbolic link; those of the file system.
 #[cfg(any(feature = "hand", feature = "ipv6"))]
 pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    perform(Action::Overwrite, path, bytes).map(drop)
+    perform(FileAction::Overwrite, path, bytes).map(drop)
 }
 
 /// Removes a file; one that is missing is no error.
@@ -94,10 +94,10 @@ pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Those of the file system.
 pub fn remove(path: &Path) -> io::Result<()> {
-    perform(Action::Remove, path, &[]).map(drop)
+    perform(FileAction::Remove, path, &[]).map(drop)
 }
 
-fn perform(action: Action, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
+fn perform(action: FileAction, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
     if cfg!(feature = "sandbox") {
         let service = SERVICE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(service) = service.as_ref() {
@@ -110,9 +110,9 @@ fn perform(action: Action, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
     act(action, path, bytes)
 }
 
-fn act(action: Action, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
+fn act(action: FileAction, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
     match action {
-        Action::Read => {
+        FileAction::Read => {
             let mut content = Vec::new();
             // To open a FIFO would wait for its writer otherwise (fifo(7)).
             let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
@@ -123,20 +123,20 @@ fn act(action: Action, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
             file.take(MAX_LEN).read_to_end(&mut content)?;
             return Ok(content);
         }
-        Action::Replace(mode) => file::replace(path, bytes, mode)?,
-        Action::ReplaceOwn => file::replace_own(path, bytes)?,
-        Action::ReplaceDurably => file::replace_durably(path, bytes, EVERYBODY)?,
-        Action::Output => match Target::find(path)? {
+        FileAction::Replace(mode) => file::replace(path, bytes, mode)?,
+        FileAction::ReplaceOwn => file::replace_own(path, bytes)?,
+        FileAction::ReplaceDurably => file::replace_durably(path, bytes, EVERYBODY)?,
+        FileAction::Output => match Target::find(path)? {
             Target::Name { path, .. } => file::replace(&path, bytes, EVERYBODY)?,
             Target::Open(target) => file::pour(&mut &*bytes, &target)?,
             Target::Inherited(target) => drop(file::copy(&mut &*bytes, &mut &target)?),
         },
-        Action::Remove => match fs::remove_file(path) {
+        FileAction::Remove => match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         },
         #[cfg(any(feature = "hand", feature = "ipv6"))]
-        Action::Overwrite => {
+        FileAction::Overwrite => {
             let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
             let mut file = file::open(path, flags)?;
             if !file.metadata()?.is_file() {
@@ -204,7 +204,7 @@ const ERRNO: u8 = 1;
 const TEXT: u8 = 2;
 
 impl Service {
-    fn ask(&self, action: Action, number: usize, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    fn ask(&self, action: FileAction, number: usize, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let gone = || io::Error::other("the process that writes files has ended");
         let (code, mode) = action.encode();
         let number = u16::try_from(number).unwrap_or(u16::MAX);
@@ -235,11 +235,11 @@ fn serve_one(paths: &[PathBuf], request: &[u8], files: Vec<OwnedFd>) -> io::Resu
     let &[code, a, b, c, d, low, high] = request else {
         return Err(invalid());
     };
-    let action = Action::decode(code, u32::from_le_bytes([a, b, c, d])).ok_or_else(invalid)?;
+    let action = FileAction::decode(code, u32::from_le_bytes([a, b, c, d])).ok_or_else(invalid)?;
     let path = paths.get(usize::from(u16::from_le_bytes([low, high])));
     let bytes = content_of(files)?;
     let read = act(action, path.ok_or_else(invalid)?, &bytes)?;
-    if action != Action::Read {
+    if action != FileAction::Read {
         return Ok(None);
     }
     let mut content = Memfd::create("content").map_err(|error| error.source)?;
@@ -268,7 +268,7 @@ fn content_of(files: Vec<OwnedFd>) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-impl Action {
+impl FileAction {
     const fn encode(self) -> (u8, u32) {
         match self {
             Self::Read => (0, 0),

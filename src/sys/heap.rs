@@ -46,12 +46,12 @@ pub struct Heap {
     /// INVARIANT: used only by the thread that has set `is_busy`.
     arena: UnsafeCell<Arena>,
     // Behind the others, so that a short run touches one page for all.
-    memory: UnsafeCell<Memory>,
+    memory: UnsafeCell<HeapMemory>,
 }
 
 #[derive(Debug)]
 #[repr(align(16))]
-struct Memory(#[allow(dead_code, reason = "used by address")] [u8; LEN]);
+struct HeapMemory(#[allow(dead_code, reason = "used by address")] [u8; LEN]);
 
 // SAFETY: `arena` is used by one thread at a time, as `is_busy` says; and of `memory` each byte belongs
 // to one block, which its owner alone uses, or to the arena.
@@ -65,7 +65,7 @@ impl Heap {
         Self {
             is_busy: AtomicBool::new(false),
             arena: UnsafeCell::new(Arena::new()),
-            memory: UnsafeCell::new(Memory([0; LEN])),
+            memory: UnsafeCell::new(HeapMemory([0; LEN])),
         }
     }
 

@@ -130,9 +130,9 @@ impl Write for Memfd {
     }
 }
 
-/// By which an open file is told from all others.
+/// Identity of an open file: its device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub struct FileIdentity {
     device: u64,
     inode: u64,
 }
@@ -175,12 +175,12 @@ impl SealedFile {
     ///
     /// # Errors
     /// `fstat`, as no file in memory fails.
-    pub fn identity(&self) -> Result<Identity, SyscallError> {
+    pub fn identity(&self) -> Result<FileIdentity, SyscallError> {
         let metadata = self.file.metadata().map_err(|source| SyscallError {
             call: "fstat(memfd)",
             source,
         })?;
-        Ok(Identity {
+        Ok(FileIdentity {
             device: metadata.dev(),
             inode: metadata.ino(),
         })

@@ -122,9 +122,9 @@ pub fn enter() -> Result<(), SyscallError> {
     nix::unistd::chdir("/").map_err(failed("chdir"))
 }
 
-/// What a path leads to.
+/// Target of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PathKind {
     /// A directory.
     Directory,
     /// A file that may be executed.
@@ -138,7 +138,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// `open` and `openat2`: ENOSYS before Linux 5.6.
-pub fn kind_within(root: &str, path: &str) -> Result<Option<Kind>, SyscallError> {
+pub fn kind_within(root: &str, path: &str) -> Result<Option<PathKind>, SyscallError> {
     let failed = |source| SyscallError {
         call: "open",
         source,
@@ -150,14 +150,14 @@ pub fn kind_within(root: &str, path: &str) -> Result<Option<Kind>, SyscallError>
     match openat2(root.as_fd(), Path::new(path), how) {
         Ok(found) => {
             let status = fstat(&found).map_err(|errno| SyscallError::new("fstat", errno))?;
-            Ok(Some(Kind::of(&status)))
+            Ok(Some(PathKind::of(&status)))
         }
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
         Err(errno) => Err(SyscallError::new("openat2", errno)),
     }
 }
 
-impl Kind {
+impl PathKind {
     fn of(status: &FileStat) -> Self {
         let mode = status.st_mode;
         let kind = SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits());
@@ -189,9 +189,9 @@ mod tests {
         symlink("/bin/init", root.join("init")).unwrap();
         symlink("../../../../etc/passwd", root.join("out")).unwrap();
         let of = |path| kind_within(root.to_str().unwrap(), path).unwrap();
-        assert_eq!(of("/init"), Some(Kind::Program));
-        assert_eq!(of("/bin/text"), Some(Kind::Other));
-        assert_eq!(of("bin"), Some(Kind::Directory));
+        assert_eq!(of("/init"), Some(PathKind::Program));
+        assert_eq!(of("/bin/text"), Some(PathKind::Other));
+        assert_eq!(of("bin"), Some(PathKind::Directory));
         assert_eq!(of("/out"), None);
         assert_eq!(of("/../../etc/passwd"), None);
         fs::remove_dir_all(root).unwrap();

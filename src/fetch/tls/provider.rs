@@ -10,12 +10,13 @@ use rustls::crypto::ring::kx_group::SECP384R1;
 use rustls::crypto::{
     CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
 };
-use rustls::pki_types::{PrivateKeyDer, SignatureVerificationAlgorithm};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::SigningKey;
 use rustls::{Error, SignatureScheme};
 use webpki::ring as verify;
 
-use super::{client_key, curve25519, p256};
+use super::client_key;
+use super::curves::{ED25519, P256, P256_SHA256, P256_SHA384, X25519};
 
 /// Returns what `rustls::crypto::ring::default_provider` returns, with another P-256 and without
 /// ChaCha20-Poly1305, whose two ciphers in three sets of instructions are 45 KiB: every server has
@@ -30,10 +31,10 @@ pub(super) fn provider() -> CryptoProvider {
             suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ],
-        kx_groups: vec![&curve25519::KeyExchange, &p256::KeyExchange, SECP384R1],
+        kx_groups: vec![&X25519, &P256, SECP384R1],
         signature_verification_algorithms: ALGORITHMS,
-        secure_random: &Keys,
-        key_provider: &Keys,
+        secure_random: &ClientKeys,
+        key_provider: &ClientKeys,
     }
 }
 
@@ -93,21 +94,17 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
     ],
 };
 
-const ED25519: &dyn SignatureVerificationAlgorithm = &curve25519::Verification;
-const P256_SHA256: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA256;
-const P256_SHA384: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA384;
-
 /// Random numbers, and the private keys of client certificates.
 #[derive(Debug)]
-struct Keys;
+struct ClientKeys;
 
-impl SecureRandom for Keys {
+impl SecureRandom for ClientKeys {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
         SystemRandom::new().fill(bytes).map_err(|_| GetRandomFailed)
     }
 }
 
-impl KeyProvider for Keys {
+impl KeyProvider for ClientKeys {
     fn load_private_key(&self, key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
         client_key::load(&key)
     }
@@ -122,6 +119,7 @@ mod tests {
     use rustls::SupportedCipherSuite;
     use rustls::crypto::SupportedKxGroup;
     use rustls::crypto::ring::default_provider;
+    use rustls::pki_types::SignatureVerificationAlgorithm;
 
     use super::*;
 
@@ -162,8 +160,8 @@ mod tests {
     fn both_sides_of_an_exchange_with_ring_have_the_same_secret() {
         let random = SystemRandom::new();
         let groups: [(&dyn SupportedKxGroup, _); 2] = [
-            (&curve25519::KeyExchange, &agreement::X25519),
-            (&p256::KeyExchange, &agreement::ECDH_P256),
+            (&X25519, &agreement::X25519),
+            (&P256, &agreement::ECDH_P256),
         ];
         for (group, rings) in groups.repeat(10) {
             let theirs = agreement::EphemeralPrivateKey::generate(rings, &random).unwrap();

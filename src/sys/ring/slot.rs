@@ -73,7 +73,7 @@ pub(super) struct Slot<'a> {
 
 /// The header of a V3 block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Block {
+pub(super) struct BlockHeader {
     /// Number of frames.
     pub(super) frames: u32,
     /// Offset of the first frame's header.
@@ -135,9 +135,9 @@ pub(super) fn v3<'a>(unit: &Unit<'a>, at: usize) -> Option<Slot<'a>> {
 }
 
 /// Reads the header of a V3 block.
-pub(super) fn block(unit: &Unit<'_>) -> Option<Block> {
+pub(super) fn block(unit: &Unit<'_>) -> Option<BlockHeader> {
     let counts = KernelStruct::<8>::read(unit, BLOCK_COUNTS_AT)?;
-    Some(Block {
+    Some(BlockHeader {
         frames: counts.word(0)?,
         first_at: usize::try_from(counts.word(4)?).ok()?,
     })

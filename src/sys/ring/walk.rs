@@ -4,7 +4,7 @@
 
 use super::layout::Version;
 use super::mapping::{Mapping, Unit};
-use super::slot::{self, Block, RingFrame};
+use super::slot::{self, BlockHeader, RingFrame};
 
 /// The position in a ring.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Walk {
             slot::block(&unit)
         } else {
             let (frames, first_at) = (1, 0);
-            Some(Block { frames, first_at })
+            Some(BlockHeader { frames, first_at })
         };
         // A block without frames is damaged: the kernel closes none that is empty.
         let block = block.filter(|block| block.frames > 0);

@@ -17,7 +17,7 @@ pub(super) struct Rule {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Verdict {
     /// It is allowed if all of these hold.
-    AllowedIf(&'static [Condition]),
+    AllowedIf(&'static [ArgumentCondition]),
     /// It fails with an error, which the caller can live with.
     Refused(Errno),
 }
@@ -25,7 +25,7 @@ pub(super) enum Verdict {
 /// A condition on an argument; arguments are counted from 0, and only their low half is looked at, as the
 /// kernel does for those that are named here.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Condition {
+pub(super) enum ArgumentCondition {
     /// It has one of these values.
     Is(u32, &'static [u32]),
     /// It has none of these bits.
@@ -38,7 +38,7 @@ const fn allow(number: libc::c_long) -> Rule {
     allow_if(number, &[])
 }
 
-const fn allow_if(number: libc::c_long, conditions: &'static [Condition]) -> Rule {
+const fn allow_if(number: libc::c_long, conditions: &'static [ArgumentCondition]) -> Rule {
     Rule {
         number,
         verdict: Verdict::AllowedIf(conditions),
@@ -95,10 +95,13 @@ pub(super) const BASE: &[Rule] = &[
     allow(libc::SYS_munmap),
     allow(libc::SYS_mremap),
     allow(libc::SYS_madvise),
-    allow_if(libc::SYS_mmap, &[Condition::Lacks(2, PROT_EXEC)]),
-    allow_if(libc::SYS_mprotect, &[Condition::Lacks(2, PROT_EXEC)]),
+    allow_if(libc::SYS_mmap, &[ArgumentCondition::Lacks(2, PROT_EXEC)]),
+    allow_if(
+        libc::SYS_mprotect,
+        &[ArgumentCondition::Lacks(2, PROT_EXEC)],
+    ),
     // Threads, of connections and hashes: their begin, locks, stacks' guards and end in either C library.
-    allow_if(libc::SYS_clone, &[Condition::Has(0, CLONE_THREAD)]),
+    allow_if(libc::SYS_clone, &[ArgumentCondition::Has(0, CLONE_THREAD)]),
     allow(libc::SYS_futex),
     allow(libc::SYS_set_robust_list),
     allow(libc::SYS_rseq),
@@ -109,7 +112,10 @@ pub(super) const BASE: &[Rule] = &[
     allow(libc::SYS_rt_sigaction),
     allow(libc::SYS_rt_sigprocmask),
     allow(libc::SYS_rt_sigreturn),
-    allow_if(libc::SYS_prctl, &[Condition::Is(0, &[PR_SET_TIMERSLACK])]),
+    allow_if(
+        libc::SYS_prctl,
+        &[ArgumentCondition::Is(0, &[PR_SET_TIMERSLACK])],
+    ),
     // abort: a signal to a thread of this process, or of another of the same user, of which there are
     // only workers.
     allow(libc::SYS_getpid),
@@ -127,9 +133,9 @@ pub(super) const NETWORK: &[Rule] = &[
     allow_if(
         libc::SYS_socket,
         &[
-            Condition::Is(0, FAMILIES),
-            Condition::Is(1, TYPES),
-            Condition::Is(2, PROTOCOLS),
+            ArgumentCondition::Is(0, FAMILIES),
+            ArgumentCondition::Is(1, TYPES),
+            ArgumentCondition::Is(2, PROTOCOLS),
         ],
     ),
     allow(libc::SYS_connect),
@@ -140,7 +146,10 @@ pub(super) const NETWORK: &[Rule] = &[
     allow(libc::SYS_setsockopt),
     allow(libc::SYS_shutdown),
     allow(libc::SYS_fstatfs),
-    allow_if(libc::SYS_ioctl, &[Condition::Is(1, SOCKET_REQUESTS)]),
+    allow_if(
+        libc::SYS_ioctl,
+        &[ArgumentCondition::Is(1, SOCKET_REQUESTS)],
+    ),
 ];
 
 /// SOCK_STREAM and SOCK_DGRAM, with SOCK_CLOEXEC and SOCK_NONBLOCK: not SOCK_RAW.
@@ -155,20 +164,23 @@ const TERMINAL_REQUESTS: &[u32] = &[0x5401, 0x5402, 0x5403, 0x5404, 0x5413];
 /// The terminal.
 pub(super) const TERMINAL: &[Rule] = &[allow_if(
     libc::SYS_ioctl,
-    &[Condition::Is(1, TERMINAL_REQUESTS)],
+    &[ArgumentCondition::Is(1, TERMINAL_REQUESTS)],
 )];
 
 /// What a kept lease takes: packet sockets (ARP, a link that has returned), netlink (addresses, routes),
 /// UDP from its address, ICMPv6, and timers.
 pub(super) const LEASE: &[Rule] = &[
-    allow_if(libc::SYS_socket, &[Condition::Is(0, LEASE_FAMILIES)]),
+    allow_if(
+        libc::SYS_socket,
+        &[ArgumentCondition::Is(0, LEASE_FAMILIES)],
+    ),
     allow(libc::SYS_bind),
     allow(libc::SYS_getsockname),
     allow(libc::SYS_getsockopt),
     allow(libc::SYS_setsockopt),
     allow(libc::SYS_timerfd_settime),
     allow(libc::SYS_uname),
-    allow_if(libc::SYS_ioctl, &[Condition::Is(1, ISATTY)]),
+    allow_if(libc::SYS_ioctl, &[ArgumentCondition::Is(1, ISATTY)]),
     refuse(libc::SYS_sethostname, Errno::EPERM),
 ];
 
@@ -182,7 +194,7 @@ const LEASE_FAMILIES: &[u32] = &[
 /// PACKET_STATISTICS, of the sockets that are open.
 pub(super) const CAPTURE: &[Rule] = &[
     allow(libc::SYS_getsockopt),
-    allow_if(libc::SYS_ioctl, &[Condition::Is(1, ISATTY)]),
+    allow_if(libc::SYS_ioctl, &[ArgumentCondition::Is(1, ISATTY)]),
 ];
 
 /// Files, folders and links, their owners and permissions; on x86-64 the C libraries use the older calls
@@ -221,7 +233,7 @@ pub(super) const FILES: &[Rule] = &[
     allow(libc::SYS_lchown),
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_chmod),
-    allow_if(libc::SYS_ioctl, &[Condition::Is(1, ISATTY)]),
+    allow_if(libc::SYS_ioctl, &[ArgumentCondition::Is(1, ISATTY)]),
 ];
 
 /// What isatty(3) asks, for each line of the log: TCGETS with glibc, TIOCGWINSZ with musl.

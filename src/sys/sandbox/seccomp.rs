@@ -8,7 +8,7 @@
 use nix::errno::Errno;
 
 use super::calls::{
-    BASE, CAPTURE, Condition, FILES, LEASE, NETWORK, REFUSED, Rule, TERMINAL, Verdict,
+    ArgumentCondition, BASE, CAPTURE, FILES, LEASE, NETWORK, REFUSED, Rule, TERMINAL, Verdict,
 };
 use crate::sys::error::SyscallError;
 use crate::sys::filter::{FilterInstruction, FilterProgram, ProgramError, code};
@@ -28,7 +28,7 @@ pub enum Calls {
     Files,
 }
 
-/// What happens at a system call that is not on the list.
+/// Reaction to a system call that is not on the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnViolation {
     /// The kernel kills the process.
@@ -133,10 +133,10 @@ fn instructions(rule: &Rule, otherwise: u32) -> Vec<FilterInstruction> {
 }
 
 /// Returns what ends in `otherwise` unless a condition holds.
-fn unless(condition: Condition, otherwise: u32) -> Vec<FilterInstruction> {
+fn unless(condition: ArgumentCondition, otherwise: u32) -> Vec<FilterInstruction> {
     let argument = |argument| load(ARGUMENTS_AT + 8 * argument);
     match condition {
-        Condition::Is(index, values) => {
+        ArgumentCondition::Is(index, values) => {
             let mut all = vec![argument(index)];
             for (value, left) in values.iter().zip((0..values.len()).rev()) {
                 // Over the other values, and what they end in.
@@ -146,11 +146,11 @@ fn unless(condition: Condition, otherwise: u32) -> Vec<FilterInstruction> {
             all.push(ret(otherwise));
             all
         }
-        Condition::Lacks(index, bits) => {
+        ArgumentCondition::Lacks(index, bits) => {
             let test = jump(code::JSET, bits, 0, 1);
             vec![argument(index), test, ret(otherwise)]
         }
-        Condition::Has(index, bits) => {
+        ArgumentCondition::Has(index, bits) => {
             let test = jump(code::JSET, bits, 1, 0);
             vec![argument(index), test, ret(otherwise)]
         }
