@@ -65,7 +65,7 @@ use wireboot_proto::worker::{Job, JobKind};
 
 pub use access::ServerAccess;
 pub use clock::Clock;
-use failure::{Failure, Refusal, other};
+use failure::{Failure, FetchRefusal, other};
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
 pub use names::Names;
 use progress::Progress;
@@ -270,7 +270,7 @@ impl Fetcher {
     }
 
     /// Fetches a file into one on a disk, where it is judged.
-    fn store(&self, mut job: Job, file: &Staged) -> Result<(), Refusal> {
+    fn store(&self, mut job: Job, file: &Staged) -> Result<(), FetchRefusal> {
         job.folder = file.folder().display().to_string();
         let asked = job.clone();
         let failed = |error: io::Error| (None, other(error));

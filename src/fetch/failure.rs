@@ -23,7 +23,7 @@ pub(super) enum Failure {
 }
 
 /// Why there is no file, and the index of the server that this is about.
-pub(super) type Refusal = (Option<usize>, Failure);
+pub(super) type FetchRefusal = (Option<usize>, Failure);
 
 impl Failure {
     /// Returns this failure with the text of `others` behind it.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::access::ServerAccess;
 use super::connection::IdleConnections;
-use super::failure::{Failure, Refusal};
+use super::failure::{Failure, FetchRefusal};
 #[cfg(feature = "iso")]
-use super::images::Images;
+use super::images::ImageCache;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
-use super::transport::Transport;
+use super::transport::Executor;
 use crate::error::Error;
 use crate::sys;
 use crate::timeline::Timeline;
@@ -47,12 +47,12 @@ pub struct Fetcher {
     /// Where progress is shown.
     pub board: Board,
     /// Who transfers files.
-    pub transport: Transport,
+    pub transport: Executor,
     /// Idle connections for reuse.
     pub idle: IdleConnections,
     /// The images that files have been read from.
     #[cfg(feature = "iso")]
-    pub images: Images,
+    pub images: ImageCache,
     /// Where the begin and end of each transfer are noted.
     pub timeline: Timeline,
 }
@@ -72,10 +72,10 @@ impl Default for Fetcher {
             rounds: ROUNDS,
             room: Room::default(),
             board: Board::new(Style::Silent),
-            transport: Transport::Own,
+            transport: Executor::Own,
             idle: IdleConnections::default(),
             #[cfg(feature = "iso")]
-            images: Images::default(),
+            images: ImageCache::default(),
             timeline: Timeline::default(),
         }
     }
@@ -91,11 +91,11 @@ type Ask<'a> = &'a mut dyn FnMut(&Url, &NextServer) -> Result<(), (AttemptEnd, F
 impl Fetcher {
     /// Returns who transfers files; always this process without the feature `sandbox`, so that its
     /// binary is without the code of workers.
-    pub(super) const fn transport(&self) -> &Transport {
+    pub(super) const fn transport(&self) -> &Executor {
         if cfg!(feature = "sandbox") {
             &self.transport
         } else {
-            &Transport::Own
+            &Executor::Own
         }
     }
 
@@ -121,7 +121,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// The last failure, with the last ones at other addresses, and the server it is about.
-    pub(super) fn first_of(&self, addresses: &[Url], ask: Ask<'_>) -> Result<usize, Refusal> {
+    pub(super) fn first_of(&self, addresses: &[Url], ask: Ask<'_>) -> Result<usize, FetchRefusal> {
         let mut turns = ServerRotation::new(addresses.len(), self.stall_timeout, sys::seed());
         turns.rounds = self.rounds;
         let mut next = turns.first();
@@ -153,7 +153,7 @@ impl Fetcher {
     }
 
     /// Reports that none of `addresses` has delivered the file; returns the error about it.
-    pub(super) fn failed(&self, addresses: &[Url], (server, failure): Refusal) -> Error {
+    pub(super) fn failed(&self, addresses: &[Url], (server, failure): FetchRefusal) -> Error {
         let url = addresses.get(server.unwrap_or_default());
         let Some(url) = url else {
             return Error::Usage("no address given".to_owned());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::download::{Attempt, Download};
 use super::failure::{Failure, other, text_of};
-use transfer::{HttpEnd, Shared, SpanTransfer, lock, transfer};
+use transfer::{HttpEnd, SharedDownload, SpanTransfer, lock, transfer};
 use wireboot_proto::http::Failure as TransferFailure;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
@@ -40,7 +40,7 @@ pub(super) fn get(attempt: &Attempt<'_>, download: &mut Download<'_>) -> Result<
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
     attempt: &'scope Attempt<'_>,
-    download: &'scope Shared<'_, '_>,
+    download: &'scope SharedDownload<'_, '_>,
 ) -> Result<(), Failure> {
     let mut url = attempt.url.clone();
     let mut detours = 0;
@@ -107,7 +107,7 @@ fn lead<'scope>(
 }
 
 /// Fetches spans on a further connection, until none are left or anything unexpected happens.
-fn help(attempt: &Attempt<'_>, url: &Url, download: &Shared<'_, '_>) {
+fn help(attempt: &Attempt<'_>, url: &Url, download: &SharedDownload<'_, '_>) {
     loop {
         let claimed = lock(download).claim();
         let Some(span) = claimed else {

@@ -4,9 +4,9 @@
 
 use std::io;
 
-use super::failure::{Failure, Refusal, other};
+use super::failure::{Failure, FetchRefusal, other};
 use super::fetcher::Fetcher;
-use super::images::{Content, Image, Parts, volume_of};
+use super::images::{CachedChunks, CachedContent, CachedImage, volume_of};
 use super::progress::Progress;
 use super::sink::Sink;
 use crate::error::Error;
@@ -38,7 +38,7 @@ pub(super) fn file(
     let mut images = fetcher.images.lock();
     let known = images.iter().position(|(known, _)| known == image);
     if known.is_none() {
-        match Image::open(fetcher, image, may_lack)? {
+        match CachedImage::open(fetcher, image, may_lack)? {
             Some(opened) => images.push((image.clone(), opened)),
             None => return Ok(None),
         }
@@ -83,7 +83,7 @@ pub(super) fn file(
 /// It is no image, or there are too many open files.
 pub(super) fn keep(fetcher: &Fetcher, url: &Url, whole: &SealedFile) -> Result<(), Error> {
     let whole = whole.try_clone().map_err(|error| other(error).about(url))?;
-    let image = Image::of_whole(url, whole)?;
+    let image = CachedImage::of_whole(url, whole)?;
     let mut images = fetcher.images.lock();
     images.retain(|(known, _)| known != url);
     images.push((url.clone(), image));
@@ -102,7 +102,7 @@ impl From<IsoError> for ImageError {
     }
 }
 
-impl Image {
+impl CachedImage {
     fn open(fetcher: &Fetcher, url: &Url, may_lack: bool) -> Result<Option<Self>, Error> {
         let why_whole = if url.sha256().is_some() || fetcher.sums.is_some() {
             "its hash is that of the whole image"
@@ -111,11 +111,11 @@ impl Image {
         } else if url.scheme() == Scheme::Tftp {
             "TFTP has no parts of files"
         } else {
-            match Parts::begin(fetcher, url, may_lack)? {
+            match CachedChunks::begin(fetcher, url, may_lack)? {
                 Begun::Parts(parts) => {
                     let head = parts.known(0);
                     let volume = volume_of(url, head.unwrap_or_default())?;
-                    let content = Content::Parts(parts);
+                    let content = CachedContent::Parts(parts);
                     return Ok(Some(Self { volume, content }));
                 }
                 Begun::Missing => return Ok(None),
@@ -135,11 +135,11 @@ impl Image {
     ) -> Result<Option<Found>, ImageError> {
         let content = &mut self.content;
         self.volume.find(path, &mut |part| match content {
-            Content::Whole(file) => {
+            CachedContent::Whole(file) => {
                 let bytes = file.octets(part);
                 bytes.map_err(|error| ImageError::Fetch(other(error).about(image)))
             }
-            Content::Parts(parts) => {
+            CachedContent::Parts(parts) => {
                 let bytes = parts.read(fetcher, image, part);
                 bytes.map_err(ImageError::Fetch)
             }
@@ -155,7 +155,7 @@ impl Image {
     ) -> Result<SealedFile, Error> {
         let system = |error| other(error).about(url);
         let failed = |error: io::Error| other(error).about(url);
-        if let (Content::Parts(content), [part]) = (&mut self.content, parts) {
+        if let (CachedContent::Parts(content), [part]) = (&mut self.content, parts) {
             return content.fetch(fetcher, url, part.clone());
         }
         let file = Memfd::create(url.file_name()).map_err(system)?;
@@ -166,8 +166,8 @@ impl Image {
         }
         for part in parts {
             let (source, range) = match &mut self.content {
-                Content::Whole(whole) => (&*whole, part.clone()),
-                Content::Parts(content) => {
+                CachedContent::Whole(whole) => (&*whole, part.clone()),
+                CachedContent::Parts(content) => {
                     // Its own pin would be that of all parts.
                     let plain = url.in_image(url.path_in_image().unwrap_or_default());
                     let plain = plain.map_err(|error| other(error).about(url))?;
@@ -202,12 +202,12 @@ fn append(from: &mut dyn io::Read, sink: &mut Sink<'_>) -> io::Result<()> {
 
 /// The result of the first request for a part.
 enum Begun {
-    Parts(Parts),
+    Parts(CachedChunks),
     NoParts,
     Missing,
 }
 
-impl Parts {
+impl CachedChunks {
     /// Reads the first chunk of an image.
     fn begin(fetcher: &Fetcher, url: &Url, may_lack: bool) -> Result<Begun, Error> {
         let mut parts = Self::default();
@@ -252,7 +252,13 @@ impl Parts {
     }
 
     /// Fetches a chunk into `chunks`.
-    fn chunk(&mut self, fetcher: &Fetcher, url: &Url, start: u64, end: u64) -> Result<(), Refusal> {
+    fn chunk(
+        &mut self,
+        fetcher: &Fetcher,
+        url: &Url,
+        start: u64,
+        end: u64,
+    ) -> Result<(), FetchRefusal> {
         let directory = url.in_image("/").map_err(|error| (None, other(error)))?;
         let file = self.request(fetcher, &directory, JobKind::Directory, start..end)?;
         let bytes = file.octets(0..CHUNK_LEN);
@@ -282,7 +288,7 @@ impl Parts {
         url: &Url,
         kind: JobKind,
         part: Extent,
-    ) -> Result<SealedFile, Refusal> {
+    ) -> Result<SealedFile, FetchRefusal> {
         let len = part.end - part.start;
         let mut job = fetcher.job(fetcher.mirrors.addresses(url), kind, len);
         job.window = Some(part);

@@ -10,38 +10,38 @@ use wireboot_proto::text::url::Url;
 
 /// The images that files have been read from, by their addresses.
 #[derive(Debug, Clone, Default)]
-pub struct Images(Arc<Mutex<Vec<(Url, Image)>>>);
+pub struct ImageCache(Arc<Mutex<Vec<(Url, CachedImage)>>>);
 
-impl Images {
+impl ImageCache {
     /// Returns all of them, for this thread alone.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<(Url, Image)>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Vec<(Url, CachedImage)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An image.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(super) struct CachedImage {
     pub(super) volume: Volume,
-    pub(super) content: Content,
+    pub(super) content: CachedContent,
 }
 
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum CachedContent {
     Whole(SealedFile),
-    Parts(Parts),
+    Parts(CachedChunks),
 }
 
 /// What has been read of an image that is on its server.
 #[derive(Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct CachedChunks {
     /// Chunks of the image, each with its place.
     pub(super) chunks: Vec<(u64, Vec<u8>)>,
     /// Where the first part came from, and by what the server there tells the image from another.
     pub(super) validator: Option<(Url, String)>,
 }
 
-impl Image {
+impl CachedImage {
     /// Returns the image that is in this file.
     ///
     /// # Errors
@@ -50,12 +50,12 @@ impl Image {
         let head = whole.octets(0..HEAD_LEN);
         let head = head.map_err(|error| other(error).about(url))?;
         let volume = volume_of(url, &head)?;
-        let content = Content::Whole(whole);
+        let content = CachedContent::Whole(whole);
         Ok(Self { volume, content })
     }
 }
 
-impl Parts {
+impl CachedChunks {
     /// Returns the chunk that begins at `start`, if it has been read.
     pub(super) fn known(&self, start: u64) -> Option<&[u8]> {
         let mut chunks = self.chunks.iter();

@@ -8,12 +8,12 @@
 use std::fs::File;
 
 use super::delivery::Hashes;
-use super::failure::{Failure, Refusal, other, unverified};
+use super::failure::{Failure, FetchRefusal, other, unverified};
 use super::fetcher::Fetcher;
 use super::obtain::Obtained;
 use super::progress::Progress;
 use super::remote;
-use super::transport::Transport;
+use super::transport::Executor;
 use crate::sys::hashing::{Hashing, hash_now};
 use crate::sys::memfd::{Memfd, SealedFile};
 use wireboot_proto::text::url::{Sha256, Url};
@@ -27,11 +27,14 @@ pub(super) struct Judged {
 }
 
 /// Fetches what a job is about; returns the file to read it back from too, if there is one.
-type Take<'t> =
-    &'t mut dyn FnMut(&Job, &mut Progress, Hashes) -> Result<(Obtained, Option<File>), Refusal>;
+type Take<'t> = &'t mut dyn FnMut(
+    &Job,
+    &mut Progress,
+    Hashes,
+) -> Result<(Obtained, Option<File>), FetchRefusal>;
 
 /// Checks a file that came from the address with this index.
-type Check<'c> = &'c mut dyn FnMut(&mut Obtained, &File) -> Result<(), Failure>;
+type FileCheck<'c> = &'c mut dyn FnMut(&mut Obtained, &File) -> Result<(), Failure>;
 
 impl Fetcher {
     /// Returns the job of fetching the file that is at all of these addresses.
@@ -54,7 +57,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// The last failure.
-    pub(super) fn memory(&self, job: Job) -> Result<Judged, Refusal> {
+    pub(super) fn memory(&self, job: Job) -> Result<Judged, FetchRefusal> {
         let asked = job.clone();
         self.memory_by(job, &mut |obtained, file| {
             self.check(&asked, obtained, file)
@@ -62,13 +65,13 @@ impl Fetcher {
     }
 
     /// As [`Fetcher::memory`], judged by `check`.
-    pub(super) fn memory_by(&self, job: Job, check: Check<'_>) -> Result<Judged, Refusal> {
+    pub(super) fn memory_by(&self, job: Job, check: FileCheck<'_>) -> Result<Judged, FetchRefusal> {
         let failed = |error| (None, other(error));
         let mut sealed = None;
         let mut take = |job: &Job, progress: &mut Progress, hashes| {
             let (mut obtained, file) = match self.transport() {
-                Transport::Parent(peer) => remote::judged(peer, job)?,
-                Transport::Own | Transport::Workers(_) => {
+                Executor::Parent(peer) => remote::judged(peer, job)?,
+                Executor::Own | Executor::Workers(_) => {
                     let name = job.addresses.first().map_or("", Url::file_name);
                     let file = Memfd::create(name).map_err(failed)?;
                     let obtained = self.obtain(job, &file, progress, hashes)?;
@@ -102,8 +105,8 @@ impl Fetcher {
         &self,
         mut job: Job,
         take: Take<'_>,
-        check: Check<'_>,
-    ) -> Result<Obtained, Refusal> {
+        check: FileCheck<'_>,
+    ) -> Result<Obtained, FetchRefusal> {
         let all = std::mem::take(&mut job.addresses);
         let mut left = Vec::new();
         let mut last = None;
@@ -211,7 +214,7 @@ impl Fetcher {
             let why = format!("the file has {len} bytes, more than the allowed {most}");
             return Err(Failure::Other(why.into()));
         }
-        if matches!(self.transport(), Transport::Parent(_)) {
+        if matches!(self.transport(), Executor::Parent(_)) {
             return Ok(());
         }
         if let Some(expected) = self.pin(url, job)? {

@@ -1,7 +1,7 @@
 //! Fetches a file into its store: in this process, or by a worker without privileges.
 
 use super::delivery::{Delivery, Hashes};
-use super::failure::{Failure, Refusal, other};
+use super::failure::{Failure, FetchRefusal, other};
 use super::fetcher::Fetcher;
 use super::progress::Progress;
 use super::sink::Store;
@@ -36,7 +36,7 @@ impl Fetcher {
         store: &dyn Store,
         progress: &mut Progress,
         hashes: Hashes,
-    ) -> Result<Obtained, Refusal> {
+    ) -> Result<Obtained, FetchRefusal> {
         let begun = Delivery::begin(self, job, store, progress, hashes);
         let mut delivery = begun.map_err(|error| (None, other(error)))?;
         let mut is_there = true;

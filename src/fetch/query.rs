@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::fetcher::Fetcher;
 use super::remote;
-use super::transport::Transport;
+use super::transport::Executor;
 use crate::error::Cause;
 use crate::sys::echo;
 use wireboot_proto::boot::{Answer, Query};
@@ -16,9 +16,9 @@ impl Fetcher {
     /// Answers a question of a plan.
     pub fn answer(&self, query: Query) -> Answer {
         match self.transport() {
-            Transport::Own => self.answer_here(query, None),
-            Transport::Workers(workers) => remote::answer(self, workers, query),
-            Transport::Parent(peer) => remote::answer_of(Ok(peer.ask(&Message::Query(query)).0)),
+            Executor::Own => self.answer_here(query, None),
+            Executor::Workers(workers) => remote::answer(self, workers, query),
+            Executor::Parent(peer) => remote::answer_of(Ok(peer.ask(&Message::Query(query)).0)),
         }
     }
 

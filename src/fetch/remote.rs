@@ -4,12 +4,12 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::delivery::Hashes;
-use super::failure::{Failure, Refusal, other};
+use super::failure::{Failure, FetchRefusal, other};
 use super::fetcher::Fetcher;
 use super::obtain::Obtained;
 use super::progress::Progress;
 use super::sink::Store;
-use super::transport::{Transport, Workers};
+use super::transport::{Executor, Workers};
 use crate::error::Cause;
 use crate::sys::memfd::SealedFile;
 use crate::sys::{self, echo};
@@ -31,11 +31,11 @@ impl Fetcher {
         store: &dyn Store,
         progress: &mut Progress,
         hashes: Hashes,
-    ) -> Result<Obtained, Refusal> {
+    ) -> Result<Obtained, FetchRefusal> {
         match self.transport() {
-            Transport::Own => self.obtain_here(job, store, progress, hashes),
-            Transport::Workers(workers) => obtain(self, workers, job, store, progress),
-            Transport::Parent(_) => {
+            Executor::Own => self.obtain_here(job, store, progress, hashes),
+            Executor::Workers(workers) => obtain(self, workers, job, store, progress),
+            Executor::Parent(_) => {
                 let why = "only memory files are fetched by the parent";
                 Err((None, Failure::Other(why.into())))
             }
@@ -53,7 +53,7 @@ fn obtain(
     job: &Job,
     store: &dyn Store,
     progress: &mut Progress,
-) -> Result<Obtained, Refusal> {
+) -> Result<Obtained, FetchRefusal> {
     let whole = |cause| (None, Failure::Other(cause));
     let worker = fetcher.worker(workers);
     let mut worker = worker.map_err(|error| (None, other(error)))?;
@@ -175,7 +175,7 @@ fn silence(stall_timeout: Duration) -> Duration {
     stall_timeout * 4 + Duration::from_secs(60)
 }
 
-fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, Refusal> {
+fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, FetchRefusal> {
     let server = usize::try_from(fetched.server).unwrap_or(usize::MAX);
     if server >= job.addresses.len() {
         let why = "the worker names a server that nobody has asked for";
@@ -195,7 +195,7 @@ fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, Re
     })
 }
 
-fn refusal(fault: Fault) -> Refusal {
+fn refusal(fault: Fault) -> FetchRefusal {
     let server = fault.server.and_then(|at| usize::try_from(at).ok());
     let why = fault.why;
     let failure = match fault.kind {
@@ -217,7 +217,7 @@ fn refusal(fault: Fault) -> Refusal {
 }
 
 /// Returns a refusal as a message.
-pub(super) fn fault((server, failure): Refusal) -> Message {
+pub(super) fn fault((server, failure): FetchRefusal) -> Message {
     let (kind, why) = match failure {
         Failure::Missing(cause) => (FaultKind::Missing, chain(&*cause)),
         Failure::NoParts(cause) => (FaultKind::NoParts, chain(&*cause)),
@@ -251,7 +251,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 ///
 /// # Errors
 /// The parent's refusal.
-pub(super) fn judged(peer: &Peer, job: &Job) -> Result<(Obtained, Option<SealedFile>), Refusal> {
+pub(super) fn judged(
+    peer: &Peer,
+    job: &Job,
+) -> Result<(Obtained, Option<SealedFile>), FetchRefusal> {
     let (answer, files) = peer.ask(&Message::Fetch(Box::new(job.clone())));
     if let Message::Failed(fault) = answer {
         return Err(refusal(fault));

@@ -17,7 +17,7 @@ use super::sink::Store;
 use super::staged::guard_of;
 #[cfg(feature = "tls")]
 use super::tls;
-use super::transport::{Transport, Workers};
+use super::transport::{Executor, Workers};
 use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::machine::MemoryGuard;
@@ -41,7 +41,7 @@ impl Fetcher {
     /// Leaves all transfers to workers from now on, unless the sandbox is off.
     pub fn use_workers(&mut self, config: &SandboxConfig) {
         if config.has_workers() {
-            self.transport = Transport::Workers(Workers::new(*config));
+            self.transport = Executor::Workers(Workers::new(*config));
         } else if cfg!(feature = "sandbox") {
             log::warn!(
                 "the sandbox is off (--sandbox off): what the network sends is parsed with all \
@@ -109,7 +109,7 @@ impl Fetcher {
         let store = files
             .into_iter()
             .next()
-            .map(|file| Given::new(file, &job.folder));
+            .map(|file| OpenedFile::new(file, &job.folder));
         let store = match store {
             Some(Ok(store)) => store,
             Some(Err(error)) => return remote::fault((None, other(error))),
@@ -146,7 +146,7 @@ impl Fetcher {
     /// Returns the fetcher of a worker that is this process, which asks its parent for all files.
     pub fn of_parent(&self, peer: Arc<Peer>) -> Self {
         Self {
-            transport: Transport::Parent(peer),
+            transport: Executor::Parent(peer),
             board: Board::new(Style::Silent),
             ..self.in_fork()
         }
@@ -154,13 +154,13 @@ impl Fetcher {
 }
 
 /// A file that the parent has opened, to be written.
-struct Given {
+struct OpenedFile {
     file: File,
     guard: Option<MemoryGuard>,
     folder: PathBuf,
 }
 
-impl Given {
+impl OpenedFile {
     fn new(file: OwnedFd, folder: &str) -> io::Result<Self> {
         let file = File::from(file);
         Ok(Self {
@@ -171,7 +171,7 @@ impl Given {
     }
 }
 
-impl Store for Given {
+impl Store for OpenedFile {
     fn file(&self) -> &File {
         &self.file
     }

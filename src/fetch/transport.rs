@@ -7,7 +7,7 @@ use crate::worker::{Peer, Worker};
 
 /// Who transfers files.
 #[derive(Debug, Clone, Default)]
-pub enum Transport {
+pub enum Executor {
     /// This process.
     #[default]
     Own,

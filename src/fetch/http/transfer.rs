@@ -24,11 +24,11 @@ pub(super) enum HttpEnd {
 }
 
 /// The download, shared by all connections.
-pub(super) type Shared<'a, 's> = Mutex<&'a mut Download<'s>>;
+pub(super) type SharedDownload<'a, 's> = Mutex<&'a mut Download<'s>>;
 
 /// One connection's part in a download.
 pub(super) struct SpanTransfer<'p, 'a, 's> {
-    pub(super) download: &'p Shared<'a, 's>,
+    pub(super) download: &'p SharedDownload<'a, 's>,
     pub(super) span: SpanId,
     /// Whether it is a further connection, which may not restart the file.
     pub(super) joined: bool,
@@ -41,7 +41,7 @@ impl<'a, 's> SpanTransfer<'_, 'a, 's> {
 }
 
 pub(super) fn lock<'p, 'a, 's>(
-    download: &'p Shared<'a, 's>,
+    download: &'p SharedDownload<'a, 's>,
 ) -> MutexGuard<'p, &'a mut Download<'s>> {
     download.lock().unwrap_or_else(PoisonError::into_inner)
 }

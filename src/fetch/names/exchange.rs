@@ -21,13 +21,13 @@ const DATAGRAM_LEN: usize = 4096;
 /// Runs a lookup to its end, with sockets on `interface`.
 pub(super) fn run(lookup: &mut Lookup, interface: Option<&str>) -> io::Result<Event> {
     let mut outgoing = Vec::new();
-    let mut open: Vec<Exchange> = Vec::new();
+    let mut open: Vec<DnsExchange> = Vec::new();
     loop {
         while let Some(transmit) = lookup.poll_transmit(&mut outgoing) {
             if open.len() == MAX_SOCKETS {
                 open.remove(0);
             }
-            match Exchange::begin(transmit, &outgoing, interface) {
+            match DnsExchange::begin(transmit, &outgoing, interface) {
                 Ok(exchange) => open.push(exchange),
                 Err(error) => failed(lookup, transmit, &error),
             }
@@ -42,7 +42,7 @@ pub(super) fn run(lookup: &mut Lookup, interface: Option<&str>) -> io::Result<Ev
             lookup.handle_timeout(sys::now());
             continue;
         }
-        let mut polled: Vec<_> = open.iter().map(Exchange::polled).collect();
+        let mut polled: Vec<_> = open.iter().map(DnsExchange::polled).collect();
         sys::wait_for(&mut polled, Some(until)).map_err(io::Error::other)?;
         let ready = polled.iter().position(|polled| polled.any() == Some(true));
         let Some(exchange) = ready.map(|index| open.remove(index)) else {
@@ -58,12 +58,12 @@ fn failed(lookup: &mut Lookup, transmit: Transmit, error: &io::Error) {
 }
 
 /// A query under way.
-struct Exchange {
+struct DnsExchange {
     transmit: Transmit,
-    socket: Socket,
+    socket: DnsSocket,
 }
 
-enum Socket {
+enum DnsSocket {
     Udp(UdpSocket),
     Tcp {
         stream: TcpStream,
@@ -74,7 +74,7 @@ enum Socket {
     },
 }
 
-impl Exchange {
+impl DnsExchange {
     /// Sends a query, or starts connecting to its server.
     fn begin(transmit: Transmit, query: &[u8], interface: Option<&str>) -> io::Result<Self> {
         let server = transmit.destination;
@@ -90,11 +90,11 @@ impl Exchange {
                 udp.set_nonblocking(true)?;
                 udp.connect(server)?;
                 udp.send(query)?;
-                Socket::Udp(udp)
+                DnsSocket::Udp(udp)
             }
             Transport::Tcp => {
                 let len = u16::try_from(query.len()).unwrap_or(u16::MAX);
-                Socket::Tcp {
+                DnsSocket::Tcp {
                     stream: dial(interface, server).map_err(io::Error::other)?.into(),
                     query: [&len.to_be_bytes()[..], query].concat(),
                     received: Vec::new(),
@@ -106,10 +106,10 @@ impl Exchange {
 
     fn polled(&self) -> PollFd<'_> {
         let fd: BorrowedFd<'_> = match &self.socket {
-            Socket::Udp(udp) => udp.as_fd(),
-            Socket::Tcp { stream, .. } => stream.as_fd(),
+            DnsSocket::Udp(udp) => udp.as_fd(),
+            DnsSocket::Tcp { stream, .. } => stream.as_fd(),
         };
-        let is_unsent = matches!(&self.socket, Socket::Tcp { query, .. } if !query.is_empty());
+        let is_unsent = matches!(&self.socket, DnsSocket::Tcp { query, .. } if !query.is_empty());
         PollFd::new(
             fd,
             if is_unsent {
@@ -145,16 +145,16 @@ impl Exchange {
     fn transfer(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = [0; DATAGRAM_LEN];
         match &mut self.socket {
-            Socket::Udp(udp) => {
+            DnsSocket::Udp(udp) => {
                 let len = udp.recv(&mut buffer)?;
                 Ok(Some(buffer.get(..len).unwrap_or_default().to_vec()))
             }
-            Socket::Tcp { stream, query, .. } if !query.is_empty() => {
+            DnsSocket::Tcp { stream, query, .. } if !query.is_empty() => {
                 // All of it fits into the buffer of a new connection.
                 stream.write_all(&std::mem::take(query))?;
                 Ok(None)
             }
-            Socket::Tcp {
+            DnsSocket::Tcp {
                 stream, received, ..
             } => {
                 let len = stream.read(&mut buffer)?;

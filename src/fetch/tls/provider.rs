@@ -32,8 +32,8 @@ pub(super) fn provider() -> CryptoProvider {
         ],
         kx_groups: vec![&curve25519::KeyExchange, &p256::KeyExchange, SECP384R1],
         signature_verification_algorithms: ALGORITHMS,
-        secure_random: &Keys,
-        key_provider: &Keys,
+        secure_random: &ClientKeys,
+        key_provider: &ClientKeys,
     }
 }
 
@@ -99,15 +99,15 @@ const P256_SHA384: &dyn SignatureVerificationAlgorithm = &p256::Verification::SH
 
 /// Random numbers, and the private keys of client certificates.
 #[derive(Debug)]
-struct Keys;
+struct ClientKeys;
 
-impl SecureRandom for Keys {
+impl SecureRandom for ClientKeys {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
         SystemRandom::new().fill(bytes).map_err(|_| GetRandomFailed)
     }
 }
 
-impl KeyProvider for Keys {
+impl KeyProvider for ClientKeys {
     fn load_private_key(&self, key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
         client_key::load(&key)
     }

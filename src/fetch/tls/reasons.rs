@@ -10,7 +10,7 @@ use wireboot_proto::format::x509::{Certificate, KeyKind};
 use wireboot_proto::text::safe::Quoted;
 
 /// A refused certificate, and what it was checked against.
-pub(super) struct Refusal<'a> {
+pub(super) struct RefusedCertificate<'a> {
     pub(super) certificate: &'a [u8],
     /// What the server has sent beside it.
     pub(super) intermediates: &'a [CertificateDer<'a>],
@@ -23,7 +23,7 @@ pub(super) struct Refusal<'a> {
 }
 
 /// Returns what is wrong with a certificate, and what to do about it.
-pub(super) fn refusal(error: &CertificateError, refusal: &Refusal<'_>) -> String {
+pub(super) fn refusal(error: &CertificateError, refusal: &RefusedCertificate<'_>) -> String {
     let (host, reading, place) = (refusal.host, refusal.reading, refusal.place);
     let Ok(certificate) = Certificate::decode(refusal.certificate) else {
         return "it cannot be decoded".to_owned();
@@ -160,7 +160,10 @@ fn is_supported(kind: KeyKind) -> bool {
 }
 
 /// Describes the key that is not supported, of the certificate or of one that its chain leads to.
-fn unsupported_key(certificate: &Certificate<'_>, refusal: &Refusal<'_>) -> Option<String> {
+fn unsupported_key(
+    certificate: &Certificate<'_>,
+    refusal: &RefusedCertificate<'_>,
+) -> Option<String> {
     let own = unsupported_own_key(certificate);
     if own.is_some() {
         return own;

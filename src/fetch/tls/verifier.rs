@@ -17,7 +17,7 @@ use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::authorities::Trusted;
 use super::provider::ALGORITHMS;
-use super::reasons::{self, Refusal};
+use super::reasons::{self, RefusedCertificate};
 use crate::fetch::clock::{Clock, Reading};
 use sha2::Digest;
 use wireboot_proto::format::x509::Certificate;
@@ -140,7 +140,7 @@ impl ServerCertVerifier for Verifier {
         }
         match &judged {
             Err(Error::InvalidCertificate(error)) => {
-                let refusal = Refusal {
+                let refusal = RefusedCertificate {
                     certificate: end_entity,
                     intermediates,
                     trusted: &self.trusted,
