@@ -38,7 +38,7 @@ use managers::{keyfile, networkd_unit};
 use output::{add, write_all};
 #[cfg(feature = "hand")]
 pub use place::set_resolv_conf;
-use place::{Place, here};
+use place::{FileLocations, here};
 #[cfg(feature = "root")]
 use resolv_conf::RESOLV_CONF;
 use wireboot_proto::dhcp::lease::Lease;
@@ -94,7 +94,12 @@ pub fn set_resolvers(own: Option<&str>) {
     }
 }
 
-fn write_files(place: &Place, identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
+fn write_files(
+    place: &FileLocations,
+    identity: &HandOverIdentity<'_>,
+    lease: &Lease,
+    to: HandOver,
+) {
     // A lease without resolvers removes those of the lease before it.
     let has_resolvers = !lease.dns.is_empty() || lease.domain.is_some() || !lease.search.is_empty();
     if let Some(path) = &place.resolv_conf {

@@ -40,7 +40,7 @@ pub use interface::{EarlierLease, Link, Presence};
 #[cfg(feature = "ipv6")]
 pub use ipv6::Ipv6Settings;
 #[cfg(feature = "root")]
-pub use standing::Standing;
+pub use standing::StaticInterface;
 #[cfg(feature = "arping")]
 pub use state::all_addresses;
 use state::{addresses, open_socket, set_up};

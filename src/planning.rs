@@ -78,7 +78,7 @@ enum Maker {
     /// This process.
     Own(Box<Planned>),
     /// A worker, which has the plan.
-    Worker(worker::Planner),
+    Worker(worker::PlanWorker),
 }
 
 impl Planning {
@@ -272,7 +272,7 @@ pub fn follow(
     } else {
         let sandbox = &config.trust.sandbox;
         let assemble = |mut planned: Planned, fetcher: &Fetcher| planned.assemble(fetcher);
-        let started = worker::Planner::start(sandbox, &boot_file, &fetcher, plan, assemble)?;
+        let started = worker::PlanWorker::start(sandbox, &boot_file, &fetcher, plan, assemble)?;
         (started.1, Maker::Worker(started.0))
     };
     Ok(Planning {

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::Error;
 use runner::Run;
-use variables::Variables;
+use variables::ScriptVariables;
 #[cfg(fuzzing)]
 pub use variables::fuzz;
 use wireboot_proto::dhcp::lease::Lease;
@@ -140,7 +140,7 @@ fn describe(interface: &str, event: Event<'_>) -> Run {
         variables.push(("message".to_owned(), text.to_owned()));
     }
     if let Some(lease) = event.lease() {
-        let of_lease = Variables::of(lease);
+        let of_lease = ScriptVariables::of(lease);
         for code in of_lease.dropped {
             let (server, option) = (lease.server_text(), known::name(code));
             log::warn!(

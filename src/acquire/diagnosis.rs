@@ -16,7 +16,7 @@ use wireboot_proto::time::Seconds;
 
 /// How far an interface got on the way to a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Progress {
+pub(super) enum LeaseProgress {
     Silence,
     /// Routers or the switch were heard.
     Heard,
@@ -28,11 +28,11 @@ pub(super) enum Progress {
 
 /// The error of the interface that got furthest.
 #[derive(Debug, Default)]
-pub(super) struct Furthest(Option<(Progress, Error)>);
+pub(super) struct Furthest(Option<(LeaseProgress, Error)>);
 
 impl Furthest {
     /// Adds the error of an interface; of two, the one that is of less use is logged.
-    pub(super) fn add(&mut self, progress: Progress, error: Error) {
+    pub(super) fn add(&mut self, progress: LeaseProgress, error: Error) {
         let less = match self.0.take() {
             Some(best) if best.0 > progress => {
                 self.0 = Some(best);
@@ -131,17 +131,17 @@ impl Diagnosis {
         }
     }
 
-    pub(super) const fn progress(&self) -> Progress {
+    pub(super) const fn progress(&self) -> LeaseProgress {
         if self.refusal.is_some() {
-            Progress::Refused
+            LeaseProgress::Refused
         } else if self.offered.is_some() || self.ipv6_only.is_some() {
-            Progress::Offered
+            LeaseProgress::Offered
         } else if self.proxy.is_some() || !self.discards.is_empty() {
-            Progress::Answered
+            LeaseProgress::Answered
         } else if !self.routers.is_empty() || self.switch_port.is_some() {
-            Progress::Heard
+            LeaseProgress::Heard
         } else {
-            Progress::Silence
+            LeaseProgress::Silence
         }
     }
 
@@ -196,7 +196,7 @@ impl Diagnosis {
         if self.is_removed || !self.has_carrier {
             return format!("{name}: no carrier; {left:.0} s left");
         }
-        let is_answered = self.progress() >= Progress::Answered;
+        let is_answered = self.progress() >= LeaseProgress::Answered;
         let wanted = if is_answered { "lease" } else { "answer" };
         let sent = self.sent();
         let mut text = format!("{name}: no {wanted} yet: {sent}, {left:.0} s left");

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use super::address_setup::AddressSetup;
 use super::client_config::{client_config, client_id};
-use super::diagnosis::Progress;
+use super::diagnosis::LeaseProgress;
 use super::dialogue::{Dialogue, FirstExchange};
 use super::station::{Reception, Station};
 use super::witness::Witness;
@@ -215,7 +215,7 @@ impl Session {
     }
 
     /// Returns how far the interface got on the way to a lease, for comparison with others.
-    pub(super) const fn progress(&self) -> Progress {
+    pub(super) const fn progress(&self) -> LeaseProgress {
         self.witness.diagnosis.progress()
     }
 

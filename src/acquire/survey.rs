@@ -26,7 +26,7 @@ pub struct Surveyed {
     pub answers: Vec<SurveyAnswer>,
     /// What is not known of the boot services that are offered.
     pub unknown: Vec<Unknown>,
-    asker: Asker,
+    asker: SurveySession,
 }
 
 /// Asks on all of `links` for `wait` from the carrier on, and returns what was answered; takes
@@ -48,7 +48,7 @@ pub fn survey(
         let made = link::raise(&links).and_then(|()| link::add_vlans(&links, &vlans.ids));
         links.extend(made.inspect_err(|_| links.iter().for_each(Link::restore))?);
     }
-    let opened: Result<Vec<_>, _> = links.iter().map(Asker::open).collect();
+    let opened: Result<Vec<_>, _> = links.iter().map(SurveySession::open).collect();
     let mut surveyed: Vec<_> = links
         .into_iter()
         .zip(opened?)
@@ -131,7 +131,7 @@ impl Surveyed {
 
 /// What asks on one interface.
 #[derive(Debug)]
-struct Asker {
+struct SurveySession {
     station: Station,
     /// Exists from the first carrier on.
     survey: Option<Survey>,
@@ -142,7 +142,7 @@ struct Asker {
     tagged: Option<TaggedFrames>,
 }
 
-impl Asker {
+impl SurveySession {
     fn open(link: &Link) -> Result<Self, Error> {
         Ok(Self {
             station: Station::open(link)?,

@@ -57,7 +57,7 @@ fn ask(settings: Settings) -> Result<(), Error> {
         // Without an address, as at the console of a boot, one may still ask.
         Question::WhoHas => options.source.or(own).unwrap_or(Ipv4Addr::UNSPECIFIED),
     };
-    let mut run = Run {
+    let mut run = ArpingRun {
         asker: Asker::about(&near, target)?,
         mac: near.mac,
         target,
@@ -87,7 +87,7 @@ fn unless_interrupted(error: Error) -> Result<(), Error> {
     Err(error)
 }
 
-struct Run {
+struct ArpingRun {
     asker: Asker,
     mac: MacAddress,
     target: Ipv4Addr,
@@ -104,7 +104,7 @@ struct Run {
     answerer: Option<MacAddress>,
 }
 
-impl Run {
+impl ArpingRun {
     fn drive(&mut self, signals: &Signals) -> Result<(), Error> {
         let deadline = self.options.deadline.map(|time| sys::now() + time);
         let mut next_at = sys::now();

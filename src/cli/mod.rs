@@ -26,12 +26,12 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::init;
 #[cfg(feature = "root")]
-use crate::link::Standing;
+use crate::link::StaticInterface;
 use crate::script;
 use crate::settings::commands::{COMMANDS, Command};
 use crate::settings::help as texts;
 use crate::settings::options::Settings;
-use crate::settings::parse::{self, Request};
+use crate::settings::parse::{self, ParsedArguments};
 use crate::sys::terminal::print;
 use crate::sys::{machine, messages, sandbox};
 
@@ -49,15 +49,15 @@ pub fn run() -> Result<(), Error> {
         return Ok(());
     }
     let invocation = match parse::request(std::env::args_os().skip(1))? {
-        Request::Help(command) => {
+        ParsedArguments::Help(command) => {
             print(&command.map_or_else(texts::program, texts::command));
             return Ok(());
         }
-        Request::Version => {
+        ParsedArguments::Version => {
             print(&version());
             return Ok(());
         }
-        Request::Run(invocation) => invocation,
+        ParsedArguments::Run(invocation) => invocation,
     };
     let settings = settings::read(&invocation)?;
     script::begin(settings.config.dhcp.script.as_deref())?;
@@ -125,7 +125,7 @@ fn keep_network(mut config: Config) -> Result<Config, Error> {
         return Ok(config);
     }
     let interface = config.link.interfaces.first();
-    let standing = Standing::read(interface.map(String::as_str))?;
+    let standing = StaticInterface::read(interface.map(String::as_str))?;
     let words = standing.words();
     log::info!("the next kernel gets \"{words}\"");
     config.boot.append = Some(match config.boot.append {

@@ -11,7 +11,7 @@ use super::below::below_names;
 use super::initramfs::net_conf6_name;
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
-use super::place::Place;
+use super::place::FileLocations;
 use super::resolv_conf::{self, ResolvConf};
 use crate::config::MadeOf;
 use crate::sys::file::{EVERYBODY, OWNER};
@@ -40,7 +40,7 @@ struct EarlierFile {
 
 impl EarlierFiles {
     /// Returns the files about an interface, and about those it was made of, as none of which is there.
-    pub(super) fn none(place: &Place, interface: &str, of: &MadeOf) -> Self {
+    pub(super) fn none(place: &FileLocations, interface: &str, of: &MadeOf) -> Self {
         let mut names = dracut_names(interface);
         // First, where `address` looks for it.
         names.insert(0, net_conf_name(interface));
@@ -49,12 +49,17 @@ impl EarlierFiles {
 
     /// As [`EarlierFiles::none`], for a lease of IPv6.
     #[cfg(feature = "ipv6")]
-    pub(super) fn none6(place: &Place, interface: &str, of: &MadeOf) -> Self {
+    pub(super) fn none6(place: &FileLocations, interface: &str, of: &MadeOf) -> Self {
         Self::of_managers(place, vec![net_conf6_name(interface)], interface, of)
     }
 
     /// Returns the files of these names, and those for systemd-networkd and NetworkManager.
-    fn of_managers(place: &Place, mut names: Vec<String>, interface: &str, of: &MadeOf) -> Self {
+    fn of_managers(
+        place: &FileLocations,
+        mut names: Vec<String>,
+        interface: &str,
+        of: &MadeOf,
+    ) -> Self {
         names.extend([unit_name(interface), keyfile_name(interface)]);
         #[cfg(feature = "bond")]
         names.extend(below_names(interface, of));
@@ -80,7 +85,7 @@ impl EarlierFiles {
     }
 
     /// Reads these files at `place`.
-    pub(super) fn read(mut self, place: &Place) -> Self {
+    pub(super) fn read(mut self, place: &FileLocations) -> Self {
         self.resolvers = place.resolv_conf.as_deref().and_then(ResolvConf::read);
         for file in &mut self.files {
             // Anybody may have put a link or FIFO in /tmp.
@@ -91,7 +96,7 @@ impl EarlierFiles {
     }
 
     /// Returns the paths of all, that for resolvers first.
-    pub(super) fn paths(&self, place: &Place) -> Vec<PathBuf> {
+    pub(super) fn paths(&self, place: &FileLocations) -> Vec<PathBuf> {
         let files = self.files.iter().map(|file| place.root.join(&file.name));
         place.resolv_conf.iter().cloned().chain(files).collect()
     }
@@ -105,7 +110,7 @@ impl EarlierFiles {
     }
 
     /// Puts these files at `place` in place of those that are there.
-    pub(super) fn restore(&self, place: &Place) {
+    pub(super) fn restore(&self, place: &FileLocations) {
         if let Some(path) = &place.resolv_conf {
             let resolvers = match &self.resolvers {
                 Some(earlier) => earlier.restore(path),

@@ -4,7 +4,7 @@
 use super::below::{below_keyfiles, below_units};
 use super::earlier::warn_of_error;
 use super::managers::{HandOverIdentity, keyfile_name, unit_name};
-use super::place::Place;
+use super::place::FileLocations;
 use crate::config::HandOver;
 use crate::sys::file::{EVERYBODY, OWNER};
 use crate::sys::files;
@@ -15,7 +15,7 @@ pub(super) type NewFile = (String, String, u32);
 /// Writes `files`, and those `to` the managers: this unit, or why there is none, and this keyfile, with what
 /// is below the interface.
 pub(super) fn write_all(
-    place: &Place,
+    place: &FileLocations,
     holder: &HandOverIdentity<'_>,
     to: HandOver,
     mut files: Vec<NewFile>,

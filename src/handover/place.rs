@@ -10,7 +10,7 @@ use super::resolv_conf::RESOLV_CONF;
 
 /// Where the files are.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct FileLocations {
     /// The file for resolvers; none where nobody would read one.
     pub(super) resolv_conf: Option<PathBuf>,
     /// The directory above all others.
@@ -19,7 +19,7 @@ pub(super) struct Place {
     pub(super) is_machine: bool,
 }
 
-impl Place {
+impl FileLocations {
     /// Returns the place below `root`, for the machine's network.
     pub(super) fn below(root: &Path) -> Self {
         Self {
@@ -42,13 +42,13 @@ pub fn set_resolv_conf(path: PathBuf) {
 
 /// Returns where the files of this process's network namespace are; found out once, since a process
 /// without privileges may not look any more.
-pub(super) fn here() -> &'static Place {
-    static HERE: OnceLock<Place> = OnceLock::new();
+pub(super) fn here() -> &'static FileLocations {
+    static HERE: OnceLock<FileLocations> = OnceLock::new();
     HERE.get_or_init(find_place)
 }
 
-fn find_place() -> Place {
-    let mut place = Place::below(Path::new("/"));
+fn find_place() -> FileLocations {
+    let mut place = FileLocations::below(Path::new("/"));
     place.is_machine = is_machine_namespace();
     if !place.is_machine {
         place.resolv_conf = None;

@@ -104,7 +104,7 @@ fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
     fs::write(&path, "nameserver 198.51.100.53\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     write_files(
-        &Place::below(&root.0),
+        &FileLocations::below(&root.0),
         &HOLDER,
         &lease(),
         HandOver::default(),
@@ -114,7 +114,12 @@ fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
         domain: None,
         ..lease()
     };
-    write_files(&Place::below(&root.0), &HOLDER, &bare, HandOver::default());
+    write_files(
+        &FileLocations::below(&root.0),
+        &HOLDER,
+        &bare,
+        HandOver::default(),
+    );
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         "nameserver 198.51.100.53\n"
@@ -128,7 +133,7 @@ fn a_later_lease_without_resolvers_takes_the_lines_away_and_the_mode_stays() {
 #[test]
 fn files_are_written_whole_and_taken_back_without_a_trace() {
     let root = Directory::new("whole");
-    write_files(&Place::below(&root.0), &HOLDER, &lease(), EVERYONE);
+    write_files(&FileLocations::below(&root.0), &HOLDER, &lease(), EVERYONE);
     let resolv_conf = fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap();
     assert!(resolv_conf.contains("nameserver 192.0.2.53\n"));
     assert!(root.0.join("run/net-eth0.conf").exists());
@@ -139,7 +144,7 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
     files_below(&root.0.join("run"), &mut left);
     files_below(&root.0.join("tmp"), &mut left);
     assert_eq!(left.len(), 9, "{left:?}");
-    let place = Place::below(&root.0);
+    let place = FileLocations::below(&root.0);
     EarlierFiles::none(&place, "eth0", &CARD).restore(&place);
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
     let mut left = Vec::new();
@@ -153,10 +158,10 @@ fn resolvers_are_put_back_to_the_last_byte_unless_others_have_changed_them() {
     let path = root.0.join(RESOLV_CONF);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let boots = || {
-        let earlier =
-            EarlierFiles::none(&Place::below(&root.0), "eth0", &CARD).read(&Place::below(&root.0));
+        let earlier = EarlierFiles::none(&FileLocations::below(&root.0), "eth0", &CARD)
+            .read(&FileLocations::below(&root.0));
         write_files(
-            &Place::below(&root.0),
+            &FileLocations::below(&root.0),
             &HOLDER,
             &lease(),
             HandOver::default(),
@@ -164,13 +169,13 @@ fn resolvers_are_put_back_to_the_last_byte_unless_others_have_changed_them() {
         assert!(fs::read_to_string(&path).unwrap().contains("192.0.2.53"));
         earlier
     };
-    boots().restore(&Place::below(&root.0));
+    boots().restore(&FileLocations::below(&root.0));
     assert!(!path.exists());
     // Without an end of the last line, and with one of another system.
     let text = "nameserver 192.0.2.9\r\noptions edns0";
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    boots().restore(&Place::below(&root.0));
+    boots().restore(&FileLocations::below(&root.0));
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o640);
@@ -179,7 +184,7 @@ fn resolvers_are_put_back_to_the_last_byte_unless_others_have_changed_them() {
         .unwrap()
         .replace("192.0.2.9", "192.0.2.8");
     fs::write(&path, changed).unwrap();
-    earlier.restore(&Place::below(&root.0));
+    earlier.restore(&FileLocations::below(&root.0));
     let left = fs::read_to_string(&path).unwrap();
     assert_eq!(left, "nameserver 192.0.2.8\noptions edns0\n");
 }
@@ -200,7 +205,7 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     // Of somebody who waits for a reader, or for a mistake.
     let fifo = root.0.join("tmp/net.eth0.gw");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let place = Place::below(&root.0);
+    let place = FileLocations::below(&root.0);
     let earlier = EarlierFiles::none(&place, "eth0", &CARD).read(&place);
     assert_eq!(earlier.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
     write_files(&place, &HOLDER, &lease(), EVERYONE);
@@ -319,7 +324,7 @@ fn a_vlan_on_a_bond_is_made_by_whoever_takes_over() {
         ..HOLDER
     };
     let root = Directory::new("below");
-    write_files(&Place::below(&root.0), &holder, &lease(), EVERYONE);
+    write_files(&FileLocations::below(&root.0), &holder, &lease(), EVERYONE);
     let read = |name: &str| fs::read_to_string(root.0.join(name)).unwrap_or_default();
     for (name, expected) in [
         (
@@ -381,7 +386,8 @@ fn a_vlan_on_a_bond_is_made_by_whoever_takes_over() {
     uuids.sort_unstable();
     uuids.dedup();
     assert_eq!((files.len(), uuids.len()), (4, 4), "{uuids:?}");
-    EarlierFiles::none(&Place::below(&root.0), "bond0.7", &made_of).restore(&Place::below(&root.0));
+    EarlierFiles::none(&FileLocations::below(&root.0), "bond0.7", &made_of)
+        .restore(&FileLocations::below(&root.0));
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
     assert_eq!(left, [root.0.join(RESOLV_CONF)]);
@@ -449,7 +455,7 @@ fn a_link_in_the_place_of_the_file_is_left_to_who_made_it() {
     let path = root.0.join(RESOLV_CONF);
     std::os::unix::fs::symlink("../run/stub-resolv.conf", &path).unwrap();
     write_files(
-        &Place::below(&root.0),
+        &FileLocations::below(&root.0),
         &HOLDER,
         &lease(),
         HandOver::default(),

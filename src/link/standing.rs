@@ -22,7 +22,7 @@ const MAX_RESOLVERS: usize = 3;
 
 /// An interface with an address and what else a static configuration says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct StaticInterface {
     /// The interface.
     pub interface: String,
     /// Its address, routers, resolvers and host name.
@@ -31,7 +31,7 @@ pub struct Standing {
     vlan: Option<Vlan>,
 }
 
-impl Standing {
+impl StaticInterface {
     /// Reads what the kernel has about `interface`, or without one that of the default route.
     ///
     /// # Errors
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_words_are_those_of_a_static_configuration() {
-        let mut standing = Standing {
+        let mut standing = StaticInterface {
             interface: "eth0".to_owned(),
             given: StaticConfig {
                 address: Some((Ipv4Addr::new(192, 0, 2, 7), 24)),

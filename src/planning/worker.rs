@@ -35,7 +35,7 @@ const LONG: u64 = 1 << 20;
 
 /// A worker that has made a plan, and waits to carry it out.
 #[derive(Debug)]
-pub(super) struct Planner {
+pub(super) struct PlanWorker {
     worker: Worker,
     /// The hashes of files that it was given, which may be parts of its image.
     hashes: Vec<(FileIdentity, Hashing)>,
@@ -43,7 +43,7 @@ pub(super) struct Planner {
     boot_file: String,
 }
 
-impl Planner {
+impl PlanWorker {
     /// Lets a worker do `plan`, which returns the kernel with a plan, and later `assemble`; waits until it
     /// has a plan.
     ///

@@ -111,7 +111,7 @@ fn hostile_text_reaches_no_script() {
         let mut domains = said.lines().filter_map(|line| line.strip_prefix("domain="));
         assert!(domains.all(|domain| ["a", "x"].contains(&domain)), "{said}");
         assert!(said.contains("ip=192.0.2.100"), "{said}");
-        assert!(!Variables::of(&lease).dropped.is_empty() || !lease.ignored.is_empty());
+        assert!(!ScriptVariables::of(&lease).dropped.is_empty() || !lease.ignored.is_empty());
     }
 }
 

@@ -19,12 +19,12 @@ const NAMES: [u8; 4] = [
 
 /// Variables, and the options that were left out of them.
 #[derive(Debug, Default)]
-pub(super) struct Variables {
+pub(super) struct ScriptVariables {
     pub(super) list: Vec<(String, String)>,
     pub(super) dropped: Vec<u8>,
 }
 
-impl Variables {
+impl ScriptVariables {
     /// Returns the variables of `lease`.
     pub(super) fn of(lease: &Lease) -> Self {
         let mut variables = Self::default();
@@ -142,7 +142,7 @@ fn dhcpcd_name(code: u8) -> String {
 /// Sets a variable to a value: what is passed on means itself within quotes of either kind.
 #[cfg(fuzzing)]
 pub fn fuzz(value: &str) {
-    let mut variables = Variables::default();
+    let mut variables = ScriptVariables::default();
     variables.set(code::HOST_NAME, "name", value.to_owned());
     for (_, value) in variables.list {
         // POSIX.1-2017, Shell Command Language, §2.2; a script may write it into a file.

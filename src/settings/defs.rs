@@ -10,7 +10,7 @@ use super::config::{
     Stage,
 };
 use super::config::{boot_interface, interface_name};
-use super::input::Input;
+use super::input::SettingText;
 #[cfg(feature = "arping")]
 use super::options::Question;
 use super::options::Settings;
@@ -30,9 +30,9 @@ pub enum Takes {
 #[derive(Debug, Clone, Copy)]
 pub enum Lands {
     /// In the configuration.
-    Config(fn(&mut Config, &Input<'_>) -> Result<(), String>),
+    Config(fn(&mut Config, &SettingText<'_>) -> Result<(), String>),
     /// Among the options of a command.
-    Own(fn(&mut Settings, &Input<'_>) -> Result<(), String>),
+    Own(fn(&mut Settings, &SettingText<'_>) -> Result<(), String>),
 }
 
 /// One setting.

@@ -10,14 +10,14 @@ use wireboot_proto::time::parse_seconds;
 
 /// The value of a setting, as text.
 #[derive(Debug)]
-pub struct Input<'a> {
+pub struct SettingText<'a> {
     /// The value; empty for a flag that has none.
     pub value: &'a str,
     /// Whether it begins a list, which replaces that of a source of lower precedence.
     pub is_first: bool,
 }
 
-impl Input<'_> {
+impl SettingText<'_> {
     /// Parses on or off.
     pub(super) fn is_on(&self) -> Result<bool, String> {
         match self.value {

@@ -7,13 +7,13 @@ use std::ffi::OsString;
 use super::commands::{About, COMMANDS, Command};
 use super::config::Config;
 use super::defs::{HELP_FLAG, Lands, SETTINGS, Setting, Takes};
-use super::input::Input;
+use super::input::SettingText;
 use super::options::Settings;
 use crate::error::Error;
 
 /// The request that the arguments make.
 #[derive(Debug)]
-pub enum Request {
+pub enum ParsedArguments {
     /// Help, on this command if there is one.
     Help(Option<Command>),
     /// The version.
@@ -35,7 +35,7 @@ pub struct Invocation {
 ///
 /// # Errors
 /// [`Error::Usage`] for an unknown flag or command, and for a missing value.
-pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
+pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<ParsedArguments, Error> {
     let unicode = |text: OsString| {
         text.into_string()
             .map_err(|text| Error::Usage(format!("the argument '{}' is not UTF-8", text.display())))
@@ -47,8 +47,8 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
     let mut arguments = arguments.into_iter();
     let name = arguments.next();
     match name.as_deref() {
-        Some("-h" | "--help") => Ok(Request::Help(None)),
-        Some("-V" | "--version") => Ok(Request::Version),
+        Some("-h" | "--help") => Ok(ParsedArguments::Help(None)),
+        Some("-V" | "--version") => Ok(ParsedArguments::Version),
         Some(name) => match COMMANDS.iter().find(|about| about.name == name) {
             Some(about) => Invocation::read(about, arguments),
             None => {
@@ -69,7 +69,7 @@ impl Invocation {
     fn read(
         about: &'static About,
         arguments: impl Iterator<Item = String>,
-    ) -> Result<Request, Error> {
+    ) -> Result<ParsedArguments, Error> {
         let mut invocation = Self {
             about,
             flags: Vec::new(),
@@ -111,10 +111,10 @@ impl Invocation {
                 .iter()
                 .any(|(setting, _)| setting.name == HELP_FLAG)
             {
-                return Ok(Request::Help(Some(about.command)));
+                return Ok(ParsedArguments::Help(Some(about.command)));
             }
         }
-        Ok(Request::Run(invocation))
+        Ok(ParsedArguments::Run(invocation))
     }
 
     /// Applies the flags to `config`, which has the defaults and the kernel words.
@@ -129,7 +129,7 @@ impl Invocation {
         };
         for (place, (setting, value)) in self.flags.iter().enumerate() {
             let mut before = self.flags.iter().take(place);
-            let input = Input {
+            let input = SettingText {
                 value,
                 is_first: !before.any(|(other, _)| other.name == setting.name),
             };
@@ -245,7 +245,7 @@ pub fn word(
     if value.is_empty() && setting.takes != Takes::Nothing {
         return Err(format!("it takes a value: wireboot.{name}=VALUE"));
     }
-    let input = Input {
+    let input = SettingText {
         value,
         is_first: is_first(name),
     };
@@ -311,7 +311,7 @@ mod tests {
                 let mut arguments = vec![about.name.to_owned(), format!("--{}", row.name)];
                 arguments.extend(sample(row));
                 let request = request(arguments.iter().map(OsString::from)).unwrap();
-                let Request::Run(invocation) = request else {
+                let ParsedArguments::Run(invocation) = request else {
                     panic!("{arguments:?}: {request:?}");
                 };
                 invocation.over(Config::default()).unwrap();
@@ -339,7 +339,7 @@ mod tests {
     fn the_default_that_the_help_shows_is_the_one_that_holds() {
         for row in SETTINGS.iter().filter(|row| !row.default.is_empty()) {
             let mut settings = Settings::default();
-            let input = Input {
+            let input = SettingText {
                 value: row.default,
                 is_first: true,
             };
@@ -378,7 +378,10 @@ mod tests {
         let settings = run(&["fetch", "-o", "-", "--cert", "c.pem", "http://192.0.2.1/"]).unwrap();
         assert_eq!(settings.config.fetch.certificate.as_deref(), Some("c.pem"));
         let help = request(["lease", "-h", "--nonsense"].map(OsString::from));
-        assert!(matches!(help, Ok(Request::Help(Some(Command::Lease)))));
+        assert!(matches!(
+            help,
+            Ok(ParsedArguments::Help(Some(Command::Lease)))
+        ));
     }
 
     #[test]
@@ -399,7 +402,7 @@ mod tests {
             "--vlan",
             "v7:eth8",
         ];
-        let Ok(Request::Run(invocation)) = request(arguments.map(OsString::from)) else {
+        let Ok(ParsedArguments::Run(invocation)) = request(arguments.map(OsString::from)) else {
             panic!("it is a command");
         };
         let config = invocation.over(config).unwrap().config;
@@ -436,8 +439,8 @@ mod tests {
 
     fn run(arguments: &[&str]) -> Result<Settings, Error> {
         match request(arguments.iter().map(OsString::from))? {
-            Request::Run(invocation) => invocation.over(Config::default()),
-            other @ (Request::Help(_) | Request::Version) => panic!("{other:?}"),
+            ParsedArguments::Run(invocation) => invocation.over(Config::default()),
+            other @ (ParsedArguments::Help(_) | ParsedArguments::Version) => panic!("{other:?}"),
         }
     }
 
