@@ -11,11 +11,11 @@ use super::error::{Place, PlanError};
 use super::language::Language;
 use super::loaders::is_memdisk;
 use super::plan::{BootPlan, Purpose};
-use super::step::{Answer, Fetched, Step};
+use super::step::{Answer, FetchResult, Step};
 use crate::prelude::*;
 use crate::text::url::Url;
 
-pub(super) use distributions::HandOver;
+pub(super) use distributions::ImageInspection;
 use distributions::in_image;
 
 /// Where ISOLINUX looks for its configuration, in its order (core/fs/iso9660/iso9660.c).
@@ -56,7 +56,7 @@ pub(super) struct IsoSearch {
 
 /// The result of an answer.
 #[derive(Debug)]
-pub(super) enum Searched {
+pub(super) enum IsoSearchResult {
     Asks(Turn),
     /// The configuration, and the language that its name stands for.
     Found(Url, Vec<u8>, Language),
@@ -86,37 +86,39 @@ impl IsoSearch {
         &mut self,
         answer: Answer,
         context: &mut Context,
-    ) -> Result<Searched, PlanError> {
+    ) -> Result<IsoSearchResult, PlanError> {
         let image = Place::whole(&self.image);
         match (self.requested, answer) {
             // The root directory, which tells whether it is an image.
             (None, Answer::Begin) => {
-                return self.ask("/").map(Searched::Asks);
+                return self.ask("/").map(IsoSearchResult::Asks);
             }
             (None, answer) => match answer.into_fetched() {
-                Fetched::File(_) => context.note(
+                FetchResult::File(_) => context.note(
                     &image,
                     "is an ISO image; searching for the configuration of its boot loader",
                 ),
-                Fetched::Missing => {
+                FetchResult::Missing => {
                     return Err(PlanError::at(&image, "the server has no such file"));
                 }
-                Fetched::Failed(why) => return Err(PlanError::at(&image, why)),
+                FetchResult::Failed(why) => return Err(PlanError::at(&image, why)),
             },
             (Some(path), answer) => {
                 let url = self.url(path)?;
                 match answer.into_fetched() {
-                    Fetched::File(text) => {
+                    FetchResult::File(text) => {
                         context.note(&image, format!("configuration: {path}"));
                         let language = if path.ends_with("linux.cfg") {
                             Language::Pxelinux
                         } else {
                             Language::Grub
                         };
-                        return Ok(Searched::Found(url, text, language));
+                        return Ok(IsoSearchResult::Found(url, text, language));
                     }
-                    Fetched::Missing => context.note_detail(&Place::whole(&url), "not found"),
-                    Fetched::Failed(why) => return Err(PlanError::at(&Place::whole(&url), why)),
+                    FetchResult::Missing => context.note_detail(&Place::whole(&url), "not found"),
+                    FetchResult::Failed(why) => {
+                        return Err(PlanError::at(&Place::whole(&url), why));
+                    }
                 }
             }
         }
@@ -131,18 +133,18 @@ impl IsoSearch {
         &mut self,
         error: PlanError,
         context: &mut Context,
-    ) -> Result<Searched, PlanError> {
+    ) -> Result<IsoSearchResult, PlanError> {
         context.note(&error.place, error.without_place());
         self.last_error = Some(error);
         self.try_next()
     }
 
-    fn try_next(&mut self) -> Result<Searched, PlanError> {
+    fn try_next(&mut self) -> Result<IsoSearchResult, PlanError> {
         match (self.paths.next(), self.last_error.take()) {
             (Some(path), error) => {
                 self.last_error = error;
                 self.requested = Some(path);
-                self.ask(path).map(Searched::Asks)
+                self.ask(path).map(IsoSearchResult::Asks)
             }
             (None, Some(error)) => Err(error),
             (None, None) => {
@@ -174,12 +176,12 @@ pub(super) fn of_memdisk(plan: &BootPlan) -> Option<&Url> {
 /// A fetch of a whole ISO image by a configuration, which is not to be fetched at that point: the root
 /// directory is asked for in its place, to see whether the image is there.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(super) struct IsoProbe {
     url: Url,
     purpose: Purpose,
 }
 
-impl Probe {
+impl IsoProbe {
     /// Returns the probe for a step, and what is to be asked in its place.
     pub(super) fn of(step: &Step) -> Option<(Self, Step)> {
         let Step::Fetch { url, purpose } = step else {

@@ -6,7 +6,7 @@ use alloc::collections::VecDeque;
 use super::context::{Context, Turn};
 use super::error::{Place, PlanError};
 use super::facts::Facts;
-use super::step::{Answer, Fetched};
+use super::step::{Answer, FetchResult};
 use crate::format::kernel_image::{
     GZIP_MAGIC, KernelFormat, classify, is_32_bit_kernel, version_text,
 };
@@ -258,7 +258,7 @@ impl Search {
         {
             let place = Place::whole(&url);
             match answer.into_fetched() {
-                Fetched::File(head) => {
+                FetchResult::File(head) => {
                     let text = match self.missing.as_slice() {
                         [] => format!("configuration: {url}"),
                         missing => format!("no configuration for {}; using {url}", list(missing)),
@@ -266,11 +266,11 @@ impl Search {
                     context.note(&boot_file, text);
                     return Ok(Searched::Found(url, head));
                 }
-                Fetched::Missing => {
+                FetchResult::Missing => {
                     context.note_detail(&place, "not found");
                     self.missing.extend(machine);
                 }
-                Fetched::Failed(why) => return Err(PlanError::at(&place, why)),
+                FetchResult::Failed(why) => return Err(PlanError::at(&place, why)),
             }
         }
         match self.candidates.front() {

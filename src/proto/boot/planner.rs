@@ -7,11 +7,11 @@ use super::facts::Facts;
 #[cfg(feature = "grub")]
 use super::grub;
 #[cfg(feature = "iso")]
-use super::iso::{self, HandOver, IsoSearch, Probe, Searched};
+use super::iso::{self, ImageInspection, IsoProbe, IsoSearch, IsoSearchResult};
 use super::language::Language;
 use super::loaders::BootLoader;
 use super::plan::{BootPlan, PlanPart, Purpose};
-use super::step::{Answer, Fetched, Step};
+use super::step::{Answer, FetchResult, Step};
 use super::{bls, ipxe, language, loaders, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
@@ -46,7 +46,7 @@ pub struct Planner {
     image: Option<Box<IsoSearch>>,
     /// What the driver is asked for in the place of a whole image.
     #[cfg(feature = "iso")]
-    probe: Option<Probe>,
+    probe: Option<IsoProbe>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ enum State {
     #[cfg(feature = "iso")]
     Iso(Box<IsoSearch>),
     #[cfg(feature = "iso")]
-    HandOver(Box<HandOver>),
+    HandOver(Box<ImageInspection>),
     Ended,
 }
 
@@ -194,9 +194,9 @@ impl Planner {
     fn boot_file(&mut self, url: &Url, answer: Answer) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
         let head = match answer.into_fetched() {
-            Fetched::File(head) => head,
-            Fetched::Failed(why) => return Err(PlanError::at(&place, why)),
-            Fetched::Missing => match loaders::program(None, url) {
+            FetchResult::File(head) => head,
+            FetchResult::Failed(why) => return Err(PlanError::at(&place, why)),
+            FetchResult::Missing => match loaders::program(None, url) {
                 // The name says which program it is, and the configuration may exist without it.
                 Some(program) => return self.configuration_of(program, url),
                 None if self.is_autoexec => return Err(PlanError::at(&place, NO_SCRIPT)),
@@ -376,10 +376,10 @@ impl Planner {
     }
 
     /// Begins with the configuration that was found in the image.
-    fn searched(&mut self, searched: Searched) -> Result<Turn, PlanError> {
+    fn searched(&mut self, searched: IsoSearchResult) -> Result<Turn, PlanError> {
         match searched {
-            Searched::Asks(turn) => Ok(turn),
-            Searched::Found(url, text, language) => {
+            IsoSearchResult::Asks(turn) => Ok(turn),
+            IsoSearchResult::Found(url, text, language) => {
                 if let State::Iso(search) = core::mem::replace(&mut self.state, State::Ended) {
                     self.image = Some(search);
                 }
@@ -407,7 +407,7 @@ impl Planner {
         ) {
             self.image = None;
         }
-        match Probe::of(&step) {
+        match IsoProbe::of(&step) {
             Some((probe, step)) => {
                 self.probe = Some(probe);
                 step
@@ -430,7 +430,7 @@ impl Planner {
             self.state = State::Start(image.clone());
             return None;
         }
-        match HandOver::begin(plan) {
+        match ImageInspection::begin(plan) {
             Ok(machine) => {
                 self.state = State::HandOver(Box::new(machine));
                 None

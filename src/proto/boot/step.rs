@@ -157,7 +157,7 @@ pub enum Answer {
 }
 
 /// Result of a fetch.
-pub(super) enum Fetched {
+pub(super) enum FetchResult {
     File(Vec<u8>),
     Missing,
     Failed(String),
@@ -165,11 +165,11 @@ pub(super) enum Fetched {
 
 impl Answer {
     /// Returns the result of [`Step::Fetch`]; any other answer is a failure.
-    pub(super) fn into_fetched(self) -> Fetched {
+    pub(super) fn into_fetched(self) -> FetchResult {
         match self {
-            Self::File { head, .. } => Fetched::File(head),
-            Self::Missing => Fetched::Missing,
-            Self::Failed(why) => Fetched::Failed(why),
+            Self::File { head, .. } => FetchResult::File(head),
+            Self::Missing => FetchResult::Missing,
+            Self::Failed(why) => FetchResult::Failed(why),
             Self::Begin
             | Self::Chosen { .. }
             | Self::Pressed
@@ -177,7 +177,7 @@ impl Answer {
             | Self::Help(_)
             | Self::Cancelled
             | Self::TimedOut
-            | Self::Done => Fetched::Failed("the file was not fetched".to_owned()),
+            | Self::Done => FetchResult::Failed("the file was not fetched".to_owned()),
         }
     }
 }

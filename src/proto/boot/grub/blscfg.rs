@@ -7,10 +7,10 @@ use super::super::bls::{foreign, keys, with_values};
 use super::super::context::Context;
 use super::super::error::{Place, PlanError};
 use super::super::plan::Purpose;
-use super::super::step::{Answer, Fetched, Step};
+use super::super::step::{Answer, FetchResult, Step};
 use super::call::Call;
 use super::entries::{GrubEntry, hotkey};
-use super::lists::{EXTENSION, EntryReader, Selection, names, stem};
+use super::lists::{EXTENSION, EntryReader, MenuEntries, names, stem};
 use super::parse::parse;
 use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
 use crate::prelude::*;
@@ -22,11 +22,11 @@ const MAX_ENTRIES: usize = 32;
 pub(super) fn start(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
     let word = call.words.first().copied();
     let (selection, path) = match word {
-        None => (Selection::All, None),
-        Some(path) if path.starts_with('(') => (Selection::All, Some(path)),
-        Some("default") => (Selection::Default, None),
-        Some("non-default") => (Selection::Others, None),
-        Some(id) => (Selection::Id(id.to_owned()), None),
+        None => (MenuEntries::All, None),
+        Some(path) if path.starts_with('(') => (MenuEntries::All, Some(path)),
+        Some("default") => (MenuEntries::Default, None),
+        Some("non-default") => (MenuEntries::Others, None),
+        Some(id) => (MenuEntries::Id(id.to_owned()), None),
     };
     let path = path
         .or(shell.variables.value("blsdir"))
@@ -75,14 +75,14 @@ pub(super) fn next(
         return Ok(None);
     };
     let text = match answer.into_fetched() {
-        Fetched::File(text) => text,
-        Fetched::Missing => {
+        FetchResult::File(text) => text,
+        FetchResult::Missing => {
             context.note(place, format!("{url} not found"));
             let what = format!("the server does not list entries at {url}");
             shell.blame = Some(PlanError::new(place, "blscfg", what));
             Vec::new()
         }
-        Fetched::Failed(why) => return Err(PlanError::new(place, &url.to_string(), why)),
+        FetchResult::Failed(why) => return Err(PlanError::new(place, &url.to_string(), why)),
     };
     context.budget.read(place, text.len())?;
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -122,10 +122,10 @@ pub(super) fn entries(
         let id = entry.id();
         let is_default = default == id || default == entry.title || default.parse() == Ok(number);
         let is_selected = match &reader.selection {
-            Selection::All => true,
-            Selection::Default => is_default,
-            Selection::Others => !is_default,
-            Selection::Id(wanted) => wanted == id,
+            MenuEntries::All => true,
+            MenuEntries::Default => is_default,
+            MenuEntries::Others => !is_default,
+            MenuEntries::Id(wanted) => wanted == id,
         };
         if is_selected {
             entries.push(entry);

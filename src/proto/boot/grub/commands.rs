@@ -25,7 +25,7 @@ struct GrubCommand {
 
 /// The action of a command.
 enum Action {
-    Run(Function),
+    Run(Builtin),
     /// It succeeds; the reason becomes a note.
     Succeeds(Option<&'static str>),
     /// It succeeds without doing anything, which is noted once, and decides no condition.
@@ -36,7 +36,7 @@ enum Action {
     Unknown(&'static str),
 }
 
-type Function = fn(&mut Shell, &mut Call<'_>) -> StatementResult;
+type Builtin = fn(&mut Shell, &mut Call<'_>) -> StatementResult;
 
 /// No limit to the number of words: more than 254 count as this.
 const ANY: u8 = u8::MAX;
@@ -175,7 +175,7 @@ pub(super) fn usual_function(name: &str) -> Option<&'static str> {
     USUAL_FUNCTIONS.split(' ').find(|known| *known == name)
 }
 
-const fn row(names: &'static str, run: Function) -> GrubCommand {
+const fn row(names: &'static str, run: Builtin) -> GrubCommand {
     fixed(names, Action::Run(run))
 }
 
@@ -192,7 +192,7 @@ const fn with_options(
     names: &'static str,
     options: &'static [GrubOption],
     words: RangeInclusive<u8>,
-    run: Function,
+    run: Builtin,
 ) -> GrubCommand {
     GrubCommand {
         names,

@@ -6,11 +6,11 @@ use core::time::Duration;
 use super::super::context::Context;
 use super::super::error::{Place, PlanError};
 use super::super::plan::Purpose;
-use super::super::step::{Answer, Fetched, Step};
+use super::super::step::{Answer, FetchResult, Step};
 use super::call::Call;
 use super::regexp::Regexp;
 use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
-use super::test::{Obstacle, judge, number};
+use super::test::{Unjudged, judge, number};
 use crate::prelude::*;
 
 /// The first line of an environment block (`GRUB_ENVBLK_SIGNATURE`).
@@ -41,7 +41,7 @@ pub(super) fn test(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
             }
             Ok(StatementEffect::Status(judgement.holds))
         }
-        Err(Obstacle::Size(name)) => {
+        Err(Unjudged::Size(name)) => {
             let url = shell.variables.resolve(&name, call.place)?;
             let step = Step::Fetch {
                 url: url.clone(),
@@ -49,7 +49,7 @@ pub(super) fn test(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
             };
             Ok(StatementEffect::Ask(step, PendingStatement::Size(url)))
         }
-        Err(Obstacle::Depth) => Err(PlanError::new(call.place, "(", "nests too deep")),
+        Err(Unjudged::Depth) => Err(PlanError::new(call.place, "(", "nests too deep")),
     }
 }
 
@@ -199,16 +199,16 @@ pub(super) fn answered(
             if answer == Answer::Done {
                 return Ok(None);
             }
-            let Fetched::Failed(why) = answer.into_fetched() else {
+            let FetchResult::Failed(why) = answer.into_fetched() else {
                 return Ok(Some("fails: the signature was not checked".into()));
             };
             Ok(Some(format!("fails: {why}").into()))
         }
         PendingStatement::Environment(names) => {
             let text = match answer.into_fetched() {
-                Fetched::File(text) => text,
-                Fetched::Missing => return Ok(Some("fails: file not found".into())),
-                Fetched::Failed(why) => return Ok(Some(format!("fails: {why}").into())),
+                FetchResult::File(text) => text,
+                FetchResult::Missing => return Ok(Some("fails: file not found".into())),
+                FetchResult::Failed(why) => return Ok(Some(format!("fails: {why}").into())),
             };
             context.budget.read(place, text.len())?;
             let text = String::from_utf8_lossy(&text);
@@ -228,7 +228,7 @@ pub(super) fn answered(
             let mut len = 0;
             if let Answer::File { len: found, .. } = answer {
                 len = found;
-            } else if let Fetched::Failed(why) = answer.into_fetched() {
+            } else if let FetchResult::Failed(why) = answer.into_fetched() {
                 context.note(place, format!("{url} counts as missing: {why}"));
             }
             let len = usize::try_from(len).unwrap_or(usize::MAX);

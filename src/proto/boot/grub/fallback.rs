@@ -7,7 +7,7 @@ use super::super::error::{Place, PlanError};
 use super::super::iso;
 use super::super::loaders::kernel_refusal;
 use super::super::plan::{BootPlan, Purpose};
-use super::super::step::{Answer, Fetched, Step};
+use super::super::step::{Answer, FetchResult, Step};
 use super::entries::{GrubEntry, default_path, position};
 use super::shell::Shell;
 use super::stack::{BlockEnd, BlockStack, StackDepth};
@@ -199,12 +199,12 @@ impl PlanCheck {
             return Ok(self);
         };
         let what = match answer.into_fetched() {
-            Fetched::File(head) if purpose == Purpose::Kernel && !self.is_image() => {
+            FetchResult::File(head) if purpose == Purpose::Kernel && !self.is_image() => {
                 kernel_refusal(&url, &head)
             }
-            Fetched::File(_) => None,
-            Fetched::Missing => Some("the server has no such file".to_owned()),
-            Fetched::Failed(why) => Some(why),
+            FetchResult::File(_) => None,
+            FetchResult::Missing => Some("the server has no such file".to_owned()),
+            FetchResult::Failed(why) => Some(why),
         };
         match what {
             Some(what) => Err(PlanError::at(&Place::whole(&url), what)),

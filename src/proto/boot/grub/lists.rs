@@ -11,7 +11,7 @@ pub(super) const EXTENSION: &str = ".conf";
 /// Entries that are being read.
 #[derive(Debug)]
 pub(super) struct EntryReader {
-    pub(super) selection: Selection,
+    pub(super) selection: MenuEntries,
     /// The directory, until its list has been read.
     pub(super) list: Option<String>,
     /// Files to read, the next last.
@@ -21,7 +21,7 @@ pub(super) struct EntryReader {
 
 /// Which entries go into the menu.
 #[derive(Debug)]
-pub(super) enum Selection {
+pub(super) enum MenuEntries {
     All,
     Default,
     Others,

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
 use super::super::loaders::{Candidate, Search, Searched, names_of};
-use super::super::step::{Answer, Fetched, Step};
+use super::super::step::{Answer, FetchResult, Step};
 use super::conditions::answered;
 use super::entries::{GrubEntry, default_entry, menu};
 use super::fallback::{self, Fallbacks, PlanCheck};
@@ -145,7 +145,7 @@ impl GrubMachine {
             State::Fetching { url, from, is_new } => {
                 let name = url.to_string();
                 match answer.into_fetched() {
-                    Fetched::File(text) => {
+                    FetchResult::File(text) => {
                         context.note(&from, format!("reads {url}"));
                         let mut then = BlockEnd::EndFile;
                         if is_new {
@@ -155,11 +155,11 @@ impl GrubMachine {
                         }
                         self.enter(&url, &text, then, &from, context)?;
                     }
-                    Fetched::Missing => {
+                    FetchResult::Missing => {
                         context.note(&from, format!("{name} not found"));
                         self.stack.status(false);
                     }
-                    Fetched::Failed(why) => return Err(PlanError::new(&from, &name, why)),
+                    FetchResult::Failed(why) => return Err(PlanError::new(&from, &name, why)),
                 }
                 self.run(context)
             }

@@ -78,18 +78,18 @@ impl Regexp {
 
     /// Searches the longest match that begins at `start`.
     fn longest_at(&self, text: &[u8], start: usize, visited: &mut [bool]) -> Option<Groups> {
-        enum Job {
+        enum MatchTask {
             Visit(usize, usize),
             Restore(usize, Option<usize>),
         }
         let mut slots = vec![None; self.slots];
         let mut longest: Option<(usize, Vec<Option<usize>>)> = None;
         // A list, since a text of 64 KiB would take as many calls within each other.
-        let mut jobs = vec![Job::Visit(0, start)];
+        let mut jobs = vec![MatchTask::Visit(0, start)];
         while let Some(job) = jobs.pop() {
             let (at, position) = match job {
-                Job::Visit(at, position) => (at, position),
-                Job::Restore(slot, old) => {
+                MatchTask::Visit(at, position) => (at, position),
+                MatchTask::Restore(slot, old) => {
                     if let Some(slot) = slots.get_mut(slot) {
                         *slot = old;
                     }
@@ -115,7 +115,7 @@ impl Regexp {
                 } => {
                     let is_in = |byte: &u8| ranges.iter().any(|(a, b)| (a..=b).contains(&byte));
                     if (text.get(position)).is_some_and(|byte| is_in(byte) != *is_inverted) {
-                        jobs.push(Job::Visit(at + 1, position + 1));
+                        jobs.push(MatchTask::Visit(at + 1, position + 1));
                     }
                     false
                 }
@@ -123,22 +123,22 @@ impl Regexp {
                 RegexpInstruction::End => position == text.len(),
                 RegexpInstruction::Save(slot) => {
                     if let Some(value) = slots.get_mut(*slot) {
-                        jobs.push(Job::Restore(*slot, value.replace(position)));
+                        jobs.push(MatchTask::Restore(*slot, value.replace(position)));
                     }
                     true
                 }
                 RegexpInstruction::Split(first, second) => {
-                    jobs.push(Job::Visit(at.wrapping_add_signed(*second), position));
-                    jobs.push(Job::Visit(at.wrapping_add_signed(*first), position));
+                    jobs.push(MatchTask::Visit(at.wrapping_add_signed(*second), position));
+                    jobs.push(MatchTask::Visit(at.wrapping_add_signed(*first), position));
                     false
                 }
                 RegexpInstruction::Jump(by) => {
-                    jobs.push(Job::Visit(at.wrapping_add_signed(*by), position));
+                    jobs.push(MatchTask::Visit(at.wrapping_add_signed(*by), position));
                     false
                 }
             };
             if goes_on {
-                jobs.push(Job::Visit(at + 1, position));
+                jobs.push(MatchTask::Visit(at + 1, position));
             }
         }
         let (end, slots) = longest?;

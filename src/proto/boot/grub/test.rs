@@ -18,7 +18,7 @@ pub(super) struct Judgement {
 
 /// The reason why a condition cannot be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Obstacle {
+pub(super) enum Unjudged {
     /// The size of this file is not known yet.
     Size(String),
     /// Parentheses nest too deep.
@@ -54,7 +54,7 @@ impl Level {
 pub(super) fn judge(
     words: &[&str],
     size_of: &dyn Fn(&str) -> Option<usize>,
-) -> Result<Judgement, Obstacle> {
+) -> Result<Judgement, Unjudged> {
     let mut rest = words;
     let mut asks_directory = false;
     let mut level = Level::NEW;
@@ -76,7 +76,7 @@ pub(super) fn judge(
                     Some(false)
                 }
                 "-s" => {
-                    let size = size_of(word).ok_or_else(|| Obstacle::Size((*word).to_owned()))?;
+                    let size = size_of(word).ok_or_else(|| Unjudged::Size((*word).to_owned()))?;
                     Some(size > 0)
                 }
                 "-n" => Some(!word.is_empty()),
@@ -97,7 +97,7 @@ pub(super) fn judge(
             [] => None,
         };
         match word {
-            Some("(") if around.len() >= MAX_DEPTH => return Err(Obstacle::Depth),
+            Some("(") if around.len() >= MAX_DEPTH => return Err(Unjudged::Depth),
             Some("(") => around.push(core::mem::replace(&mut level, Level::NEW)),
             // GRUB ignores everything after a parenthesis that was not opened.
             Some(")") | None => match around.pop() {
@@ -245,7 +245,7 @@ mod tests {
         let words = ["-s", "/f"];
         assert_eq!(
             judge(&words, &|_| None),
-            Err(Obstacle::Size("/f".to_owned()))
+            Err(Unjudged::Size("/f".to_owned()))
         );
     }
 
@@ -261,6 +261,6 @@ mod tests {
             );
         }
         let words = vec!["("; 400_000];
-        assert_eq!(judge(&words, &|_| None), Err(Obstacle::Depth));
+        assert_eq!(judge(&words, &|_| None), Err(Unjudged::Depth));
     }
 }

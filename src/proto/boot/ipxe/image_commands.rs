@@ -7,7 +7,7 @@ use super::super::error::Place;
 #[cfg(not(feature = "iso"))]
 use super::super::loaders::NO_ISO;
 use super::super::plan::Purpose;
-use super::super::step::{Answer, Fetched, Step};
+use super::super::step::{Answer, FetchResult, Step};
 use super::arguments::{Arguments, CommandFault};
 use super::images::{ImageId, ImageTrust, ScriptImage, StartMethod};
 use super::state::{CommandEffect, CommandResult, ImageUse, PendingCommand, State};
@@ -176,9 +176,9 @@ pub(super) fn fetched(
 /// Returns the beginning of the file that was asked for.
 fn head_of(url: &Url, answer: Answer) -> Result<Vec<u8>, CommandFault> {
     let what = match answer.into_fetched() {
-        Fetched::File(head) => return Ok(head),
-        Fetched::Missing => "the server has no such file".to_owned(),
-        Fetched::Failed(why) => why,
+        FetchResult::File(head) => return Ok(head),
+        FetchResult::Missing => "the server has no such file".to_owned(),
+        FetchResult::Failed(why) => why,
     };
     Err(CommandFault::new(&url.to_string(), what))
 }

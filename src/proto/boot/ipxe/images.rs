@@ -132,7 +132,7 @@ impl ScriptImage {
 
 /// All images of a run, in the order in which they were fetched.
 #[derive(Debug, Default)]
-pub(super) struct Images {
+pub(super) struct ScriptImages {
     list: Vec<ScriptImage>,
     last_id: ImageId,
     selected: Option<ImageId>,
@@ -144,7 +144,7 @@ pub(super) struct Images {
     trust_is_permanent: bool,
 }
 
-impl Images {
+impl ScriptImages {
     /// Returns the first image of this name (`find_image` of iPXE).
     pub(super) fn find(&mut self, name: &str) -> Option<&mut ScriptImage> {
         self.list.iter_mut().find(|image| image.name == name)

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use super::super::plan::{BootPlan, Outcome};
 use super::super::step::Step;
 use super::arguments::CommandFault;
-use super::images::{ImageId, Images};
+use super::images::{ImageId, ScriptImages};
 use super::menus::{FormItem, Menus};
 use super::parameters::Parameters;
 use super::settings::ScriptSettings;
@@ -16,7 +16,7 @@ use crate::text::url::Url;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) settings: ScriptSettings,
-    pub(super) images: Images,
+    pub(super) images: ScriptImages,
     pub(super) menus: Menus,
     pub(super) parameters: Parameters,
     /// Whether the result of the command under way decides what runs after it in its line.

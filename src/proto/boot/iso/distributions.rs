@@ -5,7 +5,7 @@
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
 use super::super::plan::{BootPlan, Placement, PlanPart};
-use super::super::step::{Answer, Fetched};
+use super::super::step::{Answer, FetchResult};
 use crate::prelude::*;
 use crate::text::url::{Scheme, Url};
 
@@ -147,7 +147,7 @@ const ANACONDA_MEDIA: &str = "root=live:CDLABEL root=live:LABEL root=live:UUID r
 /// The step between a plan whose kernel is in an image and the end: it looks at what is in the image,
 /// and adds what the distribution needs.
 #[derive(Debug)]
-pub(crate) struct HandOver {
+pub(crate) struct ImageInspection {
     plan: Box<BootPlan>,
     image: Url,
     /// Directories of the image, by their paths.
@@ -155,7 +155,7 @@ pub(crate) struct HandOver {
     requested: Option<&'static str>,
 }
 
-impl HandOver {
+impl ImageInspection {
     /// Begins with a plan; returns it when its kernel is in no image.
     pub(crate) fn begin(plan: Box<BootPlan>) -> Result<Self, Box<BootPlan>> {
         match plan.kernel.url.image() {
@@ -180,12 +180,12 @@ impl HandOver {
     ) -> Result<Turn, PlanError> {
         if let Some(directory) = self.requested.take() {
             let names = match answer.into_fetched() {
-                Fetched::File(list) => {
+                FetchResult::File(list) => {
                     let list = String::from_utf8_lossy(&list);
                     list.lines().map(str::to_owned).collect()
                 }
-                Fetched::Missing => Vec::new(),
-                Fetched::Failed(why) => {
+                FetchResult::Missing => Vec::new(),
+                FetchResult::Failed(why) => {
                     return Err(PlanError::new(&Place::whole(&self.image), directory, why));
                 }
             };

@@ -8,7 +8,7 @@ use super::super::loaders::program_refusal;
 use super::super::plan::{BootPlan, Placement, PlanPart};
 use super::config::{BootLabel, Config, TargetKind, Text};
 use super::modules::{BootTarget, local_boot, module};
-use super::paths::Prefix;
+use super::paths::FolderPrefix;
 use super::words::{join, module_name, split_word};
 use crate::prelude::*;
 
@@ -18,7 +18,7 @@ pub(super) fn boot(
     label: &BootLabel,
     arguments: &str,
     edited: Option<&str>,
-    prefix: &Prefix,
+    prefix: &FolderPrefix,
     context: &mut Context,
 ) -> Result<BootTarget, PlanError> {
     let options = match edited {
@@ -127,7 +127,7 @@ fn linux(
     label: &BootLabel,
     kernel: &Text,
     options: &str,
-    prefix: &Prefix,
+    prefix: &FolderPrefix,
     context: &mut Context,
 ) -> Result<BootPlan, PlanError> {
     // The last initrd= is used. It overrides an INITRD directive, since pxelinux puts that before the
@@ -184,7 +184,7 @@ fn linux(
 fn linux_module(
     arguments: &str,
     place: &Place,
-    prefix: &Prefix,
+    prefix: &FolderPrefix,
     context: &mut Context,
 ) -> Result<BootTarget, PlanError> {
     let words = arguments

@@ -171,7 +171,7 @@ pub(super) struct Config {
 
 /// The input to read before the next line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Input {
+pub(super) enum ReadNext {
     /// A file to be read as part of the configuration.
     Include(String),
     /// A file to be shown.
@@ -189,7 +189,7 @@ impl Config {
     }
 
     /// Reads the line at `place`; returns what is to be read before the next one.
-    pub(super) fn line(&mut self, line: &str, place: &Place) -> Vec<Input> {
+    pub(super) fn line(&mut self, line: &str, place: &Place) -> Vec<ReadNext> {
         let line = line.trim();
         let (keyword, rest) = split_word(line);
         let keyword = keyword.to_ascii_lowercase();
@@ -229,7 +229,9 @@ impl Config {
                 if self.is_ui && !is_gfxboot(module) {
                     // "~" is the main configuration, which is being read (doc/menu.txt).
                     let files = files.split_whitespace().filter(|file| *file != "~");
-                    return files.map(|file| Input::Include(file.to_owned())).collect();
+                    return files
+                        .map(|file| ReadNext::Include(file.to_owned()))
+                        .collect();
                 }
             }
             "prompt" => self.has_prompt = is_set(rest),
@@ -256,8 +258,8 @@ impl Config {
             "allowoptions" => self.is_fixed = !is_set(rest),
             "ontimeout" => self.on_timeout = Some(value()),
             "say" => self.says.push(rest.to_owned()),
-            "include" => return vec![Input::Include(split_word(rest).0.to_owned())],
-            "display" => return vec![Input::Display(split_word(rest).0.to_owned())],
+            "include" => return vec![ReadNext::Include(split_word(rest).0.to_owned())],
+            "display" => return vec![ReadNext::Display(split_word(rest).0.to_owned())],
             "menu" => return self.menu_directive(rest, place),
             "text" => self.text = Some(Vec::new()),
             "append" => match self.label() {
@@ -319,7 +321,7 @@ impl Config {
         }
     }
 
-    fn menu_directive(&mut self, rest: &str, place: &Place) -> Vec<Input> {
+    fn menu_directive(&mut self, rest: &str, place: &Place) -> Vec<ReadNext> {
         let (keyword, rest) = split_word(rest);
         let owned = rest.to_owned();
         let keyword = keyword.to_ascii_lowercase();
@@ -367,13 +369,13 @@ impl Config {
             "end" => self.end_menu(),
             "include" => {
                 let (file, tag) = split_word(rest);
-                let file = Input::Include(file.to_owned());
+                let file = ReadNext::Include(file.to_owned());
                 if tag.is_empty() {
                     return vec![file];
                 }
                 // With a tag the file is a submenu of its own (doc/menu.txt).
                 self.begin_menu(tag);
-                return vec![file, Input::MenuEnd];
+                return vec![file, ReadNext::MenuEnd];
             }
             "passwd" if self.in_label => self.mark(|label| label.is_locked = true),
             "passwd" => self.current_menu(|menu| menu.is_locked = true),

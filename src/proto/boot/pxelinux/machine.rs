@@ -9,13 +9,13 @@ use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
 use super::super::loaders::{Candidate, Search, Searched, kernel_refusal};
 use super::super::plan::{BootPlan, Purpose};
-use super::super::step::{Answer, Fetched, Step};
+use super::super::step::{Answer, FetchResult, Step};
 use super::boot::boot;
 use super::config::{Config, Text};
 use super::menus::EntryTarget;
 use super::modules::BootTarget;
-use super::paths::{Prefix, search_list};
-use super::reader::{ReadPurpose, Reader, Request};
+use super::paths::{FolderPrefix, search_list};
+use super::reader::{ConfigReader, NamedFile, ReadPurpose};
 use super::words::{display_text, join, split_word};
 use crate::text::url::Url;
 
@@ -30,11 +30,11 @@ const MAX_LABELS: usize = 16;
 /// The interpreter of pxelinux, from the search of its configuration to the kernel.
 #[derive(Debug)]
 pub(crate) struct PxelinuxMachine {
-    prefix: Prefix,
+    prefix: FolderPrefix,
     /// The main configuration, for which `~` stands.
     main: Url,
     config: Config,
-    reader: Reader,
+    reader: ConfigReader,
     phase: State,
     questions: usize,
     /// Set once somebody has typed at the prompt.
@@ -61,7 +61,7 @@ enum State {
     /// this number.
     Helping { menu: Option<usize>, key: Help },
     /// Fetching the kernel, of a line that was typed or that may be in another folder.
-    Trying(Box<Attempt>),
+    Trying(Box<OptionalKernel>),
 }
 
 /// The steps that show the file of a function key.
@@ -74,12 +74,12 @@ enum Help {
 
 /// A kernel that is fetched before the plan is made, since there is another way if it is missing.
 #[derive(Debug)]
-struct Attempt {
+struct OptionalKernel {
     plan: BootPlan,
     /// The name that was typed.
     typed: Option<String>,
     /// The label, its arguments, and the edited ones, for another folder.
-    again: Option<(Prefix, usize, String, Option<String>)>,
+    again: Option<(FolderPrefix, usize, String, Option<String>)>,
     /// The command line, for ONERROR.
     line: Text,
 }
@@ -87,7 +87,7 @@ struct Attempt {
 impl PxelinuxMachine {
     /// Begins with the search beside `boot_file`.
     pub(crate) fn search(boot_file: &Url, context: &Context) -> Result<Self, PlanError> {
-        let prefix = Prefix::new(boot_file, &context.facts);
+        let prefix = FolderPrefix::new(boot_file, &context.facts);
         let place = Place::whole(boot_file);
         let names: Result<_, PlanError> = search_list(&context.facts)
             .into_iter()
@@ -106,19 +106,19 @@ impl PxelinuxMachine {
         text: &[u8],
         context: &mut Context,
     ) -> Result<Self, PlanError> {
-        let prefix = Prefix::of_file(url, &context.facts);
+        let prefix = FolderPrefix::of_file(url, &context.facts);
         let mut machine = Self::in_phase(prefix, url, State::Reading);
         machine.reader.open(url, text, context)?;
         Ok(machine)
     }
 
-    fn in_phase(prefix: Prefix, main: &Url, phase: State) -> Self {
+    fn in_phase(prefix: FolderPrefix, main: &Url, phase: State) -> Self {
         Self {
             prefix,
             main: main.clone(),
             config: Config::new(),
             phase,
-            reader: Reader::default(),
+            reader: ConfigReader::default(),
             questions: 0,
             is_attended: false,
             has_refused_default: false,
@@ -180,13 +180,13 @@ impl PxelinuxMachine {
                 let line = attempt.line.clone();
                 let url = plan.kernel.url.clone();
                 let why = match answer.into_fetched() {
-                    Fetched::File(head) => match kernel_refusal(&url, &head) {
+                    FetchResult::File(head) => match kernel_refusal(&url, &head) {
                         Some(why) if typed.is_some() => {
                             return self.refuse(format!("{url} {why}"), context);
                         }
                         _ => return Ok(Turn::Done(Box::new(plan))),
                     },
-                    Fetched::Missing => {
+                    FetchResult::Missing => {
                         if let Some((prefix, number, arguments, edited)) = again {
                             let what = format!("{url} not found; trying the folder above");
                             context.note(&Place::whole(&self.main), what);
@@ -203,7 +203,7 @@ impl PxelinuxMachine {
                             None => "the server has no such file".to_owned(),
                         }
                     }
-                    Fetched::Failed(why) => why,
+                    FetchResult::Failed(why) => why,
                 };
                 match typed {
                     Some(name) => self.refuse(no_kernel(&name, &why), context),
@@ -238,11 +238,11 @@ impl PxelinuxMachine {
     fn attempt(
         &mut self,
         plan: BootPlan,
-        again: Option<(Prefix, usize, String, Option<String>)>,
+        again: Option<(FolderPrefix, usize, String, Option<String>)>,
         line: Text,
     ) -> Turn {
         let url = plan.kernel.url.clone();
-        let attempt = Attempt {
+        let attempt = OptionalKernel {
             plan,
             typed: None,
             again,
@@ -285,9 +285,9 @@ impl PxelinuxMachine {
             Help::Fetching => {
                 next(Help::Shown);
                 let text = match answer.into_fetched() {
-                    Fetched::File(file) => display_text(&file),
-                    Fetched::Missing => "the server has no such file".to_owned(),
-                    Fetched::Failed(why) => why,
+                    FetchResult::File(file) => display_text(&file),
+                    FetchResult::Missing => "the server has no such file".to_owned(),
+                    FetchResult::Failed(why) => why,
                 };
                 Ok(Turn::Ask(Step::Say(text)))
             }
@@ -636,7 +636,7 @@ impl PxelinuxMachine {
     }
 
     /// Returns the prefix under which the kernel of a plan may be instead, if that is another file.
-    fn fallback_for(&self, plan: &BootPlan, place: &Place) -> Option<Prefix> {
+    fn fallback_for(&self, plan: &BootPlan, place: &Place) -> Option<FolderPrefix> {
         let (image, _) = split_word(&plan.command_line);
         let name = image.strip_prefix("BOOT_IMAGE=")?;
         let prefix = self.prefix.fallback()?;
@@ -659,9 +659,9 @@ impl PxelinuxMachine {
         let mut requests = Vec::new();
         for file in files {
             requests.push(if file.value == "~" {
-                Request::of_url(&self.main, &file.place)
+                NamedFile::of_url(&self.main, &file.place)
             } else {
-                Request::new(&file.value, &file.place, purpose, &self.prefix)?
+                NamedFile::new(&file.value, &file.place, purpose, &self.prefix)?
             });
         }
         if let [request] = requests.as_slice() {

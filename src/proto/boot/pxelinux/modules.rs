@@ -6,7 +6,7 @@ use super::super::facts::Architecture;
 use super::super::loaders::{multiboot_refusal, program_refusal};
 use super::super::plan::{BootPlan, Outcome};
 use super::config::Text;
-use super::paths::Prefix;
+use super::paths::FolderPrefix;
 use super::words::{is_gfxboot, is_menu_module, module_name, split_word};
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -33,7 +33,7 @@ pub(super) fn module(
     name: &str,
     arguments: &str,
     target: &Text,
-    prefix: &Prefix,
+    prefix: &FolderPrefix,
     context: &mut Context,
 ) -> Result<BootTarget, PlanError> {
     let place = &target.place;

@@ -8,7 +8,7 @@ use crate::text::url::{Url, UrlError, scheme_of};
 
 /// The base of relative file names.
 #[derive(Debug, Clone)]
-pub(super) struct Prefix {
+pub(super) struct FolderPrefix {
     /// The boot file: the server, and the directory when no prefix is set.
     base: Url,
     /// The prefix of option 210, or of a CONFIG directive.
@@ -17,7 +17,7 @@ pub(super) struct Prefix {
     fallback: Option<Url>,
 }
 
-impl Prefix {
+impl FolderPrefix {
     /// Returns the prefix of files beside `base`, or what option 210 says.
     pub(super) fn new(base: &Url, facts: &Facts) -> Self {
         Self {

@@ -2,9 +2,9 @@
 
 use super::super::context::{Context, Turn};
 use super::super::error::{Place, PlanError};
-use super::super::step::{Answer, Fetched};
-use super::config::{Config, Input};
-use super::paths::Prefix;
+use super::super::step::{Answer, FetchResult};
+use super::config::{Config, ReadNext};
+use super::paths::FolderPrefix;
 use super::words::display_text;
 use crate::prelude::*;
 use crate::text::url::Url;
@@ -16,11 +16,11 @@ const MAX_DEPTH: usize = 16;
 
 /// The files that are being read.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct ConfigReader {
     /// What is still to be read; the innermost is the last.
     sources: Vec<Source>,
     /// The file that is on its way.
-    fetching: Option<Request>,
+    fetching: Option<NamedFile>,
     files_read: usize,
 }
 
@@ -30,14 +30,14 @@ enum Source {
     /// The lines of a file, and the place of the last one.
     Lines(Place, alloc::vec::IntoIter<String>),
     /// A file to be fetched.
-    Wanted(Box<Request>),
+    Wanted(Box<NamedFile>),
     /// The end of a submenu.
     MenuEnd,
 }
 
 /// A file that a configuration names.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(super) struct NamedFile {
     pub(super) url: Url,
     /// Where it may be otherwise.
     fallback: Option<Url>,
@@ -56,13 +56,13 @@ pub(super) enum ReadPurpose {
     Display,
 }
 
-impl Request {
+impl NamedFile {
     /// Returns the request for the file of this name.
     pub(super) fn new(
         name: &str,
         from: &Place,
         purpose: ReadPurpose,
-        prefix: &Prefix,
+        prefix: &FolderPrefix,
     ) -> Result<Self, PlanError> {
         let url = prefix.resolve(name, from)?;
         let fallback = prefix.fallback();
@@ -85,7 +85,7 @@ impl Request {
     }
 }
 
-impl Reader {
+impl ConfigReader {
     /// Makes a file that has been fetched the only one that is read.
     pub(super) fn open(
         &mut self,
@@ -99,7 +99,7 @@ impl Reader {
     }
 
     /// Reads these files in their order before what is left.
-    pub(super) fn read_later(&mut self, requests: Vec<Request>) {
+    pub(super) fn read_later(&mut self, requests: Vec<NamedFile>) {
         let requests = requests.into_iter().rev();
         let requests = requests.map(|request| Source::Wanted(Box::new(request)));
         self.sources.extend(requests);
@@ -111,7 +111,7 @@ impl Reader {
         &mut self,
         answer: Answer,
         config: &mut Config,
-        prefix: &Prefix,
+        prefix: &FolderPrefix,
         context: &mut Context,
     ) -> Result<Option<Turn>, PlanError> {
         if let Some(request) = self.fetching.take()
@@ -131,13 +131,13 @@ impl Reader {
                     let place = place.clone();
                     for input in config.line(&line, &place).into_iter().rev() {
                         let wanted = |name: &str, purpose| {
-                            let request = Request::new(name, &place, purpose, prefix)?;
+                            let request = NamedFile::new(name, &place, purpose, prefix)?;
                             Ok(Source::Wanted(Box::new(request)))
                         };
                         self.sources.push(match input {
-                            Input::MenuEnd => Source::MenuEnd,
-                            Input::Include(name) => wanted(&name, ReadPurpose::Include)?,
-                            Input::Display(name) => wanted(&name, ReadPurpose::Display)?,
+                            ReadNext::MenuEnd => Source::MenuEnd,
+                            ReadNext::Include(name) => wanted(&name, ReadPurpose::Include)?,
+                            ReadNext::Display(name) => wanted(&name, ReadPurpose::Display)?,
                         });
                     }
                 }
@@ -156,24 +156,24 @@ impl Reader {
 
     fn received(
         &mut self,
-        mut request: Request,
+        mut request: NamedFile,
         answer: Answer,
         config: &mut Config,
         context: &mut Context,
     ) -> Result<Option<Turn>, PlanError> {
         let (url, from) = (&request.url, &request.from);
         match (answer.into_fetched(), request.purpose) {
-            (Fetched::Missing, _) if request.fallback.is_some() => {
+            (FetchResult::Missing, _) if request.fallback.is_some() => {
                 request.url = request.fallback.take().unwrap_or(request.url);
                 let turn = Turn::configuration(request.url.clone());
                 self.fetching = Some(request);
                 return Ok(Some(turn));
             }
-            (Fetched::File(text), ReadPurpose::Display) => {
+            (FetchResult::File(text), ReadPurpose::Display) => {
                 context.budget.read(from, text.len())?;
                 config.says.push(display_text(&text));
             }
-            (Fetched::File(text), ReadPurpose::Include | ReadPurpose::Config) => {
+            (FetchResult::File(text), ReadPurpose::Include | ReadPurpose::Config) => {
                 let is_file = |source: &&Source| matches!(source, Source::Lines(..));
                 if self.sources.iter().filter(is_file).count() >= MAX_DEPTH {
                     let what = format!("INCLUDE nests deeper than {MAX_DEPTH} files");
@@ -182,18 +182,18 @@ impl Reader {
                 context.note(from, format!("includes {url}"));
                 self.sources.push(lines_of(url, &text, context)?);
             }
-            (Fetched::Missing, ReadPurpose::Config) => {
+            (FetchResult::Missing, ReadPurpose::Config) => {
                 let what = "the server has no such file";
                 return Err(PlanError::new(from, &url.to_string(), what));
             }
-            (Fetched::Missing, ReadPurpose::Include | ReadPurpose::Display) => {
+            (FetchResult::Missing, ReadPurpose::Include | ReadPurpose::Display) => {
                 // pxelinux continues without it, and real trees include files that may be missing.
                 context.note(from, format!("{url} not found, skipped"));
             }
-            (Fetched::Failed(why), ReadPurpose::Display) => {
+            (FetchResult::Failed(why), ReadPurpose::Display) => {
                 context.note(from, format!("{url} is not shown: {why}"));
             }
-            (Fetched::Failed(why), _) => {
+            (FetchResult::Failed(why), _) => {
                 return Err(PlanError::new(from, &url.to_string(), why));
             }
         }
