@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::failure::{Failure, other};
 use crate::error::Error;
 use crate::sys::memfd::SealedFile;
-use wireboot_proto::format::iso9660::{HEAD_LEN, Volume};
+use wireboot_proto::format::iso9660::{HEAD_LEN, IsoVolume};
 use wireboot_proto::text::url::Url;
 
 /// The images that files have been read from, by their addresses.
@@ -22,7 +22,7 @@ impl ImageCache {
 /// An image.
 #[derive(Debug)]
 pub(super) struct CachedImage {
-    pub(super) volume: Volume,
+    pub(super) volume: IsoVolume,
     pub(super) content: CachedContent,
 }
 
@@ -65,8 +65,8 @@ impl CachedChunks {
 }
 
 /// Reads the volume descriptors at the beginning of an image.
-pub(super) fn volume_of(url: &Url, head: &[u8]) -> Result<Volume, Error> {
-    let why = match Volume::decode(head) {
+pub(super) fn volume_of(url: &Url, head: &[u8]) -> Result<IsoVolume, Error> {
+    let why = match IsoVolume::decode(head) {
         Ok(Some(volume)) => return Ok(volume),
         Ok(None) => "it has no volume descriptor".to_owned(),
         Err(error) => error.to_string(),

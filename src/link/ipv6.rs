@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::sys::netlink::RouteSocket;
 use crate::sys::{SyscallError, files};
 use wireboot_proto::ipv6::lease::{FOREVER, Lease6};
-use wireboot_proto::netlink::request::{NetlinkRequest, Operation};
+use wireboot_proto::netlink::request::{AddressOperation, NetlinkRequest};
 use wireboot_proto::netlink::route::RouteMessage;
 use wireboot_proto::netlink::route6::{Address6, KernelRoute6};
 
@@ -128,10 +128,10 @@ impl Ipv6Settings {
         match known {
             Some(known) if !known.is_unusable => return Ok(()),
             // The kernel does not end its own probe for an address that is changed.
-            Some(known) => note(change_address(&mut socket, Operation::Delete, known)),
+            Some(known) => note(change_address(&mut socket, AddressOperation::Delete, known)),
             None => {}
         }
-        if let Err(error) = change_address(&mut socket, Operation::Add, wanted)
+        if let Err(error) = change_address(&mut socket, AddressOperation::Add, wanted)
             && !exists(&error)
         {
             return Err(link.refused(format!("the address {address}"), error));
@@ -204,7 +204,7 @@ impl Ipv6Settings {
             let mut known = self.routes.iter_mut();
             let known = known.find(|known| known.route.is_same(&route));
             let is_new = known.map(|known| known.is_wanted = true).is_none();
-            match change_route(&mut socket, Operation::Set, route) {
+            match change_route(&mut socket, AddressOperation::Set, route) {
                 Ok(()) if is_new => self.routes.push(SetRoute {
                     route,
                     is_wanted: true,
@@ -220,7 +220,11 @@ impl Ipv6Settings {
         }
         self.routes.retain(|known| {
             if !known.is_wanted {
-                note(change_route(&mut socket, Operation::Delete, known.route));
+                note(change_route(
+                    &mut socket,
+                    AddressOperation::Delete,
+                    known.route,
+                ));
             }
             known.is_wanted
         });
@@ -242,12 +246,12 @@ impl Ipv6Settings {
         address: Address6,
     ) -> Result<(), SyscallError> {
         let mut before = None;
-        if let Err(error) = change_address(socket, Operation::Add, address) {
+        if let Err(error) = change_address(socket, AddressOperation::Add, address) {
             if !exists(&error) {
                 return Err(error);
             }
             before = self.find(socket, address.address).ok().flatten();
-            change_address(socket, Operation::Set, address)?;
+            change_address(socket, AddressOperation::Set, address)?;
         }
         let mut known = self.addresses.iter();
         if !known.any(|(known, _)| known.address == address.address) {
@@ -260,7 +264,11 @@ impl Ipv6Settings {
     pub fn restore(&mut self) {
         if let Ok(mut socket) = open_socket() {
             for known in self.routes.drain(..) {
-                note(change_route(&mut socket, Operation::Delete, known.route));
+                note(change_route(
+                    &mut socket,
+                    AddressOperation::Delete,
+                    known.route,
+                ));
             }
             for address in self.addresses.drain(..).rev() {
                 undo_address(&mut socket, &address);
@@ -285,15 +293,15 @@ fn read(path: &str) -> io::Result<String> {
 /// Removes an address, or gives it the lifetimes that it had.
 fn undo_address(socket: &mut RouteSocket, (address, before): &(Address6, Option<Address6>)) {
     let undone = match before {
-        None => change_address(socket, Operation::Delete, *address),
-        Some(before) => change_address(socket, Operation::Set, *before),
+        None => change_address(socket, AddressOperation::Delete, *address),
+        Some(before) => change_address(socket, AddressOperation::Set, *before),
     };
     note(undone);
 }
 
 fn change_address(
     socket: &mut RouteSocket,
-    operation: Operation,
+    operation: AddressOperation,
     address: Address6,
 ) -> Result<(), SyscallError> {
     socket.change(&NetlinkRequest::Address6(operation, address))
@@ -301,7 +309,7 @@ fn change_address(
 
 fn change_route(
     socket: &mut RouteSocket,
-    operation: Operation,
+    operation: AddressOperation,
     route: KernelRoute6,
 ) -> Result<(), SyscallError> {
     socket.change(&NetlinkRequest::Route6(operation, route))

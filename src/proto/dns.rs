@@ -24,10 +24,10 @@ use core::time::Duration;
 use crate::packet::dns::{AddressType, Name, Response};
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random};
-use answer::{Answer, MAX_ALIASES};
+use answer::{DnsAnswer, MAX_ALIASES};
 pub use answer::{Failure, Trouble};
 pub use config::NameConfig;
-pub use query::Transport;
+pub use query::QueryTransport;
 use query::{FIRST_TIMEOUT, MAX_TIMEOUT, Query, State};
 
 /// How long to wait for the other type once one has addresses (RFC 8305 §3, Resolution Delay).
@@ -57,7 +57,7 @@ pub struct Transmit {
     /// The server.
     pub destination: SocketAddr,
     /// The way to it.
-    pub transport: Transport,
+    pub transport: QueryTransport,
     /// The type of the query, for [`Lookup::handle_failure`].
     pub kind: AddressType,
 }
@@ -148,7 +148,7 @@ impl Lookup {
     pub fn handle_input(
         &mut self,
         source: SocketAddr,
-        transport: Transport,
+        transport: QueryTransport,
         message: &[u8],
         now: Instant,
     ) -> Result<(), Discard> {
@@ -162,36 +162,36 @@ impl Lookup {
         let query = queries.find(|query| query.is_answered_by(index, &response));
         let query = query.ok_or(Discard::Unexpected)?;
         let trouble = match answer::of(response, &query.name, query.kind) {
-            Answer::Truncated(addresses) if transport == Transport::Udp => {
+            DnsAnswer::Truncated(addresses) if transport == QueryTransport::Udp => {
                 query.spare = addresses;
-                query.send(index, Transport::Tcp, MAX_TIMEOUT, now);
+                query.send(index, QueryTransport::Tcp, MAX_TIMEOUT, now);
                 None
             }
-            Answer::Addresses(addresses) | Answer::Truncated(addresses) => {
+            DnsAnswer::Addresses(addresses) | DnsAnswer::Truncated(addresses) => {
                 query.state = State::Found(addresses);
                 None
             }
-            Answer::Alias(name, count) if query.aliases + count <= MAX_ALIASES => {
+            DnsAnswer::Alias(name, count) if query.aliases + count <= MAX_ALIASES => {
                 query.aliases += count;
                 query.name = name;
                 query.begin(&mut self.random, index, now);
                 None
             }
-            Answer::Alias(..) => Some(Trouble::Aliases),
-            Answer::NoSuchName => {
+            DnsAnswer::Alias(..) => Some(Trouble::Aliases),
+            DnsAnswer::NoSuchName => {
                 query.state = State::Negative(Failure::NoSuchName(source.ip()));
                 None
             }
-            Answer::NoAddress => {
+            DnsAnswer::NoAddress => {
                 query.state = State::Negative(Failure::NoAddress(source.ip()));
                 None
             }
-            Answer::Trouble(trouble) => Some(trouble),
+            DnsAnswer::Trouble(trouble) => Some(trouble),
         };
         match trouble {
             None => self.first = index,
             Some(trouble) if query.may_be_plain(index, trouble) => {
-                query.send(index, Transport::Udp, FIRST_TIMEOUT, now);
+                query.send(index, QueryTransport::Udp, FIRST_TIMEOUT, now);
             }
             Some(trouble) => {
                 query.give_up(index, self.first, now);

@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::fetch::tcp::dial;
 use crate::sys;
-use wireboot_proto::dns::{Event, Lookup, Transmit, Transport};
+use wireboot_proto::dns::{Event, Lookup, QueryTransport, Transmit};
 
 /// Sockets that are open at most: two types of query, and the last few of each that may still be
 /// answered.
@@ -80,7 +80,7 @@ impl DnsExchange {
         let server = transmit.destination;
         let interface = interface.filter(|_| !has_own_interface(server));
         let socket = match transmit.transport {
-            Transport::Udp => {
+            QueryTransport::Udp => {
                 let any: SocketAddr = match server {
                     SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
                     SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -92,7 +92,7 @@ impl DnsExchange {
                 udp.send(query)?;
                 DnsSocket::Udp(udp)
             }
-            Transport::Tcp => {
+            QueryTransport::Tcp => {
                 let len = u16::try_from(query.len()).unwrap_or(u16::MAX);
                 DnsSocket::Tcp {
                     stream: dial(interface, server).map_err(io::Error::other)?.into(),
@@ -138,7 +138,7 @@ impl DnsExchange {
         let discard = used.err()?;
         log::debug!("name server {}: {discard}", server.ip());
         // On a connection nothing else follows.
-        (by == Transport::Udp).then_some(self)
+        (by == QueryTransport::Udp).then_some(self)
     }
 
     /// Returns the message that has been received, if it is complete.

@@ -20,7 +20,7 @@ const MAX_SERVERS: usize = 64;
 /// Servers whose offers wait.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PassedOver {
-    servers: Vec<Server>,
+    servers: Vec<PassedOverServer>,
     /// Failures since the last lease.
     in_row: u32,
     /// The server that failed last, until another is requested.
@@ -28,7 +28,7 @@ pub(super) struct PassedOver {
 }
 
 #[derive(Debug, Clone)]
-struct Server {
+struct PassedOverServer {
     server: Ipv4Addr,
     failures: u32,
     until: Instant,
@@ -36,7 +36,7 @@ struct Server {
     offer: Option<Offer>,
 }
 
-impl Server {
+impl PassedOverServer {
     fn time(&self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(6);
         (FIRST * 2_u32.pow(doublings)).min(LONGEST)
@@ -54,7 +54,7 @@ impl PassedOver {
         let place = self.servers.iter().position(|known| known.server == server);
         let mut entry = match place {
             Some(place) => self.servers.remove(place),
-            None => Server {
+            None => PassedOverServer {
                 server,
                 failures: 0,
                 until: now,

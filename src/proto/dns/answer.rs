@@ -13,7 +13,7 @@ const MAX_ADDRESSES: usize = 48;
 
 /// What a response says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum DnsAnswer {
     /// The name has these addresses, one or more.
     Addresses(Vec<IpAddr>),
     /// The response is truncated, and had these addresses, or none.
@@ -29,14 +29,14 @@ pub(super) enum Answer {
 }
 
 /// Returns what `response` says about the addresses of `name`.
-pub(super) fn of(response: Response, name: &Name, kind: AddressType) -> Answer {
+pub(super) fn of(response: Response, name: &Name, kind: AddressType) -> DnsAnswer {
     match response.code {
         ResponseCode::NO_ERROR if response.is_referral => {
-            return Answer::Trouble(Trouble::Referral);
+            return DnsAnswer::Trouble(Trouble::Referral);
         }
         ResponseCode::NO_ERROR => {}
-        ResponseCode::NAME_ERROR => return Answer::NoSuchName,
-        code => return Answer::Trouble(Trouble::Code(code)),
+        ResponseCode::NAME_ERROR => return DnsAnswer::NoSuchName,
+        code => return DnsAnswer::Trouble(Trouble::Code(code)),
     }
     let (mut name, mut aliases) = (name, 0);
     let records = &response.records;
@@ -48,7 +48,7 @@ pub(super) fn of(response: Response, name: &Name, kind: AddressType) -> Answer {
         name = target;
         aliases += 1;
         if aliases > MAX_ALIASES {
-            return Answer::Trouble(Trouble::Aliases);
+            return DnsAnswer::Trouble(Trouble::Aliases);
         }
     }
     let mut addresses = Vec::new();
@@ -63,13 +63,13 @@ pub(super) fn of(response: Response, name: &Name, kind: AddressType) -> Answer {
         }
     }
     if response.is_truncated {
-        Answer::Truncated(addresses)
+        DnsAnswer::Truncated(addresses)
     } else if !addresses.is_empty() {
-        Answer::Addresses(addresses)
+        DnsAnswer::Addresses(addresses)
     } else if aliases > 0 && !response.is_final {
-        Answer::Alias(name.clone(), aliases)
+        DnsAnswer::Alias(name.clone(), aliases)
     } else {
-        Answer::NoAddress
+        DnsAnswer::NoAddress
     }
 }
 

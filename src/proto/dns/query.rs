@@ -16,7 +16,7 @@ pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How a query goes to its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
+pub enum QueryTransport {
     /// In a datagram, from a socket of its own.
     Udp,
     /// On a connection of its own, behind its length in two bytes (RFC 1035 §4.2.2).
@@ -33,7 +33,7 @@ pub(super) struct Query {
     id: u16,
     pub(super) state: State,
     /// What each server has done.
-    progress: Vec<Progress>,
+    progress: Vec<ServerProgress>,
     /// Addresses of a truncated response, for when TCP fails.
     pub(super) spare: Vec<IpAddr>,
 }
@@ -43,7 +43,7 @@ pub(super) enum State {
     Asking {
         /// The index of the server.
         server: usize,
-        transport: Transport,
+        transport: QueryTransport,
         is_due: bool,
         until: Instant,
     },
@@ -56,7 +56,7 @@ pub(super) enum State {
 
 /// What one server has done with a query.
 #[derive(Debug, Clone, Copy, Default)]
-struct Progress {
+struct ServerProgress {
     /// Rounds in which it was asked.
     rounds: u32,
     /// It is asked without EDNS, which it does not understand.
@@ -74,7 +74,7 @@ impl Query {
             aliases: 0,
             id: 0,
             state: State::Failed,
-            progress: vec![Progress::default(); servers],
+            progress: vec![ServerProgress::default(); servers],
             spare: Vec::new(),
         }
     }
@@ -109,14 +109,14 @@ impl Query {
         };
         let timeout = FIRST_TIMEOUT * (1 << progress.rounds.min(2));
         progress.rounds += 1;
-        self.send(server, Transport::Udp, timeout, now);
+        self.send(server, QueryTransport::Udp, timeout, now);
     }
 
     /// Makes a query to this server due.
     pub(super) fn send(
         &mut self,
         server: usize,
-        transport: Transport,
+        transport: QueryTransport,
         timeout: Duration,
         now: Instant,
     ) {
@@ -133,13 +133,13 @@ impl Query {
         if let Some(progress) = self.progress.get_mut(server) {
             progress.is_out = true;
         }
-        if self.is_with(server, Transport::Udp) || self.is_with(server, Transport::Tcp) {
+        if self.is_with(server, QueryTransport::Udp) || self.is_with(server, QueryTransport::Tcp) {
             self.ask(first, now);
         }
     }
 
     /// Returns whether an answer of `server` is waited for.
-    pub(super) fn is_with(&self, server: usize, transport: Transport) -> bool {
+    pub(super) fn is_with(&self, server: usize, transport: QueryTransport) -> bool {
         matches!(&self.state, State::Asking { server: asked, transport: by, .. }
             if (*asked, *by) == (server, transport))
     }
@@ -177,7 +177,7 @@ impl Query {
     }
 
     /// Writes the query into `buf` if it is due; returns the index of the server and the way to it.
-    pub(super) fn take_due(&mut self, buf: &mut Vec<u8>) -> Option<(usize, Transport)> {
+    pub(super) fn take_due(&mut self, buf: &mut Vec<u8>) -> Option<(usize, QueryTransport)> {
         let State::Asking {
             server,
             transport,

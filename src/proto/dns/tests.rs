@@ -208,7 +208,7 @@ fn the_next_server_is_asked_after_a_second_and_an_answer_of_the_first_still_coun
     let late = response(&query, OK, &[(12, 1, &[192, 0, 2, 80])]);
     let used = run
         .lookup
-        .handle_input(first.destination, Transport::Udp, &late, run.now);
+        .handle_input(first.destination, QueryTransport::Udp, &late, run.now);
     assert_eq!(used, Ok(()));
     assert_eq!(run.end().0, "192.0.2.80");
     assert_eq!(run.lookup.first(), 0);
@@ -275,7 +275,7 @@ fn a_server_older_than_edns_is_asked_without_it() {
     let source = transmit.destination;
     let used = run
         .lookup
-        .handle_input(source, Transport::Udp, &bare, run.now);
+        .handle_input(source, QueryTransport::Udp, &bare, run.now);
     assert_eq!(used, Ok(()));
     run.send();
     assert_eq!(run.sent.len(), 2);
@@ -294,13 +294,13 @@ fn a_truncated_response_is_asked_for_by_tcp_and_counts_where_that_fails() {
         let source = server(1);
         let used = run
             .lookup
-            .handle_input(source, Transport::Udp, &message, run.now);
+            .handle_input(source, QueryTransport::Udp, &message, run.now);
         assert_eq!(used, Ok(()));
         run.send();
         let (transmit, _) = run.query(A);
         assert_eq!(
             (transmit.destination, transmit.transport),
-            (source, Transport::Tcp)
+            (source, QueryTransport::Tcp)
         );
         run
     };
@@ -317,14 +317,14 @@ fn a_truncated_response_is_asked_for_by_tcp_and_counts_where_that_fails() {
     let message = truncated(&run);
     let used = run
         .lookup
-        .handle_input(server(1), Transport::Tcp, &message, run.now);
+        .handle_input(server(1), QueryTransport::Tcp, &message, run.now);
     assert_eq!((used, run.end().0), (Ok(()), "192.0.2.80".into()));
     // Without an address in it, the next server is asked.
     let mut run = Run::new("a.example", 2, V4);
     let mut message = response(&run.query(A).1, OK, &[]);
     message[2] |= 2;
     run.lookup
-        .handle_input(server(1), Transport::Udp, &message, run.now)
+        .handle_input(server(1), QueryTransport::Udp, &message, run.now)
         .unwrap();
     run.send();
     run.unreachable(A);
@@ -338,7 +338,7 @@ fn only_the_response_to_the_query_counts() {
     let good = response(&query, OK, &[(12, 1, &[192, 0, 2, 80])]);
     let mut hand_in = |source: SocketAddr, message: &[u8]| {
         run.lookup
-            .handle_input(source, Transport::Udp, message, run.now)
+            .handle_input(source, QueryTransport::Udp, message, run.now)
     };
     let source = transmit.destination;
     // The second server has not been asked yet.

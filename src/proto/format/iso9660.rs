@@ -1,7 +1,7 @@
 //! ISO 9660 (ECMA-119): files of an image by their paths, with the names of Rock Ridge (IEEE P1281 and
 //! P1282) or Joliet where the image has them.
 //!
-//! Without I/O: whoever has the image reads the parts that [`Volume::find`] asks for. How much it asks
+//! Without I/O: whoever has the image reads the parts that [`IsoVolume::find`] asks for. How much it asks
 //! for is bounded whatever the image says, and a part lies within the volume. Left out: interleaved
 //! files, which no program writes, and compressed ones (zisofs).
 
@@ -11,9 +11,9 @@ use core::ops::Range;
 
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
-use record::{Kind, Record, records};
+use record::{DirectoryRecord, FileKind, records};
 
-/// How many bytes of an image [`Volume::decode`] needs: up to its volume descriptors.
+/// How many bytes of an image [`IsoVolume::decode`] needs: up to its volume descriptors.
 pub const HEAD_LEN: u64 = SYSTEM_AREA_LEN + 16 * SECTOR_LEN;
 
 /// ECMA-119 §6.1.2 and §6.2.1, in bytes.
@@ -46,7 +46,7 @@ pub enum IsoError {
 
 /// The file system of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Volume {
+pub struct IsoVolume {
     /// Length of a logical block, bytes.
     block_len: u64,
     /// Length of the volume, bytes.
@@ -58,7 +58,7 @@ pub struct Volume {
 
 /// Where the names in directories come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Names {
+enum NameSource {
     /// The directory records, with capitals alone.
     Plain,
     /// The same in UCS-2, of a supplementary volume.
@@ -79,7 +79,7 @@ pub enum Found {
 /// Reads a part of the image.
 pub type ReadExtent<'r, E> = &'r mut dyn FnMut(Extent) -> Result<Vec<u8>, E>;
 
-impl Volume {
+impl IsoVolume {
     /// Reads the volume descriptors in the first [`HEAD_LEN`] bytes of an image, or all of a shorter
     /// one; none when it is no ISO 9660 image.
     ///
@@ -124,7 +124,7 @@ impl Volume {
             root: 0..0,
             joliet: None,
         };
-        volume.root = volume.extent(&Record::decode(root)?)?;
+        volume.root = volume.extent(&DirectoryRecord::decode(root)?)?;
         Ok(volume)
     }
 
@@ -151,7 +151,7 @@ impl Volume {
     ) -> Result<Option<Found>, E> {
         let mut tree = Tree {
             volume: self,
-            names: Names::Plain,
+            names: NameSource::Plain,
             read,
         };
         let root = tree.open_root()?;
@@ -197,7 +197,7 @@ impl Volume {
     }
 
     /// Returns where the content of a record is.
-    fn extent(&self, record: &Record<'_>) -> Result<Extent, DecodeError> {
+    fn extent(&self, record: &DirectoryRecord<'_>) -> Result<Extent, DecodeError> {
         // ECMA-119 §9.1.2: an extended attribute record comes before the content.
         let start = (u64::from(record.block) + u64::from(record.attribute_blocks)) * self.block_len;
         let end = start + u64::from(record.len);
@@ -223,8 +223,8 @@ enum Entry {
 
 /// The directories of a volume that is being read.
 struct Tree<'v, 'r, E> {
-    volume: &'v Volume,
-    names: Names,
+    volume: &'v IsoVolume,
+    names: NameSource,
     read: ReadExtent<'r, E>,
 }
 
@@ -237,12 +237,12 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
         let first = records(&bytes).next().transpose().map_err(damaged)?;
         let skipped = first.and_then(|first| first.rock_ridge());
         self.names = match (skipped, &volume.joliet) {
-            (Some(skipped), _) => Names::RockRidge(skipped),
-            (None, Some(_)) => Names::Joliet,
-            (None, None) => Names::Plain,
+            (Some(skipped), _) => NameSource::RockRidge(skipped),
+            (None, Some(_)) => NameSource::Joliet,
+            (None, None) => NameSource::Plain,
         };
         Ok(match (self.names, &volume.joliet) {
-            (Names::Joliet, Some(joliet)) => joliet.clone(),
+            (NameSource::Joliet, Some(joliet)) => joliet.clone(),
             _ => volume.root.clone(),
         })
     }
@@ -280,19 +280,19 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
     /// Returns what a record and those behind it that continue it stand for.
     fn open<'b>(
         &mut self,
-        mut record: Record<'b>,
-        kind: Kind,
-        rest: &mut impl Iterator<Item = Result<Record<'b>, DecodeError>>,
+        mut record: DirectoryRecord<'b>,
+        kind: FileKind,
+        rest: &mut impl Iterator<Item = Result<DirectoryRecord<'b>, DecodeError>>,
     ) -> Result<Entry, E> {
         match kind {
-            Kind::Link(target) => return Ok(Entry::Link(target)),
-            Kind::Moved(block) => return self.moved(block).map(Entry::Directory),
-            Kind::Compressed => return Err(IsoError::Unsupported("compressed (zisofs)").into()),
-            Kind::Plain if record.is_directory() => {
+            FileKind::Link(target) => return Ok(Entry::Link(target)),
+            FileKind::Moved(block) => return self.moved(block).map(Entry::Directory),
+            FileKind::Compressed => return Err(IsoError::Unsupported("compressed (zisofs)").into()),
+            FileKind::Plain if record.is_directory() => {
                 let extent = self.volume.extent(&record).map_err(damaged)?;
                 return Ok(Entry::Directory(extent));
             }
-            Kind::Plain => {}
+            FileKind::Plain => {}
         }
         let mut parts: Vec<Extent> = Vec::new();
         loop {
@@ -334,9 +334,9 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
             let record = record.map_err(damaged)?;
             if let Some((mut name, kind)) = self.named(&record)? {
                 let is_directory = match kind {
-                    Kind::Plain => record.is_directory(),
-                    Kind::Moved(_) => true,
-                    Kind::Link(_) | Kind::Compressed => false,
+                    FileKind::Plain => record.is_directory(),
+                    FileKind::Moved(_) => true,
+                    FileKind::Link(_) | FileKind::Compressed => false,
                 };
                 if is_directory {
                     name.push('/');
@@ -350,15 +350,15 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
     }
 
     /// Returns the name and kind of a record; none for those that a path cannot name.
-    fn named(&mut self, record: &Record<'_>) -> Result<Option<(String, Kind)>, E> {
+    fn named(&mut self, record: &DirectoryRecord<'_>) -> Result<Option<(String, FileKind)>, E> {
         // ECMA-119 §6.8.2.2: the directory itself and the one above.
         if matches!(record.name, [0] | [1]) || record.is_associated() {
             return Ok(None);
         }
         let (name, kind) = match self.names {
-            Names::Plain => (record.plain_name(), Kind::Plain),
-            Names::Joliet => (record.joliet_name(), Kind::Plain),
-            Names::RockRidge(skipped) => {
+            NameSource::Plain => (record.plain_name(), FileKind::Plain),
+            NameSource::Joliet => (record.joliet_name(), FileKind::Plain),
+            NameSource::RockRidge(skipped) => {
                 let (volume, read) = (self.volume, &mut self.read);
                 let fields = record.fields(skipped, &mut |(block, at, len)| {
                     let start = u64::from(block) * volume.block_len + u64::from(at);

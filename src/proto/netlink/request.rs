@@ -104,16 +104,16 @@ pub enum NetlinkRequest {
     Addresses6,
     /// Add, set or delete an IPv6 address.
     #[cfg(feature = "ipv6")]
-    Address6(Operation, Address6),
+    Address6(AddressOperation, Address6),
     /// Add, set or delete an IPv6 route.
     #[cfg(feature = "ipv6")]
-    Route6(Operation, KernelRoute6),
+    Route6(AddressOperation, KernelRoute6),
 }
 
 /// What is done with an IPv6 address or route.
 #[cfg(feature = "ipv6")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
+pub enum AddressOperation {
     /// Add it; fails if it exists.
     Add,
     /// Add it, or set the lifetime of the same one; of a route the kernel then says that it exists.
@@ -123,7 +123,7 @@ pub enum Operation {
 }
 
 #[cfg(feature = "ipv6")]
-impl Operation {
+impl AddressOperation {
     /// Chooses the type of the message, and its flags.
     const fn choose(self, new: u16, delete: u16) -> (u16, u16) {
         const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
@@ -251,7 +251,7 @@ impl NetlinkRequest {
             #[cfg(feature = "ipv6")]
             Self::Address6(operation, address) => {
                 let (kind, mut flags) = operation.choose(RTM_NEWADDR, RTM_DELADDR);
-                if *operation == Operation::Set {
+                if *operation == AddressOperation::Set {
                     flags |= NLM_F_REPLACE;
                 }
                 address.encode(kind, flags, sequence)

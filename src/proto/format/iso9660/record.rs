@@ -19,7 +19,7 @@ mod flags {
 
 /// A directory record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record<'b> {
+pub(super) struct DirectoryRecord<'b> {
     /// Blocks of the extended attribute record before the content.
     pub(super) attribute_blocks: u8,
     pub(super) block: u32,
@@ -33,7 +33,9 @@ pub(super) struct Record<'b> {
 }
 
 /// Returns the records of a directory; it ends with the first that is invalid.
-pub(super) fn records(directory: &[u8]) -> impl Iterator<Item = Result<Record<'_>, DecodeError>> {
+pub(super) fn records(
+    directory: &[u8],
+) -> impl Iterator<Item = Result<DirectoryRecord<'_>, DecodeError>> {
     let mut at = 0;
     core::iter::from_fn(move || {
         loop {
@@ -42,7 +44,7 @@ pub(super) fn records(directory: &[u8]) -> impl Iterator<Item = Result<Record<'_
                 let record = directory.get(at..).unwrap_or_default();
                 let record = record.get(..len).unwrap_or(record);
                 at += len;
-                return Some(Record::decode(record));
+                return Some(DirectoryRecord::decode(record));
             }
             // The rest of the sector is empty.
             at = (at / SECTOR_LEN + 1) * SECTOR_LEN;
@@ -55,7 +57,7 @@ pub(super) fn records(directory: &[u8]) -> impl Iterator<Item = Result<Record<'_
     })
 }
 
-impl<'b> Record<'b> {
+impl<'b> DirectoryRecord<'b> {
     /// Reads a record, which is as long as it says.
     pub(super) fn decode(record: &'b [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(record);
@@ -138,8 +140,8 @@ impl<'b> Record<'b> {
         &self,
         skipped: usize,
         read: &mut dyn FnMut((u32, u32, u32)) -> Result<Vec<u8>, E>,
-    ) -> Result<Option<Fields>, E> {
-        let mut fields = Fields::default();
+    ) -> Result<Option<RockRidge>, E> {
+        let mut fields = RockRidge::default();
         let mut next = fields.add(self.system_use.get(skipped..).unwrap_or_default());
         for _ in 0..MAX_CONTINUATIONS {
             let Some(area) = next else { break };
@@ -158,9 +160,9 @@ fn without_version(name: &str) -> &str {
 
 /// What Rock Ridge says about a file (P1282 §4.1).
 #[derive(Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct RockRidge {
     pub(super) name: Option<String>,
-    pub(super) kind: Kind,
+    pub(super) kind: FileKind,
     /// A directory was moved here, and is named where it was.
     is_elsewhere: bool,
     /// The link so far is followed by `/`.
@@ -169,7 +171,7 @@ pub(super) struct Fields {
 
 /// The kind of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileKind {
     /// What its record says.
     #[default]
     Plain,
@@ -181,7 +183,7 @@ pub(super) enum Kind {
     Compressed,
 }
 
-impl Fields {
+impl RockRidge {
     /// Reads the fields of an area; returns the area where they go on.
     fn add(&mut self, mut area: &[u8]) -> Option<(u32, u32, u32)> {
         let mut next = None;
@@ -200,9 +202,9 @@ impl Fields {
                     add_text(name, data.get(1..).unwrap_or_default());
                 }
                 b"SL" => self.add_link(data.get(1..).unwrap_or_default()),
-                b"CL" => self.kind = number(data).map_or(Kind::Plain, Kind::Moved),
+                b"CL" => self.kind = number(data).map_or(FileKind::Plain, FileKind::Moved),
                 b"RE" => self.is_elsewhere = true,
-                b"ZF" => self.kind = Kind::Compressed,
+                b"ZF" => self.kind = FileKind::Compressed,
                 _ => {}
             }
         }
@@ -211,10 +213,10 @@ impl Fields {
 
     /// P1282 §4.1.3.1: components of flags, length and text.
     fn add_link(&mut self, mut components: &[u8]) {
-        if !matches!(self.kind, Kind::Link(_)) {
-            self.kind = Kind::Link(String::new());
+        if !matches!(self.kind, FileKind::Link(_)) {
+            self.kind = FileKind::Link(String::new());
         }
-        let Kind::Link(path) = &mut self.kind else {
+        let FileKind::Link(path) = &mut self.kind else {
             return;
         };
         while let [flags, len, rest @ ..] = components

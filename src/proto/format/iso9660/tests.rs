@@ -113,15 +113,15 @@ fn a_file_in_several_parts_is_one() {
 
 #[test]
 fn what_an_image_cannot_be_is_refused() {
-    assert_eq!(Volume::decode(&ROCK_RIDGE[..0x8000]), Ok(None));
-    assert_eq!(Volume::decode(&[0; 0x9000]), Ok(None));
+    assert_eq!(IsoVolume::decode(&ROCK_RIDGE[..0x8000]), Ok(None));
+    assert_eq!(IsoVolume::decode(&[0; 0x9000]), Ok(None));
     let mut image = ROCK_RIDGE.to_vec();
     image[0x8000 + 80] = 10;
     // The volume is shorter than where its root directory is said to be.
-    assert!(Volume::decode(&image).is_err());
+    assert!(IsoVolume::decode(&image).is_err());
     let mut image = ROCK_RIDGE.to_vec();
     image[0x8000 + 129] = 0;
-    assert!(Volume::decode(&image).is_err());
+    assert!(IsoVolume::decode(&image).is_err());
     let mut image = ROCK_RIDGE.to_vec();
     // The length of the root directory.
     image[0x8000 + 156 + 12] = 0x20;
@@ -155,7 +155,7 @@ fn content(image: &[u8], path: &str) -> Result<Option<String>, IsoError> {
 }
 
 fn find(image: &[u8], path: &str) -> Result<Option<Found>, IsoError> {
-    let Some(volume) = Volume::decode(image)? else {
+    let Some(volume) = IsoVolume::decode(image)? else {
         return Ok(None);
     };
     let mut read = 0;
