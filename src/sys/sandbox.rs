@@ -7,16 +7,35 @@
 mod calls;
 mod landlock;
 mod privileges;
-mod profile;
 mod seccomp;
+
+use std::time::Duration;
 
 use super::error::SyscallError;
 
 #[cfg(feature = "ipv6")]
 pub use privileges::CAP_NET_BIND_SERVICE;
 pub use privileges::{CAP_FILES, CAP_NET_ADMIN, CAP_NET_RAW, CAP_OWNERS};
-pub use profile::Profile;
 pub use seccomp::{Calls, OnViolation};
+
+/// What a process may still do.
+#[derive(Debug, Clone, Copy)]
+pub struct Profile {
+    /// The user and group it becomes, where it is privileged.
+    pub user: u32,
+    /// The capabilities it keeps, as bits.
+    pub capabilities: u64,
+    /// The system calls it needs.
+    pub calls: Calls,
+    /// What happens at any other system call.
+    pub on_violation: OnViolation,
+    /// Whether it is killed when the thread that has forked it ends.
+    pub ends_with_thread: bool,
+    /// Processor time after which it is killed; none is without limit.
+    pub processor_time: Option<Duration>,
+    /// The longest file it may write, in bytes.
+    pub file_len: u64,
+}
 
 /// Gives up everything that `profile` does not name, for ever; returns what could not be given up,
 /// and why. To be called while the process has one thread.
