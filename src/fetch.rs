@@ -36,7 +36,6 @@ mod tcp;
 mod tftp;
 #[cfg(feature = "tls")]
 mod tls;
-mod transport;
 
 #[cfg(fuzzing)]
 pub use download::fuzz as fuzz_spans;

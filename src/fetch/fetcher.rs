@@ -1,5 +1,6 @@
 //! The settings of all fetches, and the attempts at one address after the other.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::access::ServerAccess;
@@ -9,10 +10,11 @@ use super::failure::{Failure, FetchRefusal};
 use super::images::ImageCache;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
-use super::transport::Executor;
+use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys;
 use crate::timeline::Timeline;
+use crate::worker::{Peer, Worker};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::{Seconds, SpeedLimit};
 use wireboot_proto::trust::policy::Policy;
@@ -78,6 +80,48 @@ impl Default for Fetcher {
             images: ImageCache::default(),
             timeline: Timeline::default(),
         }
+    }
+}
+
+/// Who transfers files.
+#[derive(Debug, Clone, Default)]
+pub enum Executor {
+    /// This process.
+    #[default]
+    Own,
+    /// Workers, each with one file at a time.
+    Workers(Workers),
+    /// The parent of this process, which judges them too.
+    Parent(Arc<Peer>),
+}
+
+/// Workers that fetch files, as many as there are files at a time.
+#[derive(Debug, Clone)]
+pub struct Workers {
+    pub(super) config: SandboxConfig,
+    /// Those that wait for a file.
+    idle: Arc<Mutex<Vec<Worker>>>,
+}
+
+impl Workers {
+    /// Returns none yet.
+    pub(super) fn new(config: SandboxConfig) -> Self {
+        Self {
+            config,
+            idle: Arc::default(),
+        }
+    }
+
+    /// Adds a worker that waits.
+    pub(super) fn put(&self, worker: Worker) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(worker);
+    }
+
+    /// Takes out one that waits.
+    pub(super) fn take(&self) -> Option<Worker> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop()
     }
 }
 

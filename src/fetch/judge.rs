@@ -9,11 +9,10 @@ use std::fs::File;
 
 use super::delivery::Hashes;
 use super::failure::{Failure, FetchRefusal, other, unverified};
-use super::fetcher::Fetcher;
+use super::fetcher::{Executor, Fetcher};
 use super::obtain::Obtained;
 use super::progress::Progress;
 use super::remote;
-use super::transport::Executor;
 use crate::sys::hashing::{Hashing, hash_now};
 use crate::sys::memfd::{Memfd, SealedFile};
 use wireboot_proto::text::url::{Sha256, Url};

@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
-use super::fetcher::Fetcher;
+use super::fetcher::{Executor, Fetcher};
 use super::remote;
-use super::transport::Executor;
 use crate::error::Cause;
 use crate::sys::echo;
 use wireboot_proto::boot::{Answer, Query};

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use super::delivery::Hashes;
 use super::failure::{Failure, FetchRefusal, other};
-use super::fetcher::Fetcher;
+use super::fetcher::{Executor, Fetcher, Workers};
 use super::obtain::Obtained;
 use super::progress::Progress;
 use super::sink::Store;
-use super::transport::{Executor, Workers};
 use crate::error::Cause;
 use crate::sys::memfd::SealedFile;
 use crate::sys::{self, echo};

@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use super::delivery::Hashes;
 use super::failure::{Failure, other};
-use super::fetcher::Fetcher;
+use super::fetcher::{Executor, Fetcher, Workers};
 use super::progress::{Board, Progress, Style};
 use super::remote;
 use super::sink::Store;
 use super::staged::guard_of;
 #[cfg(feature = "tls")]
 use super::tls;
-use super::transport::{Executor, Workers};
 use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::machine::MemoryGuard;
