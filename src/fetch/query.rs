@@ -1,10 +1,12 @@
 //! Questions of a boot plan to the network that are no fetches.
 
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use super::fetcher::{Executor, Fetcher};
-use super::remote;
+use super::failure::Failure;
+use super::fetcher::{Executor, Fetcher, Workers};
+use super::progress::Progress;
+use super::remote::{await_end, fault, silence};
 use crate::error::Cause;
 use crate::sys::echo;
 use wireboot_proto::boot::{Answer, Query};
@@ -16,8 +18,8 @@ impl Fetcher {
     pub fn answer(&self, query: Query) -> Answer {
         match self.transport() {
             Executor::Own => self.answer_here(query, None),
-            Executor::Workers(workers) => remote::answer(self, workers, query),
-            Executor::Parent(peer) => remote::answer_of(Ok(peer.ask(&Message::Query(query)).0)),
+            Executor::Workers(workers) => by_worker(self, workers, query),
+            Executor::Parent(peer) => of_message(Ok(peer.ask(&Message::Query(query)).0)),
         }
     }
 
@@ -52,5 +54,47 @@ impl Fetcher {
         let first = addresses.clone().find(IpAddr::is_ipv4);
         let first = first.or_else(|| addresses.next());
         first.ok_or_else(|| format!("no address is known for {host}").into())
+    }
+}
+
+/// Lets a worker answer a question of a plan.
+fn by_worker(fetcher: &Fetcher, workers: &Workers, query: Query) -> Answer {
+    let ask = || -> Result<Message, Cause> {
+        let mut worker = fetcher.worker(workers)?;
+        // It takes CAP_NET_RAW to open one.
+        let socket = if matches!(query, Query::Echo { .. }) {
+            Some(echo::open(fetcher.access.interface.as_deref())?)
+        } else {
+            None
+        };
+        let files: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
+        worker.send(&Message::Query(query), &files)?;
+        let mut progress = Progress::silent();
+        let limit = silence(fetcher.stall_timeout);
+        let end = await_end(fetcher, &mut worker, limit, &mut progress)?;
+        workers.put(worker);
+        Ok(end)
+    };
+    of_message(ask())
+}
+
+/// Returns what a message answers to a question of a plan.
+fn of_message(message: Result<Message, Cause>) -> Answer {
+    match message {
+        Ok(Message::Answered(text)) => text.map_or(Answer::Done, Answer::Text),
+        Ok(Message::Failed(fault)) => Answer::Failed(fault.why),
+        Ok(_) => Answer::Failed("no answer".to_owned()),
+        Err(cause) => Answer::Failed(cause.to_string()),
+    }
+}
+
+/// Returns the answer to a question of a plan as a message.
+pub(super) fn as_message(answer: Answer) -> Message {
+    if let Answer::Text(text) = answer {
+        Message::Answered(Some(text))
+    } else if let Answer::Failed(why) = answer {
+        fault((None, Failure::Other(why.into())))
+    } else {
+        Message::Answered(None)
     }
 }

@@ -10,11 +10,10 @@ use super::obtain::Obtained;
 use super::progress::Progress;
 use super::sink::Store;
 use crate::error::Cause;
+use crate::sys;
 use crate::sys::memfd::SealedFile;
-use crate::sys::{self, echo};
 use crate::timeline::Moment;
 use crate::worker::{Peer, Worker};
-use wireboot_proto::boot::{Answer, Query};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::trust::policy::Policy;
 use wireboot_proto::worker::{Fault, FaultKind, Fetched, Job, Message};
@@ -77,53 +76,11 @@ fn obtain(
     result
 }
 
-/// Lets a worker answer a question of a plan.
-pub(super) fn answer(fetcher: &Fetcher, workers: &Workers, query: Query) -> Answer {
-    let ask = || -> Result<Message, Cause> {
-        let mut worker = fetcher.worker(workers)?;
-        // It takes CAP_NET_RAW to open one.
-        let socket = if matches!(query, Query::Echo { .. }) {
-            Some(echo::open(fetcher.access.interface.as_deref())?)
-        } else {
-            None
-        };
-        let files: Vec<_> = socket.iter().map(AsFd::as_fd).collect();
-        worker.send(&Message::Query(query), &files)?;
-        let mut progress = Progress::silent();
-        let limit = silence(fetcher.stall_timeout);
-        let end = await_end(fetcher, &mut worker, limit, &mut progress)?;
-        workers.put(worker);
-        Ok(end)
-    };
-    answer_of(ask())
-}
-
-/// Returns what a message answers to a question of a plan.
-pub(super) fn answer_of(message: Result<Message, Cause>) -> Answer {
-    match message {
-        Ok(Message::Answered(text)) => text.map_or(Answer::Done, Answer::Text),
-        Ok(Message::Failed(fault)) => Answer::Failed(fault.why),
-        Ok(_) => Answer::Failed("no answer".to_owned()),
-        Err(cause) => Answer::Failed(cause.to_string()),
-    }
-}
-
 /// More events than an hour of attempts at a dozen mirrors has.
 const MAX_MOMENTS: u32 = 4096;
 
-/// Returns the answer to a question of a plan as a message.
-pub(super) fn answered(answer: Answer) -> Message {
-    if let Answer::Text(text) = answer {
-        Message::Answered(Some(text))
-    } else if let Answer::Failed(why) = answer {
-        fault((None, Failure::Other(why.into())))
-    } else {
-        Message::Answered(None)
-    }
-}
-
 /// Handles what a worker says on its way, until its last message about a task.
-fn await_end(
+pub(super) fn await_end(
     fetcher: &Fetcher,
     worker: &mut Worker,
     limit: Duration,
@@ -170,7 +127,7 @@ fn await_end(
 
 /// Returns how long a worker may be silent in one attempt: while it finds names, connects, agrees on keys,
 /// waits for the head and then for the first bytes.
-fn silence(stall_timeout: Duration) -> Duration {
+pub(super) fn silence(stall_timeout: Duration) -> Duration {
     stall_timeout * 4 + Duration::from_secs(60)
 }
 

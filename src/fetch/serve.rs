@@ -12,6 +12,7 @@ use super::delivery::Hashes;
 use super::failure::{Failure, other};
 use super::fetcher::{Executor, Fetcher, Workers};
 use super::progress::{Board, Progress, Style};
+use super::query;
 use super::remote;
 use super::sink::Store;
 use super::staged::guard_of;
@@ -92,7 +93,7 @@ impl Fetcher {
             let answer = if let Message::Fetch(job) = message {
                 self.fetch(&job, files, &peer, style)
             } else if let Message::Query(query) = message {
-                remote::answered(self.answer_here(query, files.into_iter().next()))
+                query::as_message(self.answer_here(query, files.into_iter().next()))
             } else {
                 // The parent sends nothing else.
                 return;
@@ -136,7 +137,7 @@ impl Fetcher {
                 Err(refusal) => (remote::fault(refusal), None),
             })
         } else if let Message::Query(query) = message {
-            Some((remote::answered(self.answer(query)), None))
+            Some((query::as_message(self.answer(query)), None))
         } else {
             None
         }
