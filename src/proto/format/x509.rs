@@ -3,7 +3,6 @@
 
 mod der;
 mod key;
-mod private_key;
 
 use crate::prelude::*;
 use core::net::IpAddr;
@@ -14,8 +13,7 @@ use crate::text::safe::text_of;
 use der::{
     INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, element, elements, expect, optional,
 };
-pub use key::KeyKind;
-pub use private_key::PrivateKey;
+pub use key::{KeyKind, PrivateKey};
 
 const BOOLEAN: u8 = 0x01;
 const BIT_STRING: u8 = 0x03;
