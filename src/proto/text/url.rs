@@ -9,7 +9,6 @@
 //! for `a`, `tftp://h//a` for `/a`. A `?` is part of a file name.
 
 mod fields;
-mod image;
 mod parts;
 
 use crate::prelude::*;
@@ -20,10 +19,9 @@ use core::str::FromStr;
 pub(crate) use parts::percent_decoded;
 pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
 
-use image::Inside;
 use parts::{
-    check_host, check_text, decode_path, encode, encode_where, parse_pin, percent_decoded_text,
-    remove_dot_segments, split_fragment, split_port, split_query, split_zone,
+    Inside, check_host, check_text, decode_path, encode, encode_where, parse_pin,
+    percent_decoded_text, remove_dot_segments, split_fragment, split_port, split_query, split_zone,
 };
 
 /// The address of a file; shown without credentials and without pin.

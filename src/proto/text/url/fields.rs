@@ -1,6 +1,6 @@
 //! A URL as its fields, for another process: the text that people see has neither credentials nor pin.
 
-use super::image::Inside;
+use super::parts::Inside;
 use super::parts::{check_host, check_text};
 use super::{Form, Scheme, Sha256, Url};
 use crate::fields::{FieldError, Fields, put_option, put_text};
