@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client_config::client_config;
 use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
 use super::station::{Reception, Station};
-use super::tagged::TaggedFrames;
+use super::switch_port::TaggedFrames;
 use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::link::{self, Change, Found, Link, Presence, Watch};

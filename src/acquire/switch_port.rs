@@ -1,5 +1,7 @@
-//! Receiver of the frames by which a switch describes its port, beside the path: a socket of its own,
-//! whose filter passes only frames to the multicast groups of those protocols, and which answers LACP.
+//! Receivers of what a switch sends to its port beside the path, each a socket of its own: the frames by
+//! which it describes the port, whose filter passes only frames to the multicast groups of those protocols,
+//! and which answers LACP; and frames with the tags of VLANs, for the error message where nobody answers
+//! without a tag.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -7,8 +9,9 @@ use super::listener::MAX_FRAME_LEN;
 use crate::link::Link;
 use crate::recorder::Recorder;
 use crate::sys::SyscallError;
-use crate::sys::filter::ready::from_switch;
+use crate::sys::filter::ready::{from_switch, tagged};
 use crate::sys::packet::{PacketSocket, SocketConfig};
+use wireboot_proto::packet::ethernet::ETHERTYPE_VLAN;
 use wireboot_proto::packet::switch_frame::{GROUPS, SwitchFrame};
 use wireboot_proto::switch::{Switch, SwitchEvent};
 use wireboot_proto::time::Instant;
@@ -99,5 +102,53 @@ impl SwitchPort {
 
     pub(super) fn source(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Most VLANs that are reported.
+const MAX_VLANS: usize = 16;
+/// More than the buffer of a socket holds: others cannot keep us reading.
+const MAX_FRAMES: usize = 1000;
+
+/// Receiver of frames with tags, which never wakes anybody.
+#[derive(Debug)]
+pub(super) struct TaggedFrames {
+    socket: PacketSocket,
+    seen: Vec<u16>,
+}
+
+impl TaggedFrames {
+    pub(super) fn open(link: &Link) -> Result<Self, SyscallError> {
+        let program = tagged();
+        let options = SocketConfig {
+            // A card drops the frames of VLANs that nobody has joined (NETIF_F_HW_VLAN_CTAG_FILTER),
+            // unless it is promiscuous.
+            promiscuous: true,
+            ..SocketConfig::new(link.index(), &program)
+        };
+        Ok(Self {
+            socket: options.open()?,
+            seen: Vec::new(),
+        })
+    }
+
+    /// Reads what has arrived; returns the VLANs seen so far, in their order.
+    pub(super) fn read(&mut self) -> &[u16] {
+        for _ in 0..MAX_FRAMES {
+            let Ok(Some(received)) = self.socket.recv(&mut [0; 1]) else {
+                break;
+            };
+            // Of a provider's tag (802.1ad) no interface here could be made.
+            let tag = received.metadata.vlan;
+            let Some(tag) = tag.filter(|tag| tag.tpid == ETHERTYPE_VLAN) else {
+                continue;
+            };
+            if let Err(place) = self.seen.binary_search(&tag.vid())
+                && self.seen.len() < MAX_VLANS
+            {
+                self.seen.insert(place, tag.vid());
+            }
+        }
+        &self.seen
     }
 }

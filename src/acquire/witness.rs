@@ -9,8 +9,7 @@ use log::Level;
 
 use super::diagnosis::Diagnosis;
 use super::listener::close;
-use super::switch_port::SwitchPort;
-use super::tagged::TaggedFrames;
+use super::switch_port::{SwitchPort, TaggedFrames};
 use crate::error::Error;
 use crate::link::Link;
 use crate::sys;
