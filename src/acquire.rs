@@ -26,7 +26,6 @@ mod station;
 #[cfg(feature = "discover")]
 mod survey;
 mod switch_port;
-mod trial;
 mod waiting;
 mod witness;
 

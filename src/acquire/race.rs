@@ -1,13 +1,14 @@
-//! Sessions of several interfaces, driven until one has a lease.
+//! Sessions of several interfaces, driven until one has a lease; where nobody answers without a tag, beside
+//! those on VLANs that are tried, which begin late.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use super::beside::Beside;
 use super::diagnosis::{Furthest, received_now, received_on};
 use super::session::Session;
-use super::trial::Trial;
 use super::waiting::WaitingReport;
-use crate::config::{Config, DhcpConfig};
+use crate::config::{Config, DhcpConfig, VlansToTry};
 use crate::error::Error;
 use crate::link::{self, Link, Watch};
 use crate::report;
@@ -280,4 +281,51 @@ fn failure(sessions: &mut [Session], carrier_at: Option<Instant>, started_at: In
         errors.add(session.progress(), error);
     }
     errors.end("no interface was asked on")
+}
+
+/// How long an answer without a tag is waited for: servers answer in milliseconds, or in 1 s when they
+/// send a ping first (`ping-timeout` of ISC's).
+const UNTAGGED_TIME: Duration = Duration::from_secs(1);
+
+/// VLANs that are still to be tried.
+pub(super) struct Trial<'a> {
+    vlans: &'a VlansToTry,
+    /// Applied to their sessions.
+    prepare: fn(&mut Session),
+}
+
+impl<'a> Trial<'a> {
+    /// Returns the VLANs of `config`, if any.
+    pub(super) fn new(config: &'a Config, prepare: fn(&mut Session)) -> Option<Self> {
+        let vlans = config.link.vlans_to_try.as_ref();
+        let vlans = vlans.filter(|_| cfg!(feature = "bond"))?;
+        Some(Self { vlans, prepare })
+    }
+
+    /// Returns when it is due if there has been a carrier since `carrier_at`.
+    pub(super) fn due_at(&self, carrier_at: Instant) -> Instant {
+        carrier_at + UNTAGGED_TIME
+    }
+
+    /// Adds sessions on the VLANs of the interfaces with a carrier, unless a server has answered
+    /// there. All are asked on at once: in turn, each would cost the time in which a server may answer.
+    ///
+    /// # Errors
+    /// [`Error::Configure`] when no VLAN can be made.
+    pub(super) fn begin(&self, sessions: &mut Vec<Session>, config: &Config) -> Result<(), Error> {
+        if sessions.iter().any(Session::has_answer) {
+            return Ok(());
+        }
+        let parents = sessions.iter().filter(|session| session.has_begun());
+        let links = link::add_vlans(parents.map(Session::link), &self.vlans.ids)?;
+        let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
+        log::info!("nobody answers without a tag; trying {}", names.join(" "));
+        for link in links {
+            let mut session = Session::open(link, &config.dhcp)?;
+            session.share_switch_port();
+            (self.prepare)(&mut session);
+            sessions.push(session);
+        }
+        Ok(())
+    }
 }
