@@ -22,12 +22,12 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
     }
     #[cfg(feature = "hand")]
     if let Some(path) = &settings.svg {
-        return draw(path, &bars::Chart::read(&people).svg());
+        return draw(path, &bars::Chart::read(&programs).svg());
     }
     #[cfg(feature = "hand")]
     let people = {
         let width = crate::sys::descriptor::columns().unwrap_or(80);
-        let bars = bars::Chart::read(&people).text(width);
+        let bars = bars::Chart::read(&programs).text(width);
         let (moments, steps) = people.trim_end().rsplit_once('\n').unwrap_or(("", &people));
         format!("{moments}\n\n{bars}\n{steps}\n")
     };

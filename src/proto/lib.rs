@@ -95,7 +95,6 @@ pub mod text {
     //! Text that comes from the network or goes to people: addresses of files, names, and what may be
     //! shown.
 
-    #[cfg(feature = "root")]
     pub mod json;
     pub mod names;
     #[cfg(feature = "root")]

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use crate::timeline::{BEGUN, COMPLETE, FAILED, REQUESTED};
+use wireboot_proto::text::json::Json;
 use wireboot_proto::text::safe::Safe;
 
 /// Columns of the shortest and of the longest axis: a second's hundredth of a minute is still seen.
@@ -42,22 +43,20 @@ pub(super) struct Chart {
 }
 
 impl Chart {
-    /// Reads the lines for people of a timeline.
-    pub(super) fn read(text: &str) -> Self {
-        let (moments, steps) = text.trim_end().rsplit_once('\n').unwrap_or(("", text));
-        let moments: Vec<_> = moments.lines().filter_map(moment).collect();
-        let first = moments.first().map_or(0, |(at, _)| *at);
+    /// Reads the JSON of a timeline; there are no bars in anything else.
+    pub(super) fn read(timeline: &str) -> Self {
+        // As long as it may be: the file is of this program.
+        let timeline = Json::parse_within(timeline, u32::MAX).unwrap_or(Json::Other);
+        let moments = timeline.array("moments").iter();
+        let moment = |moment| Some((Json::number(moment, "at_us")?, moment.text("what")?));
+        // Those of a lease are behind later ones; the two of a file are in their order.
+        let moments: Vec<_> = moments.filter_map(moment).collect();
+        let first = moments.iter().map(|(at, _)| *at).min().unwrap_or(0);
         let begun = moments.iter().find(|(_, what)| *what == BEGUN);
         let mut from = begun.map_or(first, |(at, _)| *at) - first;
         let mut bars = Vec::new();
-        for step in steps
-            .split(", ")
-            .filter_map(|step| step.strip_suffix(" ms"))
-        {
-            if let Some((name, Ok(took))) =
-                step.rsplit_once(' ').map(|(n, t)| (n, t.parse::<u64>()))
-                && name != "total"
-            {
+        for step in timeline.array("steps") {
+            if let Some((name, took)) = step.text("step").zip(step.number("took_ms")) {
                 let to = from.saturating_add(took.saturating_mul(1_000));
                 bars.push(bar(name, from, to, Kind::Step));
                 from = to;
@@ -76,7 +75,7 @@ impl Chart {
                 }
             }
         }
-        let last = moments.last().map_or(0, |(at, _)| at - first);
+        let last = moments.iter().map(|(at, _)| at - first).max().unwrap_or(0);
         let ends = bars.iter().map(|bar| bar.to).filter(|to| *to != u64::MAX);
         let total = ends.chain([last, 1]).max().unwrap_or(1);
         // A file that was on its way at the end.
@@ -180,17 +179,6 @@ fn bar(name: &str, from: u64, to: u64, kind: Kind) -> Bar {
     }
 }
 
-/// Reads a line for people: its time in microseconds, and the event.
-fn moment(line: &str) -> Option<(u64, &str)> {
-    let (at, rest) = line.trim_start().split_once(" s  +")?;
-    let (seconds, micros) = at.split_once('.')?;
-    let at = seconds.parse::<u64>().ok()?.checked_mul(1_000_000)?;
-    Some((
-        at.checked_add(micros.parse().ok()?)?,
-        rest.split_once("  ")?.1,
-    ))
-}
-
 /// Leaves out the middle of what has no room.
 fn short(name: &str, room: usize) -> String {
     let name = Safe::name(name).to_string();
@@ -224,17 +212,18 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const TIMELINE: &str = "   6.000000 s  +0.000000  process 1 begins
-   6.100000 s  +0.100000  wireboot begins
-   6.130000 s  +0.030000  ACK
-   6.200000 s  +0.070000  tftp://192.0.2.1/a<b&c/vmlinuz: requested
-   6.800000 s  +0.600000  tftp://192.0.2.1/a<b&c/vmlinuz: complete
-   6.800000 s  +0.000000  tftp://192.0.2.1/initrd: requested
-   7.000000 s  +0.200000  tftp://192.0.2.1/none: requested
-   7.000100 s  +0.000100  tftp://192.0.2.1/none: failed
-   8.000000 s  +0.999900  no more
-lease 30 ms, fetch 1000 ms, total 2000 ms
-";
+    /// As a boot leaves it: the moments of its lease are behind later ones.
+    const TIMELINE: &str = r#"{"steps":[{"step":"lease","took_ms":30},{"step":"fetch","took_ms":1000}],"moments":[
+        {"what":"process 1 begins","at_us":6000000},
+        {"what":"wireboot begins","at_us":6100000},
+        {"what":"tftp://192.0.2.1/a<b&c/vmlinuz: requested","at_us":6200000},
+        {"what":"ACK","at_us":6130000},
+        {"what":"tftp://192.0.2.1/a<b&c/vmlinuz: complete","at_us":6800000},
+        {"what":"tftp://192.0.2.1/initrd: requested","at_us":6800000},
+        {"what":"tftp://192.0.2.1/none: requested","at_us":7000000},
+        {"what":"tftp://192.0.2.1/none: failed","at_us":7000100},
+        {"what":"no more","at_us":8000000}]}
+"#;
 
     #[test]
     fn steps_and_files_are_bars_on_one_axis_in_the_width_of_the_terminal() {
@@ -275,8 +264,9 @@ lease 30 ms, fetch 1000 ms, total 2000 ms
             "",
             "\n",
             "lease 1 ms",
-            "x\ny",
-            "  9.9 s  +1  x\nlease -1 ms, total x ms\n",
+            r#"{"steps":1,"moments":[{"what":2,"at_us":"x"},{}]}"#,
+            r#"{"steps":[{"step":"lease","took_ms":18446744073709551615},{"step":"x","took_ms":-1}]}"#,
+            r#"{"moments":[{"what":"x: complete","at_us":18446744073709551615},{"what":"y","at_us":0}]}"#,
         ] {
             let chart = Chart::read(text);
             assert!(!chart.text(80).is_empty() && !chart.svg().is_empty());

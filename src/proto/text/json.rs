@@ -1,5 +1,5 @@
-//! A reader of JSON (RFC 8259) for documents of a server: bounded in depth and in values, and without
-//! numbers, which nothing here is decided by.
+//! A reader of JSON (RFC 8259): bounded in depth and, for documents of a server, in values; of numbers it
+//! has only whole ones, as counts and times are.
 
 use crate::prelude::*;
 
@@ -11,7 +11,9 @@ const MAX_VALUES: u32 = 20_000;
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Json {
-    /// A number, `true`, `false` or `null`.
+    /// A whole number that is not negative.
+    Number(u64),
+    /// Another number, `true`, `false` or `null`.
     Other,
     /// A text.
     Text(String),
@@ -22,11 +24,16 @@ pub enum Json {
 }
 
 impl Json {
-    /// Reads a document; none for one that is damaged, too deep or too long.
+    /// Reads a document of a server; none for one that is damaged, too deep or too long.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::parse_within(text, MAX_VALUES)
+    }
+
+    /// Reads a document of at most `max_values` values.
+    pub fn parse_within(text: &str, max_values: u32) -> Option<Self> {
         let mut parser = Parser {
             rest: text.trim_start_matches('\u{feff}'),
-            values: 0,
+            values: max_values,
         };
         let value = parser.value(0)?;
         parser.blanks();
@@ -46,7 +53,15 @@ impl Json {
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name)? {
             Self::Text(text) => Some(text),
-            Self::Other | Self::Array(_) | Self::Object(_) => None,
+            Self::Number(_) | Self::Other | Self::Array(_) | Self::Object(_) => None,
+        }
+    }
+
+    /// Returns the number with this name, of an object.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        match self.get(name)? {
+            Self::Number(number) => Some(*number),
+            Self::Text(_) | Self::Other | Self::Array(_) | Self::Object(_) => None,
         }
     }
 
@@ -61,6 +76,7 @@ impl Json {
 
 struct Parser<'a> {
     rest: &'a str,
+    /// How many more values there may be.
     values: u32,
 }
 
@@ -78,8 +94,8 @@ impl Parser<'_> {
     }
 
     fn value(&mut self, depth: u32) -> Option<Json> {
-        self.values += 1;
-        if depth > MAX_DEPTH || self.values > MAX_VALUES {
+        self.values = self.values.checked_sub(1)?;
+        if depth > MAX_DEPTH {
             return None;
         }
         self.blanks();
@@ -117,6 +133,9 @@ impl Parser<'_> {
         let end = self.rest.find(|c| !is_part(c)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
+        if let Ok(number) = word.parse() {
+            return Some(Json::Number(number));
+        }
         let is_number = word.starts_with(|c: char| c == '-' || c.is_ascii_digit());
         (is_number || matches!(word, "true" | "false" | "null")).then_some(Json::Other)
     }
@@ -161,6 +180,10 @@ mod tests {
         let text = " { \"a\" : [1, -2.5e3, true, null, \"x\\u0041\\n\\\"/\"], \"b\": {\"c\":\"d\"}, \"e\": [] } ";
         let json = Json::parse(text).unwrap();
         assert_eq!(json.array("a").len(), 5);
+        assert_eq!(
+            json.array("a")[..3],
+            [Json::Number(1), Json::Other, Json::Other]
+        );
         assert_eq!(json.array("a")[4], Json::Text("xA\n\"/".to_owned()));
         assert_eq!(json.get("b").unwrap().text("c"), Some("d"));
         assert_eq!(
