@@ -30,32 +30,16 @@ const UNIT: &str = concat!(
 fn a_service_stays_where_no_server_is_and_tells_its_manager_and_readers_of_each_change() {
     in_new_namespace(|| {
         let far = Far::plug_in();
-        let manager = Manager::listen(&far.folder.join("notify"));
-        let lines = far.folder.join("lines");
-        let mut command = service(&lines);
-        command.env("NOTIFY_SOCKET", &manager.path);
-        let mut client = Server::start(&mut command);
-        // It comes up without a lease, as a machine without a server should, and goes on.
-        manager.wait_for("READY=1\nSTATUS=near: no lease; still asking");
+        let service = Service::start(&far, &[]);
         let _server = dnsmasq(&far, "");
-        manager.wait_for("READY=1\nSTATUS=near: 192.0.2.100/24 from 192.0.2.1 for 3600 s");
-        assert_eq!(manager.count("WATCHDOG=1"), 0);
-        client.signal(Signal::SIGHUP);
-        wait_until("renewed", || {
-            events(&lines).last().unwrap()["event"] == "renew"
-        });
-        client.signal(Signal::SIGUSR2);
-        assert_eq!(client.exit_code(), Some(0));
-        manager.wait_for("STATUS=near: no lease yet");
-        let events = events(&lines);
+        service.wait_for("READY=1\nSTATUS=near: 192.0.2.100/24 from 192.0.2.1 for 3600 s");
+        assert_eq!(service.count("WATCHDOG=1"), 0);
+        let events = service.renew_and_end();
         let names = events.iter().map(|event| event["event"].as_str().unwrap());
         let names: Vec<_> = names.skip_while(|name| *name == "leasefail").collect();
         assert_eq!(names, ["deconfig", "bound", "renew", "deconfig"]);
         assert_eq!(events[0]["event"], "leasefail");
-        let bound = events
-            .iter()
-            .find(|event| event["event"] == "bound")
-            .unwrap();
+        let bound = bound(&events);
         assert_eq!(bound["interface"], "near");
         assert_eq!(bound["address"], "192.0.2.100");
         assert_eq!(events[0].get("address"), None);
@@ -68,30 +52,13 @@ fn a_service_stays_where_no_server_is_and_tells_its_manager_and_readers_of_each_
 fn a_service_of_ipv6_stays_and_tells_of_each_change_too() {
     in_new_namespace(|| {
         let far = ipv6::plug_in();
-        let manager = Manager::listen(&far.folder.join("notify"));
-        let lines = far.folder.join("lines");
-        let mut command = service(&lines);
-        command.args(["--family", "6"]);
-        command.env("NOTIFY_SOCKET", &manager.path);
-        command.env("WATCHDOG_USEC", "400000");
-        let mut client = Server::start(&mut command);
-        manager.wait_for("READY=1\nSTATUS=near: no lease; still asking");
-        let before = manager.count("WATCHDOG=1");
-        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
+        let service = Service::start(&far, &["WATCHDOG_USEC=400000", "--family", "6"]);
+        service.assert_alive();
         let _server = ipv6::dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
-        manager.wait_for("READY=1\nSTATUS=near: 2001:db8:1::100/128 from a server for ");
-        let before = manager.count("WATCHDOG=1");
-        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
-        client.signal(Signal::SIGHUP);
-        wait_until("renewed", || {
-            events(&lines).last().unwrap()["event"] == "renew"
-        });
-        client.signal(Signal::SIGUSR2);
-        assert_eq!(client.exit_code(), Some(0));
-        manager.wait_for("STATUS=near: no lease yet");
-        let events = events(&lines);
-        let bound = events.iter().find(|event| event["event"] == "bound");
-        let bound = bound.unwrap();
+        service.wait_for("READY=1\nSTATUS=near: 2001:db8:1::100/128 from a server for ");
+        service.assert_alive();
+        let events = service.renew_and_end();
+        let bound = bound(&events);
         assert_eq!(
             (&bound["family"], &bound["interface"]),
             (&6.into(), &"near".into())
@@ -106,18 +73,11 @@ fn a_service_of_ipv6_stays_and_tells_of_each_change_too() {
 fn the_watchdog_hears_of_a_service_with_a_lease_and_without_one() {
     in_new_namespace(|| {
         let far = Far::plug_in();
-        let manager = Manager::listen(&far.folder.join("notify"));
-        let mut command = service(&far.folder.join("lines"));
-        command.env("NOTIFY_SOCKET", &manager.path);
-        command.env("WATCHDOG_USEC", "400000");
-        let _client = Server::start(&mut command);
-        manager.wait_for("READY=1");
-        let before = manager.count("WATCHDOG=1");
-        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
+        let service = Service::start(&far, &["WATCHDOG_USEC=400000"]);
+        service.assert_alive();
         let _server = dnsmasq(&far, "");
-        manager.wait_for("192.0.2.100/24");
-        let before = manager.count("WATCHDOG=1");
-        wait_until("alive", || manager.count("WATCHDOG=1") > before + 3);
+        service.wait_for("192.0.2.100/24");
+        service.assert_alive();
     });
 }
 
@@ -186,26 +146,6 @@ fn calls_made(calls: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The command of a service on `near` with lines for programs in a file.
-fn service(lines: &Path) -> Command {
-    // By a shell, for the file: what the program logs is for the test's own log.
-    let mut command = Command::new("sh");
-    let script = "lines=$1; shift; exec \"$@\" >\"$lines\"";
-    command.args(["-c", script, "-"]).arg(lines);
-    command.arg(env!("CARGO_BIN_EXE_wireboot"));
-    command.args(["lease", "--keep", "--json", "-i", "near", "--timeout", "1"]);
-    command
-}
-
-/// Returns the lines for programs so far.
-fn events(lines: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(lines).unwrap();
-    let parsed = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect(line));
-    parsed.collect()
-}
-
 /// Runs systemd-analyze, which must succeed, and returns what it said.
 fn analyze(arguments: &[&str]) -> String {
     let mut command = Command::new("systemd-analyze");
@@ -232,15 +172,24 @@ fn allowed_calls(set: &str) -> BTreeSet<String> {
     each.collect()
 }
 
-/// A service manager's end.
-struct Manager {
-    path: PathBuf,
+/// Returns the event of the lease.
+fn bound(events: &[Value]) -> &Value {
+    let bound = events.iter().find(|event| event["event"] == "bound");
+    bound.unwrap()
+}
+
+/// A service on `near` with lines for programs in a file, and the end of its service manager.
+struct Service {
+    client: Server,
+    lines: PathBuf,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-impl Manager {
-    fn listen(path: &Path) -> Self {
-        let socket = UnixDatagram::bind(path).unwrap();
+impl Service {
+    /// Starts it where no server is, with these variables and flags, and waits until it says that it runs.
+    fn start(far: &Far, more: &[&str]) -> Self {
+        let (notify, lines) = (far.folder.join("notify"), far.folder.join("lines"));
+        let socket = UnixDatagram::bind(&notify).unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let own = Arc::clone(&heard);
         // Ends with the test program.
@@ -251,12 +200,31 @@ impl Manager {
                 own.lock().unwrap().push(text);
             }
         });
-        Self {
-            path: path.to_owned(),
-            heard,
+        // By a shell, for the file: what the program logs is for the test's own log.
+        let mut command = Command::new("sh");
+        let script = "lines=$1; shift; exec \"$@\" >\"$lines\"";
+        command.args(["-c", script, "-"]).arg(&lines);
+        command.arg(env!("CARGO_BIN_EXE_wireboot"));
+        command.args(["lease", "--keep", "--json", "-i", "near", "--timeout", "1"]);
+        command.env("NOTIFY_SOCKET", &notify);
+        for word in more {
+            match word.split_once('=') {
+                Some((name, value)) => command.env(name, value),
+                None => command.arg(word),
+            };
         }
+        let client = Server::start(&mut command);
+        let service = Self {
+            client,
+            lines,
+            heard,
+        };
+        // It comes up without a lease, as a machine without a server should, and goes on.
+        service.wait_for("READY=1\nSTATUS=near: no lease; still asking");
+        service
     }
 
+    /// Returns how often the manager was told this.
     fn count(&self, text: &str) -> usize {
         let heard = self.heard.lock().unwrap();
         heard.iter().filter(|said| said.contains(text)).count()
@@ -264,5 +232,31 @@ impl Manager {
 
     fn wait_for(&self, text: &str) {
         wait_until(text, || self.count(text) > 0);
+    }
+
+    fn assert_alive(&self) {
+        let before = self.count("WATCHDOG=1");
+        wait_until("alive", || self.count("WATCHDOG=1") > before + 3);
+    }
+
+    /// Returns the lines for programs so far.
+    fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.lines).unwrap();
+        let parsed = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line));
+        parsed.collect()
+    }
+
+    /// Lets it renew the lease and then end; returns all of its lines.
+    fn renew_and_end(mut self) -> Vec<Value> {
+        self.client.signal(Signal::SIGHUP);
+        wait_until("renewed", || {
+            self.events().last().unwrap()["event"] == "renew"
+        });
+        self.client.signal(Signal::SIGUSR2);
+        assert_eq!(self.client.exit_code(), Some(0));
+        self.wait_for("STATUS=near: no lease yet");
+        self.events()
     }
 }
