@@ -9,7 +9,7 @@ use super::fetcher::{Executor, Fetcher, Workers};
 use super::obtain::Obtained;
 use super::progress::Progress;
 use super::sink::Store;
-use crate::error::Cause;
+use crate::error::{Cause, chain_of};
 use crate::sys;
 use crate::sys::memfd::SealedFile;
 use crate::timeline::Moment;
@@ -175,13 +175,13 @@ fn refusal(fault: Fault) -> FetchRefusal {
 /// Returns a refusal as a message.
 pub(super) fn fault((server, failure): FetchRefusal) -> Message {
     let (kind, why) = match failure {
-        Failure::Missing(cause) => (FaultKind::Missing, chain(&*cause)),
-        Failure::NoParts(cause) => (FaultKind::NoParts, chain(&*cause)),
+        Failure::Missing(cause) => (FaultKind::Missing, chain_of(&*cause)),
+        Failure::NoParts(cause) => (FaultKind::NoParts, chain_of(&*cause)),
         Failure::Verification(why) => (FaultKind::Verification, why),
         #[cfg(feature = "root")]
         Failure::Challenge(why) => (FaultKind::Challenge, why),
-        Failure::Passing(cause) => (FaultKind::Passing, chain(&*cause)),
-        Failure::Other(cause) => (FaultKind::Fetch, chain(&*cause)),
+        Failure::Passing(cause) => (FaultKind::Passing, chain_of(&*cause)),
+        Failure::Other(cause) => (FaultKind::Fetch, chain_of(&*cause)),
     };
     Message::Failed(Fault {
         kind,
@@ -189,18 +189,6 @@ pub(super) fn fault((server, failure): FetchRefusal) -> Message {
         what: String::new(),
         why,
     })
-}
-
-/// Returns the text of an error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Lets the parent of this process fetch and judge a file.
