@@ -203,25 +203,15 @@ impl Client {
     /// alone.
     pub fn handle_contention(&mut self, heard: RequestCounts, now: Instant) {
         self.now = now;
-        let resend = match &mut self.state {
-            State::Selecting { resend, .. }
-            | State::Requesting { resend, .. }
-            | State::Rebooting { resend, .. }
-                if now >= resend.next_at() =>
-            {
-                resend
-            }
-            State::Init { .. }
-            | State::Selecting { .. }
-            | State::Requesting { .. }
-            | State::Rebooting { .. }
-            | State::Probing { .. }
-            | State::Bound { .. }
-            | State::Renewing { .. }
-            | State::Rebinding { .. }
-            | State::Informing { .. }
-            | State::Stopped => return self.contention.observe(now),
+        let (State::Selecting { resend, .. }
+        | State::Requesting { resend, .. }
+        | State::Rebooting { resend, .. }) = &mut self.state
+        else {
+            return self.contention.observe(now);
         };
+        if now < resend.next_at() {
+            return self.contention.observe(now);
+        }
         if let Some(wait) = self.contention.wait(heard, now, &mut self.random) {
             resend.postpone(now + wait, heard.requests > 0);
         }

@@ -107,18 +107,8 @@ impl Client {
         let previous = self.previous.as_ref();
         let asked = previous.map(|active| active.server);
         let asked = self.state.granted().map(|(_, server)| server).or(asked);
-        let requested = match &self.state {
-            State::Selecting { .. } => self.requested.as_ref(),
-            State::Init { .. }
-            | State::Requesting { .. }
-            | State::Rebooting { .. }
-            | State::Probing { .. }
-            | State::Bound { .. }
-            | State::Renewing { .. }
-            | State::Rebinding { .. }
-            | State::Informing { .. }
-            | State::Stopped => None,
-        };
+        let is_selecting = matches!(self.state, State::Selecting { .. });
+        let requested = self.requested.as_ref().filter(|_| is_selecting);
         let asked = asked.or(requested.and_then(|requested| requested.server));
         let server = reply.server_or(asked)?;
         let (ack, address) = (&reply.message, reply.message.yiaddr);

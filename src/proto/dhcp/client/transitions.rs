@@ -279,19 +279,9 @@ impl Client {
         };
         let guard = self.guard.as_ref().and_then(|guard| guard.poll_timeout());
         let previous = self.previous.as_ref().and_then(ActiveLease::expires_at);
-        let held = match &self.state {
-            State::Selecting { .. } => self.passed_over.next_at(),
-            State::Init { .. }
-            | State::Requesting { .. }
-            | State::Rebooting { .. }
-            | State::Probing { .. }
-            | State::Bound { .. }
-            | State::Renewing { .. }
-            | State::Rebinding { .. }
-            | State::Informing { .. }
-            | State::Stopped => None,
-        };
-        [first, second, guard, previous, held]
+        let is_selecting = matches!(self.state, State::Selecting { .. });
+        let passed_over = self.passed_over.next_at().filter(|_| is_selecting);
+        [first, second, guard, previous, passed_over]
     }
 
     /// Begins to watch over an address that is about to be asked for.
