@@ -185,13 +185,11 @@ fn section(head: &[u8], at: usize) -> Section<'_> {
 }
 
 fn within(range: Range<u64>, len: u64) -> Result<Range<u64>, DecodeError> {
-    match range.end <= len {
-        true => Ok(range),
-        false => {
-            let field = "end of a section in the file";
-            Err(DecodeError::invalid(field, range.end))
-        }
+    if range.end > len {
+        let field = "end of a section in the file";
+        return Err(DecodeError::invalid(field, range.end));
     }
+    Ok(range)
 }
 
 fn u16_at(head: &[u8], at: usize, field: &'static str) -> Result<u16, DecodeError> {
