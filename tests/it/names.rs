@@ -33,11 +33,7 @@ fn a_name_is_looked_up_where_the_lease_says_and_each_of_its_addresses_is_tried()
              --cname=alias.boot.example,four.boot.example",
             "started",
         );
-        let served = folder.served();
-        let _web = far.serve(
-            &format!("python3 -u -m http.server -b :: -d {} 80", served.display()),
-            "Serving HTTP",
-        );
+        let _web = far.serve_web(&folder.served());
         let client = at_home().args(["lease", "-i", "near"]).output().unwrap();
         assert!(client.status.success(), "{client:?}");
         ip("address add fd00::9/64 dev near nodad");
@@ -113,27 +109,11 @@ fn a_script_asks_the_network_before_it_decides() {
         let folder = Folder::new();
         let options = "--dhcp-option=6,192.0.2.1 --dhcp-boot=http://192.0.2.1/boot.ipxe";
         let _leases = dnsmasq(&far, options);
-        let _names = far.serve(
-            "dnsmasq --conf-file=/dev/null --no-daemon --user=root --pid-file= --no-resolv --no-hosts
-             --local=/boot.example/ --host-record=files.boot.example,192.0.2.1",
-            "started",
-        );
-        let served = folder.served();
-        let _web = far.serve(
-            &format!("python3 -u -m http.server -d {} 80", served.display()),
-            "Serving HTTP",
-        );
-        // It accepts connections, and says nothing.
-        let silent = far.write(
-            "silent.py",
-            "import socket, time\n\
-             server = socket.create_server((\"192.0.2.1\", 81))\n\
-             print(\"ready\", flush=True)\n\
-             time.sleep(300)\n",
-        );
-        let _silent = far.serve(&format!("python3 {silent}"), "ready");
+        let _names = far.serve_names();
+        let _web = far.serve_web(&folder.served());
+        let _silent = far.serve_silence();
         fs::write(
-            served.join("boot.ipxe"),
+            folder.served().join("boot.ipxe"),
             "#!ipxe\n\
              chain --timeout 500 http://192.0.2.1:81/version.ipxe || set version none\n\
              nslookup files files.boot.example || set files none\n\
@@ -148,7 +128,7 @@ fn a_script_asks_the_network_before_it_decides() {
         kernel[0x1fe..0x206].copy_from_slice(b"\x55\xaa\xeb\x66HdrS");
         kernel[0x206..0x208].copy_from_slice(&0x20f_u16.to_le_bytes());
         kernel[0x236] = 3;
-        fs::write(served.join("vmlinuz"), kernel).unwrap();
+        fs::write(folder.served().join("vmlinuz"), kernel).unwrap();
         let begun = Instant::now();
         let words = ["boot", "-i", "near", "--unattended", "--stop-after", "plan"];
         let output = at_home().args(words).output().unwrap();
@@ -173,11 +153,7 @@ fn a_server_that_does_not_answer_for_one_family_does_not_spoil_the_other() {
         fs::write("/etc/resolv.conf", "nameserver 192.0.2.1\n").unwrap();
         let script = far.write("names.py", NAME_SERVER);
         let names = far.serve(&format!("python3 {script}"), "ready");
-        let served = folder.served();
-        let _web = far.serve(
-            &format!("python3 -u -m http.server -b :: -d {} 80", served.display()),
-            "Serving HTTP",
-        );
+        let _web = far.serve_web(&folder.served());
         let comes = |host: &str| {
             let begun = Instant::now();
             let url = format!("http://{host}.boot.example/file");
@@ -318,11 +294,7 @@ fn two_servers() -> (Far, Folder, Vec<Server>) {
     folder.offer("file", 100_000);
     let script = far.write("two.py", TWO_SERVERS);
     let names = far.serve(&format!("python3 {script}"), "ready");
-    let served = folder.served();
-    let web = far.serve(
-        &format!("python3 -u -m http.server -d {} 80", served.display()),
-        "Serving HTTP",
-    );
+    let web = far.serve_web(&folder.served());
     (far, folder, vec![names, web])
 }
 
@@ -458,16 +430,8 @@ fn a_boot_asks_the_servers_of_its_lease_alone_and_says_where_it_has_none() {
         let _leases = dnsmasq(&far, &format!("--dhcp-option=6,192.0.2.1 {name}"));
         let folder = Folder::new();
         fs::write(folder.served().join("boot.ipxe"), "#!ipxe\nexit\n").unwrap();
-        let _names = far.serve(
-            "dnsmasq --conf-file=/dev/null --no-daemon --user=root --pid-file= --no-resolv --no-hosts
-             --local=/boot.example/ --host-record=files.boot.example,192.0.2.1",
-            "started",
-        );
-        let served = folder.served();
-        let _web = far.serve(
-            &format!("python3 -u -m http.server -d {} 80", served.display()),
-            "Serving HTTP",
-        );
+        let _names = far.serve_names();
+        let _web = far.serve_web(&folder.served());
         assert_eq!(boot().status.code(), Some(10));
     });
 }

@@ -67,14 +67,7 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
             });
         }
 
-        let silent = far.write(
-            "silent.py",
-            "import socket, time\n\
-             server = socket.create_server((\"192.0.2.1\", 81))\n\
-             print(\"ready\", flush=True)\n\
-             time.sleep(300)\n",
-        );
-        let _silent = far.serve(&format!("python3 {silent}"), "ready");
+        let _silent = far.serve_silence();
         let fetch = start(&["fetch", "-o", "/dev/null", "http://192.0.2.1:81/x"]);
         wait_until("fetch", || is_as_in("`fetch`", fetch.pid()));
         let row = "the worker that fetches files";

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -106,6 +106,34 @@ impl Far {
     /// Returns the file that is this namespace.
     pub fn namespace(&self) -> String {
         format!("/proc/{}/ns/net", self.holder.id())
+    }
+
+    /// Serves the files of `folder` by HTTP on port 80, of IPv4 and IPv6.
+    pub fn serve_web(&self, folder: &Path) -> Server {
+        let folder = folder.display();
+        let command = format!("python3 -u -m http.server -b :: -d {folder} 80");
+        self.serve(&command, "Serving HTTP")
+    }
+
+    /// Answers for `files.boot.example`, 192.0.2.1, and for no other name.
+    pub fn serve_names(&self) -> Server {
+        self.serve(
+            "dnsmasq --conf-file=/dev/null --no-daemon --user=root --pid-file= --no-resolv --no-hosts
+             --local=/boot.example/ --host-record=files.boot.example,192.0.2.1",
+            "started",
+        )
+    }
+
+    /// Accepts connections on port 81, and says nothing.
+    pub fn serve_silence(&self) -> Server {
+        let script = self.write(
+            "silent.py",
+            "import socket, time\n\
+             server = socket.create_server((\"192.0.2.1\", 81))\n\
+             print(\"ready\", flush=True)\n\
+             time.sleep(300)\n",
+        );
+        self.serve(&format!("python3 {script}"), "ready")
     }
 
     /// Runs a command to its end in this namespace.
