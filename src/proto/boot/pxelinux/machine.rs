@@ -2,7 +2,6 @@
 //! prompt, and boots a label.
 
 use crate::prelude::*;
-use crate::text::safe::Quoted;
 use alloc::collections::VecDeque;
 
 use super::super::context::{Context, Turn};
@@ -33,20 +32,21 @@ pub(crate) struct PxelinuxMachine {
     prefix: FolderPrefix,
     /// The main configuration, for which `~` stands.
     main: Url,
-    config: Config,
+    pub(super) config: Config,
     reader: ConfigReader,
-    phase: State,
+    pub(super) phase: State,
     questions: usize,
     /// Set once somebody has typed at the prompt.
-    is_attended: bool,
+    pub(super) is_attended: bool,
     /// Set once a DEFAULT that cannot be booted led to the prompt.
-    has_refused_default: bool,
+    pub(super) has_refused_default: bool,
     /// Set while the command of ONERROR is booted, which does not lead to itself.
-    is_on_error: bool,
+    pub(super) is_on_error: bool,
 }
 
+/// What the machine waits for.
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     /// Trying one name after the other.
     Searching(Search),
     /// Reading it, with its includes.
@@ -66,7 +66,7 @@ enum State {
 
 /// The steps that show the file of a function key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Help {
+pub(super) enum Help {
     Fetching,
     Shown,
     Waiting,
@@ -74,7 +74,7 @@ enum Help {
 
 /// A kernel that is fetched before the plan is made, since there is another way if it is missing.
 #[derive(Debug)]
-struct OptionalKernel {
+pub(super) struct OptionalKernel {
     plan: BootPlan,
     /// The name that was typed.
     typed: Option<String>,
@@ -215,7 +215,7 @@ impl PxelinuxMachine {
 
     /// Fetches the kernel of a line that was typed at once, so that a slip leads back to the prompt
     /// and does not end the boot.
-    fn tried(&mut self, turn: Turn, typed: Option<String>) -> Turn {
+    pub(super) fn tried(&mut self, turn: Turn, typed: Option<String>) -> Turn {
         match (turn, typed) {
             (Turn::Done(plan), Some(name)) => {
                 let line = Text {
@@ -329,7 +329,7 @@ impl PxelinuxMachine {
         self.say(context)
     }
 
-    fn say(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
+    pub(super) fn say(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
         if let State::Saying(says) = &mut self.phase
             && let Some(text) = says.pop_front()
         {
@@ -347,162 +347,7 @@ impl PxelinuxMachine {
         self.boot_default(context)
     }
 
-    /// Asks for a label at the `boot:` prompt.
-    fn prompt(&mut self, context: &Context) -> Result<Turn, PlanError> {
-        self.count_question(context)?;
-        self.config.remove_implicit();
-        self.phase = State::Prompting;
-        let mut labels = String::new();
-        for label in self
-            .config
-            .labels
-            .iter()
-            .filter(|_| !self.config.hides_labels)
-        {
-            labels.push_str(&label.name.value);
-            labels.push(' ');
-        }
-        Ok(Turn::Ask(Step::CommandLine {
-            labels,
-            help_keys: self.help_keys(),
-            // TIMEOUT ends with the first key, also at a second prompt.
-            timeout: self.config.timeout.filter(|_| !self.is_attended),
-            total_timeout: self.config.total_timeout,
-        }))
-    }
-
-    /// Boots ONTIMEOUT, or the default, when nobody types.
-    fn unanswered(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
-        let has_timeout = self.config.timeout.or(self.config.total_timeout).is_some();
-        match self.config.on_timeout.clone().filter(|_| has_timeout) {
-            Some(text) => {
-                let command = self.command(&text);
-                let (number, arguments) = command
-                    .ok_or_else(|| PlanError::new(&text.place, &text.value, "no such label"))?;
-                self.boot(number, arguments, None, context)
-            }
-            None => self.boot_default(context),
-        }
-    }
-
-    /// Boots what was typed at the prompt; shows the prompt again when it cannot be booted.
-    fn typed(&mut self, line: &str, context: &mut Context) -> Result<Turn, PlanError> {
-        if line.is_empty() {
-            return self.boot_default(context);
-        }
-        let place = Place::whole(&context.facts.boot_file);
-        let (name, arguments) = split_word(line);
-        let is_fixed = self.config.is_fixed && !arguments.is_empty();
-        if is_fixed {
-            let what = "ALLOWOPTIONS is 0: the words after the label are ignored";
-            context.note(&place, what);
-        }
-        let text = Text {
-            value: if is_fixed { name } else { line }.to_owned(),
-            place,
-        };
-        let command = self.command(&text);
-        let command = command.or_else(|| self.on_error(&text, context));
-        let Some((number, arguments)) = command else {
-            return self.refuse(no_kernel(name, ""), context);
-        };
-        match self.boot(number, arguments, None, context) {
-            Ok(turn) => Ok(self.tried(turn, Some(name.to_owned()))),
-            Err(error) if error.outcome.is_none() => self.refuse(error.to_string(), context),
-            error => error,
-        }
-    }
-
-    /// Returns the label of a command line and the arguments after it; a word that is no label is the
-    /// name of a kernel, unless IMPLICIT is 0.
-    fn command(&mut self, text: &Text) -> Option<(usize, String)> {
-        if let Some(label) = self.config.named(text) {
-            return Some((label.number, label.arguments));
-        } else if self.config.only_labels {
-            return None;
-        }
-        let (name, arguments) = split_word(&text.value);
-        let name = Text {
-            value: name.to_owned(),
-            place: text.place.clone(),
-        };
-        Some((self.config.add_implicit(name), arguments.to_owned()))
-    }
-
-    /// Returns the command of ONERROR, with the line behind it that cannot be booted
-    /// (doc/syslinux.txt).
-    fn on_error(&mut self, line: &Text, context: &mut Context) -> Option<(usize, String)> {
-        let command = self.config.on_error.clone().filter(|_| !self.is_on_error)?;
-        let what = format!(
-            "{} cannot be booted; ONERROR: {command}",
-            Quoted(&line.value)
-        );
-        context.note(&line.place, what);
-        self.is_on_error = true;
-        self.command(&Text {
-            value: join([&command, &line.value]),
-            place: line.place.clone(),
-        })
-    }
-
-    /// Says that the default cannot be booted, and shows the prompt: with nobody at it that is the
-    /// end.
-    fn refuse_default(&mut self, text: &Text, context: &mut Context) -> Result<Turn, PlanError> {
-        if let Some((number, arguments)) = self.on_error(text, context) {
-            return self.boot(number, arguments, None, context);
-        }
-        let (name, _) = split_word(&text.value);
-        if self.has_refused_default && !self.is_attended {
-            let labels = self.config.labels.iter();
-            let labels: Vec<_> = labels.map(|label| label.name.value.as_str()).collect();
-            let labels = labels.join(", ");
-            let what = format!("is no label, and with IMPLICIT 0 no kernel; labels: {labels}");
-            return Err(PlanError::new(&text.place, name, what));
-        }
-        self.has_refused_default = true;
-        (self.config.has_prompt, self.config.is_ui, self.config.ui) = (true, false, None);
-        self.refuse(no_kernel(name, ""), context)
-    }
-
-    /// Says why a line cannot be booted, and asks again.
-    fn refuse(&mut self, why: String, context: &mut Context) -> Result<Turn, PlanError> {
-        self.phase = State::Saying(VecDeque::from([why]));
-        self.say(context)
-    }
-
-    fn boot_default(&mut self, context: &mut Context) -> Result<Turn, PlanError> {
-        if self.config.has_menu && self.config.ui.is_none() {
-            let start = match self.config.default_label() {
-                Some((label, _)) => self.config.menu_of(label.number),
-                None => self.config.start,
-            };
-            return self.show(start, context);
-        }
-        // A word that is no label is the name of a kernel or module (doc/syslinux.txt, IMPLICIT).
-        let command = self
-            .config
-            .ui
-            .clone()
-            .or_else(|| self.config.default.clone());
-        let command = command.filter(|command| self.config.named(command).is_none());
-        if let Some(command) = &command
-            && let Some((number, arguments)) = self.command(command)
-        {
-            return self.boot(number, arguments, None, context);
-        }
-        match self.config.default_label() {
-            Some((label, place)) => {
-                context.note(&place, "is the default");
-                self.boot(label.number, label.arguments, None, context)
-            }
-            None => match command {
-                Some(command) => self.refuse_default(&command, context),
-                None => self.show(self.config.start, context),
-            },
-        }
-    }
-
-    fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, PlanError> {
+    pub(super) fn show(&mut self, number: usize, context: &mut Context) -> Result<Turn, PlanError> {
         self.count_question(context)?;
         let place = Place::whole(&context.facts.boot_file);
         // To make a menu all menus and labels are looked through.
@@ -518,12 +363,12 @@ impl PxelinuxMachine {
     }
 
     /// Returns the function keys that show a file, a bit for each from bit 1 on.
-    fn help_keys(&self) -> u16 {
+    pub(super) fn help_keys(&self) -> u16 {
         let files = self.config.help_files.iter();
         files.fold(0, |bits, (key, _)| bits | 1 << key)
     }
 
-    fn count_question(&mut self, context: &Context) -> Result<(), PlanError> {
+    pub(super) fn count_question(&mut self, context: &Context) -> Result<(), PlanError> {
         self.questions += 1;
         self.is_on_error = false;
         if self.questions > MAX_QUESTIONS {
@@ -578,7 +423,7 @@ impl PxelinuxMachine {
         }
     }
 
-    fn boot(
+    pub(super) fn boot(
         &mut self,
         mut number: usize,
         mut arguments: String,
@@ -679,6 +524,6 @@ impl PxelinuxMachine {
 }
 
 /// Returns the message of pxelinux for a line that cannot be booted.
-fn no_kernel(name: &str, why: &str) -> String {
+pub(super) fn no_kernel(name: &str, why: &str) -> String {
     join(["Could not find kernel image:", name, why])
 }

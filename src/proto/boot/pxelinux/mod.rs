@@ -13,6 +13,7 @@ mod machine;
 mod menus;
 mod modules;
 mod paths;
+mod prompt;
 mod reader;
 mod words;
 
