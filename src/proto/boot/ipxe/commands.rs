@@ -1,4 +1,4 @@
-//! The commands, a row each: a new one is a row and a function.
+//! The commands, a row each: a new one is a row and a function, here or in the file of its subject.
 
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -7,11 +7,11 @@ use super::super::context::Context;
 use super::super::error::Place;
 use super::super::facts::Architecture;
 use super::super::plan::Outcome;
-use super::super::step::{Answer, Query, Step};
+use super::super::step::{Answer, Step};
 use super::arguments::{Arguments, CommandFault, CommandOption, flag, number, valued};
 use super::image_commands as image;
+use super::network_commands as network;
 use super::setting_commands as setting;
-use super::settings::is_our_interface;
 use super::state::{CommandEffect, CommandResult, PendingCommand, State};
 use crate::prelude::*;
 
@@ -221,9 +221,9 @@ const COMMANDS: &[CommandRow] = &[
         &[valued("configurator", 'c'), valued("timeout", 't')],
         0..=ANY,
         "",
-        interface,
+        network::interface,
     ),
-    raw("ifstat route ipstat nstat", interface_status),
+    raw("ifstat route ipstat nstat", network::interface_status),
     row(
         "cpuid",
         &[flag("ext", 'e'), flag("ecx", 'c')],
@@ -231,7 +231,7 @@ const COMMANDS: &[CommandRow] = &[
         "--ext 29",
         cpuid,
     ),
-    row("nslookup", &[], 2..=2, "SETTING HOST", look_up),
+    row("nslookup", &[], 2..=2, "SETTING HOST", network::look_up),
     row(
         "ping",
         &[
@@ -242,7 +242,7 @@ const COMMANDS: &[CommandRow] = &[
         ],
         1..=1,
         "[--count NUMBER] [--timeout MS] HOST",
-        ping,
+        network::ping,
     ),
     row(
         "reboot poweroff",
@@ -362,7 +362,7 @@ pub(super) fn resume(
             let (step, pending) = *next;
             Ok(CommandEffect::Ask(step, pending))
         }
-        PendingCommand::Reply { setting } => replied(state, setting, answer),
+        PendingCommand::Reply { setting } => network::replied(state, setting, answer),
         PendingCommand::Choice { setting, names } => {
             setting::chosen(state, &setting, &names, &answer, place, context)
         }
@@ -408,38 +408,6 @@ fn time(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     run(state, call.words, call.place, call.context)
 }
 
-/// Succeeds when the interface that holds the lease is among those named.
-fn interface(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    // "ipv6" is iPXE's other one (net/ndp.c); a name that it does not know is a failure, too.
-    let done = if call.context.facts.has_ipv4() {
-        "dhcp"
-    } else {
-        "ipv6"
-    };
-    if let Some(name) = call.value("configurator").filter(|name| *name != done) {
-        let what = format!("is not done: there is the lease of \"{done}\" alone");
-        return Err(CommandFault::new(name, what));
-    }
-    let names = call.words;
-    match names.first() {
-        Some(first) if !names.iter().any(|name| is_our_interface(name)) => Err(CommandFault::new(
-            first,
-            "only net0 is up: the interface that holds the lease",
-        )),
-        _ => Ok(CommandEffect::Done),
-    }
-}
-
-fn interface_status(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    Ok(CommandEffect::say(format!(
-        "{} ({}): {}/{}",
-        call.context.facts.interface,
-        call.context.facts.mac,
-        call.context.facts.address_text(),
-        call.context.facts.prefix_len
-    )))
-}
-
 /// Answers `cpuid --ext 29`, by which scripts ask for the 64-bit mode of a PC.
 fn cpuid(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let bit = number(call.word(0))?;
@@ -482,53 +450,6 @@ fn start_disk(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let what = "is a disk of the network, which only firmware can start; boot the kernel and initrd \
                 on it instead";
     Err(CommandFault::new(disk, what))
-}
-
-/// Asks for the address of a host.
-fn look_up(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    let query = Query::Address(call.word(1).to_owned());
-    let setting = Some(call.word(0).to_owned());
-    Ok(CommandEffect::Ask(
-        Step::Query(query),
-        PendingCommand::Reply { setting },
-    ))
-}
-
-/// Asks for an echo, as often as --count says; without it iPXE does not end by itself.
-fn ping(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
-    let count = call.value("count").map_or(Ok(1), number)?;
-    let query = Query::Echo {
-        host: call.word(0).to_owned(),
-        count: u16::try_from(count).map_or(1, |count| count.clamp(1, MAX_ECHOES)),
-        timeout: call.timeout()?.unwrap_or(ECHO_TIMEOUT),
-    };
-    let setting = None;
-    Ok(CommandEffect::Ask(
-        Step::Query(query),
-        PendingCommand::Reply { setting },
-    ))
-}
-
-/// iPXE's PING_DEFAULT_TIMEOUT.
-const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
-const MAX_ECHOES: u16 = 100;
-
-/// Handles what a query has found.
-fn replied(state: &mut State, setting: Option<String>, answer: Answer) -> CommandResult {
-    if let (Answer::Text(text), Some(setting)) = (&answer, &setting) {
-        state.set(setting, text)?;
-        return Ok(CommandEffect::Done);
-    }
-    if answer == Answer::Done && setting.is_none() {
-        return Ok(CommandEffect::Done);
-    }
-    Err(CommandFault::of_command(
-        if let Answer::Failed(why) = answer {
-            why
-        } else {
-            "there was no answer".to_owned()
-        },
-    ))
 }
 
 fn power(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {

@@ -18,6 +18,7 @@ mod image_commands;
 mod images;
 mod machine;
 mod menus;
+mod network_commands;
 mod parameters;
 mod script;
 mod setting_commands;
