@@ -52,7 +52,7 @@ pub struct Heard {
     pub after_us: u64,
 }
 
-/// One who asks on an interface.
+/// Sender of ARP requests on one interface.
 #[derive(Debug)]
 pub struct Asker {
     ring: Ring,

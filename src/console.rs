@@ -28,7 +28,7 @@ const CLEAR_LINE: &str = "\r\x1b[K";
 // The first byte of an arrow key alone is Escape, which leaves the menu.
 const KEY_TIME: Duration = Duration::from_millis(100);
 
-/// Whether there is a user at the console.
+/// The console, and whether a user is at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
     /// A user, if there is a terminal.

@@ -23,7 +23,7 @@ pub struct Gate {
     record: Option<String>,
 }
 
-/// Why a boot ends.
+/// The reason why a boot ends.
 #[derive(Debug)]
 pub enum Exit {
     /// Its last stage is done.

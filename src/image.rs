@@ -215,7 +215,7 @@ fn profile_of(command_line: &str) -> (usize, &str) {
     number.map_or((0, command_line), |number| (number, rest.trim_start()))
 }
 
-/// What a kernel file holds.
+/// Contents of a kernel file.
 struct Parts {
     kernel: Rc<SealedFile>,
     is_unified: bool,

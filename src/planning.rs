@@ -72,7 +72,7 @@ pub struct Planning {
     maker: Maker,
 }
 
-/// Who has made a plan.
+/// The process that has made a plan.
 #[derive(Debug)]
 enum Maker {
     /// This process.
@@ -112,7 +112,7 @@ struct Planned {
     copies: Copies,
 }
 
-/// How often the parts of a plan are in memory besides their files, at the most.
+/// Largest number of copies of the parts of a plan in memory, besides their files.
 #[derive(Debug, Clone, Copy)]
 struct Copies(u8);
 

@@ -19,7 +19,7 @@ use crate::sys::sandbox::{self, Calls, OnViolation, Profile};
 use crate::sys::{self, SyscallError, machine};
 use wireboot_proto::worker::{MAX_LEN, Message};
 
-/// What a worker is for.
+/// Purpose of a worker.
 #[derive(Debug, Clone, Copy)]
 pub struct WorkerRole {
     /// Its name, for messages.
@@ -36,7 +36,7 @@ pub struct WorkerRole {
     pub file_len: u64,
 }
 
-/// What every worker has. Without the feature `sandbox` no value of it exists, and so the compiler
+/// Proof that workers exist. Without the feature `sandbox` no value of it exists, and so the compiler
 /// leaves out all code for workers.
 #[cfg(feature = "sandbox")]
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +131,7 @@ impl Worker {
     /// Waits for a message of the worker; for `limit` at most, if there is one.
     ///
     /// # Errors
-    /// Why it has ended, in plain words; one that sends what is no message, or nothing for so long, is
+    /// Why it has ended, in plain words; one that sends what is no message, or nothing for that time, is
     /// killed.
     pub fn receive(&mut self, limit: Option<Duration>) -> Result<MessageWithFiles, Cause> {
         self.present.exists();

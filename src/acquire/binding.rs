@@ -30,7 +30,7 @@ pub struct Binding {
     lease: Leased,
 }
 
-/// Where the address is from.
+/// Origin of the address.
 #[derive(Debug)]
 enum Leased {
     /// Set without DHCP: there is nothing to renew. The files for other programs were such before.

@@ -14,7 +14,7 @@ use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::icmpv6::RouterAdvertisement;
 use wireboot_proto::time::Seconds;
 
-/// How far an interface got on the way to a lease.
+/// Progress of an interface on the way to a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum LeaseProgress {
     Silence,
@@ -281,7 +281,7 @@ impl Diagnosis {
     }
 }
 
-/// How many frames of each of [`KINDS`] were received.
+/// Counts of the received frames of each of [`KINDS`].
 #[derive(Debug, Default)]
 pub(super) struct Kinds([u32; KINDS.len()]);
 

@@ -12,7 +12,7 @@ use crate::sys::signal::Signals;
 use crate::timeline::Timeline;
 use wireboot_proto::ipv6::lease::Lease6;
 
-/// Who has won a race of both families.
+/// Winner of a race of both families.
 pub(super) enum Winner {
     /// A session with a lease, which is not configured yet.
     V4(Box<Session>),

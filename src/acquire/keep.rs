@@ -200,7 +200,7 @@ impl Renewal {
     }
 }
 
-/// Waits until one of the `deadlines` has come, a source is readable or an interface has changed, but no
+/// Waits until one of the `deadlines` has passed, a source is readable or an interface has changed, but no
 /// longer than the service manager waits for a sign of life; returns which of the first two sources are
 /// readable.
 pub(super) fn wait_until_due(

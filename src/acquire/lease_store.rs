@@ -198,7 +198,7 @@ fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
                 .filter(|saved| saved.mac == mac)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        // Any other error is told: a file that is there and cannot be read is no missing lease.
+        // Any other error is reported: a file that is there and cannot be read is no missing lease.
         Err(error) => {
             log::warn!("{}: {error}", path.display());
             return None;

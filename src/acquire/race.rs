@@ -1,4 +1,4 @@
-//! Sessions of several interfaces, driven until one has a lease; where nobody answers without a tag, beside
+//! Sessions of several interfaces, driven until one has a lease; where no server answers without a tag, beside
 //! those on VLANs that are tried, which begin late.
 
 use std::os::fd::AsFd;
@@ -319,7 +319,10 @@ impl<'a> Trial<'a> {
         let parents = sessions.iter().filter(|session| session.has_begun());
         let links = link::add_vlans(parents.map(Session::link), &self.vlans.ids)?;
         let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-        log::info!("nobody answers without a tag; trying {}", names.join(" "));
+        log::info!(
+            "no server answers without a tag; trying {}",
+            names.join(" ")
+        );
         for link in links {
             let mut session = Session::open(link, &config.dhcp)?;
             session.share_switch_port();

@@ -129,7 +129,7 @@ impl Surveyed {
     }
 }
 
-/// What asks on one interface.
+/// State of the survey on one interface.
 #[derive(Debug)]
 struct SurveySession {
     station: Station,

@@ -165,7 +165,7 @@ impl ArpingRun {
     fn is_done(&self) -> bool {
         let is_first = self.options.first || self.options.question == Question::Duplicate;
         let options = &self.options;
-        // With a deadline so many answers are waited for, and not so many questions sent.
+        // With a deadline --count limits the answers, not the requests.
         let has_all = options.count.is_some_and(|count| {
             self.received >= count && (self.sent >= count || options.deadline.is_some())
         });

@@ -31,7 +31,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
 }
 
 fn describe(remark: &Remark) -> String {
-    // A boot loader that was told it by the network may have passed the line on.
+    // A boot loader that got it from the network may have passed the line on.
     let word = Safe::name(&remark.word);
     let line = match &remark.meaning {
         Meaning::Followed(meaning) => format!("{word}: {meaning}{}", question(&remark.word)),

@@ -22,7 +22,7 @@ pub(super) enum Failure {
     Other(Cause),
 }
 
-/// Why there is no file, and the index of the server that this is about.
+/// The reason why there is no file, and the index of the server that it is about.
 pub(super) type FetchRefusal = (Option<usize>, Failure);
 
 impl Failure {

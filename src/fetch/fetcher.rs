@@ -48,7 +48,7 @@ pub struct Fetcher {
     pub room: Room,
     /// Where progress is shown.
     pub board: Board,
-    /// Who transfers files.
+    /// The process that transfers files.
     pub transport: Executor,
     /// Idle connections for reuse.
     pub idle: IdleConnections,

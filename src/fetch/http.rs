@@ -187,7 +187,7 @@ fn per_second(bytes: u64, time: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    /// Returns how many connections join while a file of `len` bytes comes, at the rate that so many
+    /// Returns how many connections join while a file of `len` bytes comes, at the rate that this many
     /// connections have, bytes a second.
     fn joined(len: u64, rate: impl Fn(u64) -> u64) -> u64 {
         let mut pace = ConnectionGrowth::default();

@@ -90,7 +90,7 @@ pub(super) fn keep(fetcher: &Fetcher, url: &Url, whole: &SealedFile) -> Result<(
     Ok(())
 }
 
-/// Why a file was not found in an image.
+/// The reason why a file was not found in an image.
 enum ImageError {
     Iso(IsoError),
     Fetch(Error),

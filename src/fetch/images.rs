@@ -32,7 +32,7 @@ pub(super) enum CachedContent {
     Parts(CachedChunks),
 }
 
-/// What has been read of an image that is on its server.
+/// The parts that have been read of an image that is on its server.
 #[derive(Debug, Default)]
 pub(super) struct CachedChunks {
     /// Chunks of the image, each with its place.

@@ -28,7 +28,7 @@ const LINE_WIDTH: usize = 79;
 /// Characters of a name that still tell one file from another.
 const SHORTEST_NAME: usize = 16;
 
-/// How progress is shown.
+/// Form in which progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Bars that move, on a terminal.
@@ -150,7 +150,7 @@ pub(super) struct Progress {
     shown_at: Instant,
 }
 
-/// Where the progress of a fetch is shown.
+/// Display of the progress of a fetch.
 enum Shown {
     /// In a row of the display.
     Row(Board, u64),
@@ -168,8 +168,8 @@ impl Progress {
         Self::of(Shown::Nowhere)
     }
 
-    /// Returns one that the parent shows.
-    pub(super) fn told(parent: Arc<Peer>, style: Style) -> Self {
+    /// Returns one that is shown by the parent.
+    pub(super) fn for_parent(parent: Arc<Peer>, style: Style) -> Self {
         Self::of(Shown::Parent(parent, style))
     }
 

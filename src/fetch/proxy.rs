@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// What a proxy answers, whatever it is asked.
+    /// A proxy with the same answer to all requests.
     struct Exchange<'a>(&'a [u8]);
 
     impl Read for Exchange<'_> {

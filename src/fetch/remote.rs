@@ -134,7 +134,7 @@ pub(super) fn silence(stall_timeout: Duration) -> Duration {
 fn obtained(fetched: Fetched, job: &Job, policy: &Policy) -> Result<Obtained, FetchRefusal> {
     let server = usize::try_from(fetched.server).unwrap_or(usize::MAX);
     if server >= job.addresses.len() {
-        let why = "the worker names a server that nobody has asked for";
+        let why = "the worker names a server that was not requested";
         return Err((None, Failure::Other(why.into())));
     }
     let validator = fetched.validator.as_ref();

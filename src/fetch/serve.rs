@@ -116,7 +116,7 @@ impl Fetcher {
             None => return remote::fault((None, Failure::Other("no file to write to".into()))),
         };
         let mut progress = match job.kind {
-            JobKind::File => Progress::told(Arc::clone(peer), style),
+            JobKind::File => Progress::for_parent(Arc::clone(peer), style),
             JobKind::Directory | JobKind::Signature => Progress::silent(),
         };
         let fetcher = Self {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::resolv_conf::NAMESPACES;
 use super::resolv_conf::RESOLV_CONF;
 
-/// Where the files are.
+/// Paths of the files.
 #[derive(Debug)]
 pub(super) struct FileLocations {
     /// The file for resolvers; none where nobody would read one.

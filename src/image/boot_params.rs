@@ -13,7 +13,7 @@ use wireboot_proto::format::kernel_image::BzImage;
 /// Random bytes for the next kernel's generator of random numbers.
 pub(super) type Seed = [u8; 32];
 
-/// What the boot parameters are made from.
+/// Values from which the boot parameters are made.
 #[derive(Debug)]
 pub(super) struct Given<'a> {
     /// The kernel's file and what its header says.
@@ -26,7 +26,7 @@ pub(super) struct Given<'a> {
     pub seed: Option<&'a Seed>,
 }
 
-/// Where kernel and initrd are.
+/// Places of kernel and initrd.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Places {
     pub kernel: u64,

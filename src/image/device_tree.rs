@@ -9,7 +9,7 @@ const CHOSEN: &[u8] = b"chosen";
 const RESERVED: &[u8] = b"reserved-memory";
 const INITRD_START: &[u8] = b"linux,initrd-start";
 const INITRD_END: &[u8] = b"linux,initrd-end";
-/// What EFI firmware has told the kernel that it started; the next one asks the firmware nothing.
+/// Properties by which the EFI stub reports the firmware's tables; the next kernel does not run the stub.
 const OF_EFI: &[u8] = b"linux,uefi-";
 /// How the root tells the form of addresses and lengths.
 const CELLS: [&[u8]; 2] = [b"#address-cells", b"#size-cells"];
@@ -24,8 +24,8 @@ pub struct Seeds {
     pub rng: [u8; 64],
 }
 
-/// Tells the next kernel its command line, where its initrd lies, and random bytes; what this
-/// kernel was told instead is taken away.
+/// Sets the command line, the place of the initrd, and random bytes for the next kernel; what this
+/// kernel got instead is removed.
 pub fn hand_over<'a>(
     tree: &mut DeviceTree<'a>,
     command_line: &str,
@@ -66,7 +66,7 @@ pub fn hand_over<'a>(
     tree.root.put(chosen);
 }
 
-/// Puts what only this machine's firmware knows, and has told in the tree that it runs with, into
+/// Copies what only this machine's firmware knows, from the tree of the running kernel, into
 /// a tree from a file: which memory there is and what of it is reserved.
 ///
 /// # Errors
@@ -102,10 +102,10 @@ pub fn complete<'a>(tree: &mut DeviceTree<'a>, running: &DeviceTree<'a>) -> Resu
         }
         tree.root.put(own);
     }
-    if let Some(told) = running.root.node(CHOSEN) {
+    if let Some(of_running) = running.root.node(CHOSEN) {
         let mut chosen = tree.root.take(CHOSEN);
         let of_efi = |(name, _): &(&[u8], _)| name.starts_with(OF_EFI);
-        for (name, value) in told.properties().filter(of_efi) {
+        for (name, value) in of_running.properties().filter(of_efi) {
             chosen.set(name, value.clone());
         }
         tree.root.put(chosen);
@@ -146,7 +146,7 @@ mod tests {
     };
 
     #[test]
-    fn the_next_kernel_is_told_its_own_command_line_initrd_and_seeds() {
+    fn the_next_kernel_gets_its_own_command_line_initrd_and_seeds() {
         let mut tree = running();
         hand_over(&mut tree, "quiet", Some(&(0x1000..0x2000)), Some(&SEEDS));
         let chosen = tree.root.node(CHOSEN).unwrap();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_this_kernel_was_told_goes_on_when_there_is_nothing_instead() {
+    fn nothing_that_this_kernel_got_goes_on_when_there_is_nothing_instead() {
         let mut tree = running();
         hand_over(&mut tree, "", None, None);
         let chosen = tree.root.node(CHOSEN).unwrap();

@@ -66,14 +66,14 @@ impl Segments {
         let initrd_len = initrd.as_ref().map(|octets| octets.len() as u64);
         let placement = place(&memory, &kernel, initrd_len)?;
         log::debug!("{placement:x?}");
-        let told = BootParameters {
+        let parameters = BootParameters {
             command_line,
             running: &running,
             own_tree: own_tree.as_deref(),
             seeds: seeds(),
         };
         Ok(Self {
-            head: head(&placement, &told)?,
+            head: head(&placement, &parameters)?,
             placement,
             kernel,
             initrd,
@@ -129,10 +129,10 @@ fn place(iomem: &str, kernel: &[u8], initrd_len: Option<u64>) -> Result<MemoryLa
 }
 
 /// Makes the first code and the device tree behind it.
-fn head(placement: &MemoryLayout, told: &BootParameters<'_>) -> Result<Vec<u8>, Error> {
+fn head(placement: &MemoryLayout, parameters: &BootParameters<'_>) -> Result<Vec<u8>, Error> {
     let damaged = "the machine's device tree (/sys/firmware/fdt) is damaged";
-    let running = DeviceTree::decode(told.running).map_err(|error| cannot(damaged, error))?;
-    let mut tree = match told.own_tree {
+    let running = DeviceTree::decode(parameters.running).map_err(|error| cannot(damaged, error))?;
+    let mut tree = match parameters.own_tree {
         None => running,
         Some(octets) => {
             let unfit = "the device tree that the configuration names does not do";
@@ -143,9 +143,9 @@ fn head(placement: &MemoryLayout, told: &BootParameters<'_>) -> Result<Vec<u8>, 
     };
     device_tree::hand_over(
         &mut tree,
-        told.command_line,
+        parameters.command_line,
         placement.initrd.as_ref(),
-        told.seeds.as_ref(),
+        parameters.seeds.as_ref(),
     );
     let start = placement.device_tree.start;
     let mut head = FIRST_CODE.map(u32::to_le_bytes).concat();
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn the_first_code_leads_to_the_kernel_with_the_device_tree() {
         let placement = place(IOMEM, &kernel(), Some(5)).unwrap();
-        let head = head(&placement, &told(&tree())).unwrap();
+        let head = head(&placement, &parameters(&tree())).unwrap();
         let tree_address = placement.device_tree.start + TREE_AT as u64;
         // Each load takes what stands as far behind itself as it says, in words.
         for (at, expected) in [(0, placement.kernel.start), (4, tree_address)] {
@@ -224,11 +224,11 @@ mod tests {
         let mut file = DeviceTree::decode(&running).unwrap();
         file.root.set(b"model", &b"board\0"[..]);
         let file = file.encode().unwrap();
-        let told = BootParameters {
+        let parameters = BootParameters {
             own_tree: Some(&file),
-            ..told(&running)
+            ..parameters(&running)
         };
-        let head = head(&placement, &told).unwrap();
+        let head = head(&placement, &parameters).unwrap();
         let tree = DeviceTree::decode(&head[TREE_AT..]).unwrap();
         assert_eq!(tree.root.property(b"model"), Some(&b"board\0"[..]));
     }
@@ -239,13 +239,16 @@ mod tests {
         let (good, bad) = (tree(), b"\xd0\x0d\xfe\xed".to_vec());
         let file = BootParameters {
             own_tree: Some(b"<html>"),
-            ..told(&good)
+            ..parameters(&good)
         };
         for (result, part) in [
             (place(IOMEM, b"MZ", None).map(drop), "for arm64"),
             (place("", &kernel(), None).map(drop), "/proc/iomem"),
             (place(IOMEM, &kernel(), Some(1 << 40)).map(drop), "initrd"),
-            (head(&placement, &told(&bad)).map(drop), "/sys/firmware/fdt"),
+            (
+                head(&placement, &parameters(&bad)).map(drop),
+                "/sys/firmware/fdt",
+            ),
             (head(&placement, &file).map(drop), "invalid magic"),
         ] {
             let error = result.unwrap_err();
@@ -254,7 +257,7 @@ mod tests {
         }
     }
 
-    fn told(running: &[u8]) -> BootParameters<'_> {
+    fn parameters(running: &[u8]) -> BootParameters<'_> {
         BootParameters {
             command_line: "quiet",
             running,

@@ -26,7 +26,7 @@ pub(super) struct Changes {
     pub(super) bad_mtu: Option<u32>,
 }
 
-/// How far changes are undone.
+/// State up to which changes are undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
     /// To the state in which the interface was found.

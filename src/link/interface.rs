@@ -55,7 +55,7 @@ pub struct Link {
     changes: Mutex<Changes>,
 }
 
-/// What a change of an interface means for a [`Link`].
+/// Meaning of a change of an interface for a [`Link`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// It is there as before.
@@ -228,7 +228,7 @@ impl Link {
     }
 }
 
-/// What an earlier process set on an interface for its lease.
+/// Settings of an interface that an earlier process made for its lease.
 #[derive(Debug, Clone, Copy)]
 pub struct EarlierLease {
     /// Its address.

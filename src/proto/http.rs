@@ -362,7 +362,7 @@ impl Get {
                             len: Some(end.saturating_sub(window.start)),
                         })
                     }
-                    // RFC 9110 §15.3.7: a client must look which range has come.
+                    // RFC 9110 §15.3.7: a client must check which range it received.
                     _ => Err(Failure::Malformed("not the requested range".to_owned())),
                 }
             }

@@ -112,7 +112,7 @@ pub enum JobKind {
     Signature,
 }
 
-/// How a file was fetched.
+/// Result of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// The index of the server that delivered it, or said that it does not have it.
@@ -125,7 +125,7 @@ pub struct Fetched {
     pub validator: Option<(Box<Url>, String)>,
 }
 
-/// Why something cannot be had.
+/// Failure of a worker's task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The kind of it.

@@ -61,7 +61,7 @@ pub(super) fn change(interface: &str, event: Event<'_>) {
         // A machine whose server is absent comes up without it.
         Event::LeaseFail => ("READY=1\n", "no lease; still asking".to_owned()),
         Event::Deconfig(_) => ("", "no lease yet".to_owned()),
-        Event::Nak(_) => ("", "refused; asking anew".to_owned()),
+        Event::Nak(_) => ("", "refused; requesting another lease".to_owned()),
     };
     notify(&format!("{ready}STATUS={interface}: {status}"));
     if reporter.prints_lines {

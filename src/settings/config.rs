@@ -66,7 +66,7 @@ pub enum OnFailure {
 named!(OnFailure:
     "retry" => Retry, "shell" => Shell, "reboot" => Reboot, "poweroff" => PowerOff);
 
-/// What PID 1 does when the boot file says to boot from a local disk.
+/// Action of PID 1 when the boot file says to boot from a local disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnLocalBoot {
     /// Restarts the machine.
@@ -82,7 +82,7 @@ pub enum OnLocalBoot {
 named!(OnLocalBoot:
     "reboot" => Reboot, "poweroff" => PowerOff, "shell" => Shell, "exit" => Exit);
 
-/// How a kernel is handed to kexec.
+/// System call that loads a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loader {
     /// The running kernel reads the files (`kexec_file_load`).
@@ -157,7 +157,7 @@ impl FromStr for HandOver {
 pub struct Config {
     /// Which interfaces are used.
     pub link: LinkConfig,
-    /// How a lease is acquired and used.
+    /// Settings for acquiring and using a lease.
     pub dhcp: DhcpConfig,
     /// The boot file, and how far the boot goes.
     pub boot: BootConfig,
@@ -184,7 +184,7 @@ pub struct LinkConfig {
     pub bond: Option<Bond>,
     /// A tagged VLAN to be made first.
     pub vlan: Option<Vlan>,
-    /// VLANs that are asked on where nobody answers without a tag.
+    /// VLANs that are asked on where no server answers without a tag.
     pub vlans_to_try: Option<VlansToTry>,
     /// How long to wait for an interface and its carrier.
     pub timeout: Duration,
@@ -220,7 +220,12 @@ impl LinkConfig {
     pub fn set_vlan(&mut self, text: &str) -> Result<String, String> {
         if let Some(list) = text.strip_prefix("try:") {
             self.vlans_to_try = Some(list.parse()?);
-            return Ok(["tries the VLANs ", list, " if nobody answers without a tag"].concat());
+            return Ok([
+                "tries the VLANs ",
+                list,
+                " if no server answers without a tag",
+            ]
+            .concat());
         }
         let vlan: Vlan = text.parse()?;
         if let Some(other) = self.vlan.as_ref().filter(|other| **other != vlan) {
@@ -268,7 +273,7 @@ fn another(what: &str, name: &str) -> String {
     ["another ", what, " is configured: ", name].concat()
 }
 
-/// What an interface was made of by this process; nothing for a card.
+/// Composition of an interface that this process made; empty for a card.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MadeOf {
     /// It is this VLAN.
@@ -404,7 +409,7 @@ pub struct RootConfig {
     pub init: Option<String>,
 }
 
-/// What a root is.
+/// Source of a root.
 #[cfg(feature = "root")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootSource {
@@ -418,7 +423,7 @@ pub enum RootSource {
     Lease,
 }
 
-/// Where changes to a root are kept.
+/// Storage of the changes to a root.
 #[cfg(feature = "root")]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Overlay {
@@ -501,7 +506,7 @@ impl Default for SandboxConfig {
     }
 }
 
-/// Whether the network is parsed by workers without privileges.
+/// Use of workers without privileges to parse what the network sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sandbox {
     /// By workers, which are killed for any other system call than theirs.

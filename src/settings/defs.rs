@@ -15,7 +15,7 @@ use super::input::SettingText;
 use super::options::Question;
 use super::options::Settings;
 
-/// What a setting takes.
+/// Kind of the value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// Nothing: it is on or off.
@@ -26,7 +26,7 @@ pub enum Takes {
     OneOf(&'static str, &'static [&'static str]),
 }
 
-/// Where a setting lands; returns what the value should be when it cannot be that.
+/// Destination of a setting: stores the value, or returns a description of the values that it can have.
 #[derive(Debug, Clone, Copy)]
 pub enum Lands {
     /// In the configuration.
@@ -663,7 +663,7 @@ pub static SETTINGS: &[Setting] = &[
         short: Some('w'),
         of: ARPING,
         takes: Takes::Value("SECS"),
-        help: "end after this time, or with -c when so many are answered",
+        help: "end after this time, or with -c when that many answers are received",
         lands: Lands::Own(|all, input| {
             all.arping.deadline = Some(input.seconds()?);
             Ok(())
@@ -701,7 +701,7 @@ pub static SETTINGS: &[Setting] = &[
         name: "duplicate",
         short: Some('D'),
         of: ARPING,
-        help: "find out whether somebody else has the address (RFC 5227)",
+        help: "probe whether another host has the address (RFC 5227)",
         lands: Lands::Own(|all, _| {
             all.arping.question = Question::Duplicate;
             Ok(())
@@ -951,7 +951,7 @@ pub static SETTINGS: &[Setting] = &[
         of: NETWORK,
         takes: Takes::Value("NAME:IF|try:ID,…"),
         help: "make the VLAN interface NAME, such as eth0.7 or vlan7, on interface IF, and use it; or \
-               try these VLANs where nobody answers without a tag",
+               try these VLANs where no server answers without a tag",
         lands: Lands::Config(|config, input| {
             if input.is_first && !input.value.starts_with("try:") {
                 config.link.vlan = None;
@@ -1262,7 +1262,7 @@ pub static FOREIGN: &[Foreign] = &[
     #[cfg(feature = "ipv6")]
     Foreign {
         words: &["ip=link6", "ip=link-local"],
-        help: "in place of dhcp: IPv6 with the address of the link alone, where nobody is asked",
+        help: "in place of dhcp: IPv6 with the link-local address alone, without any request",
     },
     Foreign {
         words: &["BOOTIF=01-MAC"],
@@ -1283,7 +1283,7 @@ pub static FOREIGN: &[Foreign] = &[
     },
     Foreign {
         words: &["vlan=try:ID,…"],
-        help: "VLANs that are tried where nobody answers without a tag",
+        help: "VLANs to try where no server answers without a tag",
     },
     Foreign {
         words: &["bond=NAME[:IF,…[:OPTIONS[:MTU]]]"],
@@ -1295,7 +1295,7 @@ pub static FOREIGN: &[Foreign] = &[
     },
     Foreign {
         words: &["rd.route=NETWORK/BITS:GATEWAY"],
-        help: "a route, beside a lease or without one",
+        help: "a route, with a lease or without one",
     },
     Foreign {
         words: &["rd.peerdns=0"],

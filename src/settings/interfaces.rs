@@ -39,7 +39,7 @@ impl FromStr for Vlan {
 /// Why there is neither a bond nor a VLAN to try.
 pub(super) const NOT_BUILT_IN: &str = "this binary was built without the feature \"bond\"";
 
-/// VLANs that are asked on where nobody answers without a tag.
+/// VLANs that are asked on where no server answers without a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VlansToTry {
     /// Their identifiers, each 1 to 4094.

@@ -26,7 +26,7 @@ const MAX_LEN: u64 = 1 << 20;
 /// A text that says why something has failed.
 const MAX_ANSWER: usize = 1024;
 
-/// What is done with a file.
+/// Operation on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileAction {
     Read,

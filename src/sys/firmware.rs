@@ -63,7 +63,7 @@ pub fn boot_params() -> io::Result<Vec<u8>> {
     fs::read("/sys/kernel/boot_params/data")
 }
 
-/// What a kernel that is started by another one has to know about EFI, since the firmware tells it
+/// Facts about EFI for a kernel that is started by another one, since the firmware tells it
 /// once only: addresses of tables, and the map of memory that its runtime services use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EfiRuntime {

@@ -130,7 +130,7 @@ impl Write for Memfd {
     }
 }
 
-/// By which an open file is told from all others.
+/// Identity of an open file: its device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileIdentity {
     device: u64,

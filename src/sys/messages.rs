@@ -30,7 +30,7 @@ static OUTPUT: OnceLock<Output> = OnceLock::new();
 /// The descriptor of the kernel's log is closed, and its number may be that of another file.
 static HAS_LEFT_KERNEL_LOG: AtomicBool = AtomicBool::new(false);
 
-/// Where messages go.
+/// Destination of messages.
 #[derive(Debug, Default)]
 struct Output {
     kernel_log: Option<File>,

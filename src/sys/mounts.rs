@@ -122,7 +122,7 @@ pub fn enter() -> Result<(), SyscallError> {
     nix::unistd::chdir("/").map_err(failed("chdir"))
 }
 
-/// What a path leads to.
+/// Target of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
     /// A directory.

@@ -358,7 +358,7 @@ impl AsFd for PacketSocket {
 /// Has the kernel hand over with each frame that is read what a ring has beside it.
 pub(super) fn read_metadata(fd: &OwnedFd) -> Result<(), SyscallError> {
     let on: libc::c_int = 1;
-    // The kernel takes the VLAN tag out of the bytes (skb_vlan_untag); only here is it still told.
+    // The kernel takes the VLAN tag out of the bytes (skb_vlan_untag); only this reports it.
     set_packet_option(fd, libc::PACKET_AUXDATA, &on)
         .map_err(|errno| SyscallError::new("setsockopt(PACKET_AUXDATA)", errno))?;
     stamp(fd)

@@ -36,7 +36,7 @@ pub struct Fork {
     pid: Option<Pid>,
 }
 
-/// How a process ended.
+/// End of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// By itself, with this exit code.

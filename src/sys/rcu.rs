@@ -47,7 +47,7 @@ pub fn allow(is_allowed: bool) {
     IS_ALLOWED.store(is_allowed, Ordering::Relaxed);
 }
 
-/// Why grace periods take long.
+/// The reason why grace periods take long.
 #[derive(Debug, thiserror::Error)]
 pub enum Lengthy {
     /// The settings say so.

@@ -18,7 +18,7 @@ pub use privileges::CAP_NET_BIND_SERVICE;
 pub use privileges::{CAP_FILES, CAP_NET_ADMIN, CAP_NET_RAW, CAP_OWNERS};
 pub use seccomp::{Calls, OnViolation};
 
-/// What a process may still do.
+/// Privileges that a process keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile {
     /// The user and group it becomes, where it is privileged.

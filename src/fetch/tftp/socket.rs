@@ -195,7 +195,7 @@ const SHORTEST: Duration = Duration::from_micros(20);
 /// Longer naps would delay the timers of the transfer, half a millisecond and more.
 const LONGEST: Duration = Duration::from_millis(1);
 
-/// A nap that ends so much later was held up by other programs: a slice of the scheduler is 3 ms.
+/// A nap that ends this much later was delayed by other programs: a slice of the scheduler is 3 ms.
 const LATE: Duration = Duration::from_micros(500);
 /// For how many packets no nap is tried then, eight windows.
 const AWAKE: u32 = 2048;

@@ -1,5 +1,5 @@
 //! ISO images as boot files: the configuration of the boot loader in one is read as if the image were
-//! the server, and the kernel that it leads to is told where the image is.
+//! the server, and the command line of its kernel says where the image is.
 //!
 //! The file system itself is the driver's: it answers a fetch of `x.iso#/path` with the file, and one
 //! of `x.iso#/path/` with the names in the directory, a line each.

@@ -6,7 +6,7 @@ use crate::format::fdt;
 use crate::prelude::*;
 use crate::text::url::Url;
 
-/// What a configuration says to do in place of starting a kernel; no fault.
+/// Action that a configuration names in place of starting a kernel; no fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Boot from the next device, such as the disk.

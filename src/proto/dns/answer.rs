@@ -11,7 +11,7 @@ pub(super) const MAX_ALIASES: usize = 16;
 /// Addresses of one type that are used; musl takes as many.
 const MAX_ADDRESSES: usize = 48;
 
-/// What a response says.
+/// Meaning of a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DnsAnswer {
     /// The name has these addresses, one or more.
@@ -73,7 +73,7 @@ pub(super) fn of(response: Response, name: &Name, kind: AddressType) -> DnsAnswe
     }
 }
 
-/// Why a lookup has found no address.
+/// The reason why a lookup has found no address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// There is no server to ask.
@@ -88,7 +88,7 @@ pub enum Failure {
     Servers(Vec<(IpAddr, Trouble)>),
 }
 
-/// Why a server had no answer.
+/// The reason why a server had no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// It was silent, or was not asked in the time there was.

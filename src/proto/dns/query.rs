@@ -14,7 +14,7 @@ pub(super) const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
 /// The longest time for one query, and that for one over TCP.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How a query goes to its server.
+/// Transport of a query to its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueryTransport {
     /// In a datagram, from a socket of its own.
@@ -54,7 +54,7 @@ pub(super) enum State {
     Failed,
 }
 
-/// What one server has done with a query.
+/// State of a query at one server.
 #[derive(Debug, Clone, Copy, Default)]
 struct ServerProgress {
     /// Rounds in which it was asked.

@@ -56,7 +56,7 @@ const OTHERS: [(&str, usize, &[u8]); 6] = [
     ("a program, such as a kernel", 0, b"MZ"),
 ];
 
-/// What an image is.
+/// Kind of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// A file system.

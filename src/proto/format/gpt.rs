@@ -55,7 +55,7 @@ const fn guid(a: u32, b: u16, c: u16, rest: u64) -> Guid {
 /// The attribute "no-auto" of the discoverable partitions specification.
 const NO_AUTO: u64 = 1 << 63;
 
-/// Why a disk has no root partition that can be mounted.
+/// The reason why a disk has no root partition that can be mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoot {
     /// It has no partition table of this kind.
@@ -133,7 +133,7 @@ pub fn root_partition<E>(
     Ok(Err(why))
 }
 
-/// Where the entries are.
+/// Place of the entries.
 struct Table {
     /// The number of their first sector.
     first: u64,

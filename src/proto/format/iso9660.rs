@@ -30,7 +30,7 @@ const MAX_PARTS: usize = 64;
 /// A part of an image, in bytes from its start.
 pub type Extent = Range<u64>;
 
-/// Why a path cannot be followed in an image.
+/// The reason why a path cannot be followed in an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IsoError {
     /// A structure is cut off or impossible.
@@ -56,7 +56,7 @@ pub struct IsoVolume {
     joliet: Option<Extent>,
 }
 
-/// Where the names in directories come from.
+/// Source of the names in directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NameSource {
     /// The directory records, with capitals alone.
@@ -67,7 +67,7 @@ enum NameSource {
     RockRidge(usize),
 }
 
-/// What a path leads to.
+/// Target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// A file: its parts in order, none empty.

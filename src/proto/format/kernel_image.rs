@@ -164,7 +164,7 @@ impl Arm64Image {
     }
 }
 
-/// What a bzImage for 64-bit x86 asks of whoever starts it at its 64-bit entry
+/// Requirements of a bzImage for 64-bit x86 to whoever starts it at its 64-bit entry
 /// (Documentation/arch/x86/boot.rst, "64-bit Boot Protocol").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BzImage {

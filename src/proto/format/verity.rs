@@ -6,7 +6,7 @@ use crate::prelude::*;
 /// The length of a superblock, in bytes.
 pub const SUPERBLOCK_LEN: usize = 512;
 
-/// How a tree of hashes was made.
+/// Parameters by which a tree of hashes was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
     hash_type: u32,

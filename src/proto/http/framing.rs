@@ -60,7 +60,7 @@ fn values(response: &Response<()>, name: &HeaderName) -> Vec<String> {
         .collect()
 }
 
-/// What of a body with chunks comes next.
+/// Next part of a body with chunks.
 #[derive(Debug)]
 pub(super) struct Chunks {
     next: Next,

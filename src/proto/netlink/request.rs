@@ -265,7 +265,7 @@ impl NetlinkRequest {
     }
 }
 
-/// Encodes the request for a new link of a kind, with one attribute more and what its kind is told.
+/// Encodes the request for a new link of a kind, with one attribute more and the data of its kind.
 fn new_link(
     sequence: u32,
     name: &str,

@@ -205,7 +205,7 @@ pub struct Address {
     pub details: AddressDetails,
 }
 
-/// What other programs give their addresses (linux/if_addr.h).
+/// Attributes that other programs give their addresses (linux/if_addr.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddressDetails {
     scope: u8,

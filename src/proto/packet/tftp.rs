@@ -140,7 +140,7 @@ pub enum TftpPacket<'a> {
         /// Its octets.
         data: &'a [u8],
     },
-    /// Says that all up to `block` has come.
+    /// All up to `block` was received.
     Acknowledgment {
         /// The number of the last block, or 0 for an option acknowledgment.
         block: u16,

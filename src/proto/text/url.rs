@@ -39,7 +39,7 @@ pub struct Url {
     inside: Option<Box<Inside>>,
 }
 
-/// What an HTTP request has beside the address, where it is more than a plain GET. Never shown: it may
+/// Parts of an HTTP request beside the address, where it is more than a plain GET. Never shown: it may
 /// hold a password or token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Form {

@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_millis(250);
 /// The longest timeout of the request: without any answer it is sent six times in 15 s.
 const LONGEST_REQUEST: Duration = Duration::from_secs(4);
 /// After this many packets in a row that had to be repeated, the path is taken to be slow: at 30 % loss
-/// in each direction half of all packets are repeated, and so many in a row once in 250.
+/// in each direction half of all packets are repeated, and this many in a row once in 250.
 const LATE: u32 = 8;
 /// How long answers may wait in the queue of the path; RFC 8289 §4.2 has 5 ms too.
 const QUEUE: Duration = Duration::from_millis(5);

@@ -69,7 +69,7 @@ struct TrustedKey {
     id: KeyId,
 }
 
-/// What a signature names its key by; minisign shows it as a little-endian number.
+/// Identifier of a key in a signature; minisign shows it as a little-endian number.
 type KeyId = [u8; 8];
 
 impl Keys {

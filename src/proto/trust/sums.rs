@@ -9,7 +9,7 @@ use crate::text::url::Sha256;
 /// The longest list of hashes, in bytes: some 10,000 files.
 pub const MAX_SUMS_LEN: u64 = 1 << 20;
 
-/// Why a list of hashes cannot be used for a file.
+/// The reason why a list of hashes cannot be used for a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SumsError {
     /// A line in no format of `sha256sum`.

@@ -21,7 +21,7 @@ use crate::settings::parse::distance;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::text::names::is_host_name;
 
-/// How the address is found.
+/// Source of the address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
     /// By DHCP.
@@ -77,12 +77,12 @@ impl IpRequest {
         let by_dhcp = !self.is_static();
         [
             // A DHCP server sets these.
-            (by_dhcp && self.address.is_some(), "the address beside DHCP"),
-            (by_dhcp && self.server.is_some(), "the server beside DHCP"),
-            (by_dhcp && self.gateway.is_some(), "the gateway beside DHCP"),
+            (by_dhcp && self.address.is_some(), "the address with DHCP"),
+            (by_dhcp && self.server.is_some(), "the server with DHCP"),
+            (by_dhcp && self.gateway.is_some(), "the gateway with DHCP"),
             (
                 by_dhcp && self.prefix_len.is_some(),
-                "the netmask beside DHCP",
+                "the netmask with DHCP",
             ),
             (self.mac.is_some(), "the hardware address"),
             (self.ntp.is_some(), "the time server"),

@@ -204,7 +204,7 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
     for (text, reason) in [
         (
             "ip=192.0.2.10::::client:eth0:dhcp",
-            "it sets the address beside DHCP",
+            "it sets the address with DHCP",
         ),
         (
             "ip=:::::eth0:dhcp:192.0.2.53::192.0.2.123",

@@ -19,7 +19,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::sys::SyscallError;
 
-/// How a mapping is cut into units.
+/// Division of a mapping into units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Geometry {
     /// Number of units, 1 or more.

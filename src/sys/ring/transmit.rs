@@ -216,7 +216,7 @@ mod tests {
     use super::super::slot;
     use super::*;
 
-    /// What a test's kernel makes of a frame.
+    /// Treatment of a frame by the kernel of a test.
     enum Fate {
         Sent,
         /// On its way: the slot is still read.

@@ -28,7 +28,7 @@ pub enum Calls {
     Files,
 }
 
-/// What happens at a system call that is not on the list.
+/// Reaction to a system call that is not on the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnViolation {
     /// The kernel kills the process.

@@ -345,9 +345,7 @@ fn shift(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult {
         return Ok(StatementEffect::Status(true));
     };
     let Some(count) = count.filter(|count| *count <= words.len()) else {
-        return Ok(StatementEffect::fails(
-            "fails: there are not so many arguments",
-        ));
+        return Ok(StatementEffect::fails("fails: there are fewer arguments"));
     };
     // The others move, which would cost more than the steps of a loop over many arguments.
     call.context.budget.produce(words.len());

@@ -38,7 +38,7 @@ pub(super) enum StatementEffect {
     Ask(Step, PendingStatement),
     /// The end of the innermost function or entry, with this status if it has one.
     Return(Option<bool>),
-    /// The end of so many loops, or of the round of the last of them.
+    /// The end of this number of loops, or of the round of the last of them.
     Break { loops: usize, continues: bool },
     /// The loaded kernel is started.
     Boot,

@@ -99,7 +99,7 @@ impl BlockEnd {
     }
 }
 
-/// How many blocks, menus and lists of arguments there are.
+/// Counts of open blocks, menus and lists of arguments.
 #[derive(Debug)]
 pub(super) struct StackDepth {
     frames: usize,
@@ -107,7 +107,7 @@ pub(super) struct StackDepth {
     scopes: usize,
 }
 
-/// What comes behind a block.
+/// The step after a block.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The innermost block, if there is one.
@@ -281,7 +281,7 @@ impl BlockStack {
         Some(frame)
     }
 
-    /// Leaves so many loops of the function or file under way, or all that there are; of the last
+    /// Leaves this number of loops of the function or file under way, at most all; of the last
     /// one only the round with `continues`.
     pub(super) fn leave_loops(&mut self, loops: usize, continues: bool) {
         let around = self.frames.iter().rev();

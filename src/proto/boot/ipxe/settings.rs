@@ -13,7 +13,7 @@ use crate::sorted::SortedMap;
 // All of them together take 128 MiB at most.
 const MAX_SETTINGS: usize = 2_000;
 
-/// Who has made a value.
+/// Origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     /// The script, the machine or this program.
@@ -101,7 +101,7 @@ pub(super) struct ScriptSettings {
     pub(super) current: String,
     /// Why the last command failed, `${errno}`.
     pub(super) last_error: String,
-    /// Whether the words of the command have come from the lease, in part.
+    /// Whether some words of the command are from the lease.
     pub(super) uses_lease: bool,
 }
 
@@ -140,7 +140,7 @@ impl ScriptSettings {
         expanded
     }
 
-    /// Returns the text of the setting `name`, and whether it has come from the lease.
+    /// Returns the text of the setting `name`, and whether it is from the lease.
     ///
     /// # Errors
     /// A text of the lease that may not be used.

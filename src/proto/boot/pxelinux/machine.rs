@@ -44,7 +44,7 @@ pub(crate) struct PxelinuxMachine {
     pub(super) is_on_error: bool,
 }
 
-/// What the machine waits for.
+/// The answer that the machine waits for.
 #[derive(Debug)]
 pub(super) enum State {
     /// Trying one name after the other.

@@ -24,7 +24,7 @@ pub(super) struct ConfigReader {
     files_read: usize,
 }
 
-/// What the reading goes on with.
+/// Source of the next line.
 #[derive(Debug)]
 enum Source {
     /// The lines of a file, and the place of the last one.

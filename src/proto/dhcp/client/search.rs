@@ -22,7 +22,7 @@ const MAX_EQUAL_REQUESTS: u32 = 4;
 const REQUEST_TIME: Duration = Duration::from_secs(16);
 /// A server may take twice as long for the ACK as for the OFFER, but no longer than this.
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(30);
-/// After so many servers in a row that did not grant their offers, any offer may be the next.
+/// After this many servers in a row that did not grant their offers, any offer may be the next.
 const MAX_FAILURES: u32 = 3;
 /// Maximum number of servers that are reported to contradict the one chosen: any number may be made up.
 const MAX_CONTRADICTING: usize = 4;

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// More than any menu offers to choose from; a bound on what a hostile one can make us send.
 const MAX_QUESTIONS: usize = 32;
 
-/// What a boot service was asked for.
+/// Question to a boot service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Who offers it.
@@ -32,7 +32,7 @@ pub struct Asked {
     pub is_first: bool,
 }
 
-/// What is not known of a boot service, and why.
+/// Unanswered question to a boot service, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
     /// Who offers it.

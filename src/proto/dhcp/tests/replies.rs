@@ -24,7 +24,7 @@ fn an_ack_of_another_address_counts_only_from_who_offered() {
     });
     assert_eq!(t.bound().address, other);
     assert_eq!(t.moved, [(SERVER, ADDRESS, other)]);
-    // Nobody is told of what was asked for.
+    // What was asked for is not reported.
     let mut t = Transcript::in_requesting(plain());
     t.receives(ack(SERVER));
     assert_eq!((t.bound().address, t.moved.len()), (ADDRESS, 0));

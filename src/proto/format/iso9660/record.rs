@@ -158,7 +158,7 @@ fn without_version(name: &str) -> &str {
     }
 }
 
-/// What Rock Ridge says about a file (P1282 §4.1).
+/// Properties of a file by Rock Ridge (P1282 §4.1).
 #[derive(Debug, Default)]
 pub(super) struct RockRidge {
     pub(super) name: Option<String>,
