@@ -1,6 +1,10 @@
 //! Artifacts and images in registries: their references, and manifests by the specifications of OCI
 //! (image 1.1, distribution 1.1) and of Docker (schema 2).
 
+mod layer;
+
+pub use layer::{Layer, Role, Whiteout};
+
 use crate::boot::Architecture;
 use crate::prelude::*;
 use crate::text::json::Json;
@@ -25,6 +29,14 @@ pub struct Reference {
     digest: Option<String>,
     /// The file that is wanted, by its name.
     pub file: Option<String>,
+}
+
+impl core::fmt::Display for Reference {
+    /// The address of its manifest.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let id = self.digest.as_ref().unwrap_or(&self.tag);
+        write!(f, "{}/manifests/{id}", self.base)
+    }
 }
 
 impl Reference {
@@ -87,7 +99,7 @@ impl Reference {
     pub fn manifest(&self) -> Result<Url, UrlError> {
         match &self.digest {
             Some(digest) => self.pinned("manifests", digest),
-            None => format!("{}/manifests/{}", self.base, self.tag).parse(),
+            None => self.to_string().parse(),
         }
     }
 
@@ -121,58 +133,6 @@ impl Reference {
     }
 }
 
-/// What a file of an artifact is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A kernel.
-    Kernel,
-    /// An initrd.
-    Initrd,
-    /// A unified kernel image.
-    Unified,
-    /// A root file system: an image of it, or an archive.
-    Root,
-}
-
-/// Words in the names or types of files, by which their roles are known; the first that fits counts.
-const ROLES: [(Role, &[&str]); 4] = [
-    (Role::Initrd, &["initrd", "initramfs"]),
-    (Role::Unified, &["uki", ".efi"]),
-    (
-        Role::Root,
-        &[
-            "squashfs", "erofs", "sqfs", "rootfs", ".raw", ".img", ".ext4", ".tar", ".tgz",
-            ".cpio", "disk",
-        ],
-    ),
-    (Role::Kernel, &["vmlinu", "kernel", "bzimage", "linux"]),
-];
-
-/// A file of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
-    /// Its digest, `sha256:` and hexadecimal digits.
-    pub digest: String,
-    /// Its name, if it has one.
-    pub title: Option<String>,
-    kind: String,
-}
-
-impl Layer {
-    /// Returns what it is for, by its name or else by its media type.
-    pub fn role(&self) -> Option<Role> {
-        let of = |text: &str| {
-            let text = text.to_ascii_lowercase();
-            let fits = |words: &&[&str]| words.iter().any(|word| text.contains(word));
-            let found = ROLES.iter().find(|(_, words)| fits(words));
-            found.map(|(role, _)| *role)
-        };
-        let by_title = self.title.as_deref().and_then(of);
-        // Of a container's image, "application/vnd.oci.image.layer.v1.tar+gzip".
-        by_title.or_else(|| of(self.kind.rsplit("vnd.").next().unwrap_or_default()))
-    }
-}
-
 /// A manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Manifest {
@@ -203,8 +163,10 @@ impl Manifest {
                 Architecture::Other => "",
             };
             let is_for = |manifest: &&Json| {
-                let platform = manifest.get("platform");
-                platform.and_then(|platform| platform.text("architecture")) == Some(name)
+                manifest.get("platform").is_some_and(|platform| {
+                    platform.text("architecture") == Some(name)
+                        && platform.text("os").is_none_or(|os| os == "linux")
+                })
             };
             // An artifact may be for all.
             let chosen = manifests.iter().find(is_for);
@@ -341,8 +303,9 @@ mod tests {
             )
         };
         let index = format!(
-            r#"{{"manifests":[{},{}]}}"#,
+            r#"{{"manifests":[{},{},{}]}}"#,
             one('a', "arm64"),
+            one('c', "amd64").replace("linux", "windows"),
             one('b', "amd64")
         );
         let of = |here| Manifest::parse(index.as_bytes(), here);

@@ -53,10 +53,32 @@ pub struct RootImage {
 pub(super) enum Form {
     /// A file system, the bytes of the volume that it is, and by what it is verified.
     FileSystem(Volume, Range<u64>, FileSystem, Option<Box<HashTree>>),
-    /// An archive of files, packed or not.
-    Archive(SealedFile, Option<Packing>),
+    /// Archives that are unpacked into memory in this order, above a file system if there is one.
+    Archives(Option<Box<Self>>, Vec<Archive>),
     /// A folder of NFS.
     Nfs(NfsFolder),
+}
+
+/// An archive of files.
+#[derive(Debug)]
+pub(super) struct Archive {
+    /// It, as it was fetched.
+    pub file: SealedFile,
+    /// How it is packed, if it is.
+    pub packing: Option<Packing>,
+    /// Its place among those that are unpacked into one folder.
+    pub place: Place,
+}
+
+/// What is in a folder before an archive is unpacked into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing, and the archive is no layer.
+    Alone,
+    /// Nothing: it is the lowest layer of an image.
+    Lowest,
+    /// The layers below, some of whose files it hides.
+    Above,
 }
 
 /// Names of files of which there are two in memory for some time.
@@ -74,7 +96,15 @@ pub fn fetch(
     sandbox: &SandboxConfig,
 ) -> Result<RootImage, Error> {
     match remote::find(config, lease, fetcher)? {
-        Found::Image(url) => fetch_image(&url, config, fetcher, sandbox),
+        Found::Image(url) => {
+            let name = url.to_string();
+            let form = fetch_form(&url, config, fetcher, sandbox, None)?;
+            Ok(RootImage { name, form })
+        }
+        Found::Layers(name, urls) => {
+            let form = fetch_layers(&name, &urls, config, fetcher, sandbox)?;
+            Ok(RootImage { name, form })
+        }
         Found::Nfs(folder) => {
             let name = folder.source.clone();
             not_verified(&name, config)?;
@@ -90,45 +120,91 @@ pub fn fetch(
     }
 }
 
-/// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive.
-fn fetch_image(
+/// Fetches the layers of an image, the lowest first.
+fn fetch_layers(
+    name: &str,
+    urls: &[Url],
+    config: &RootConfig,
+    fetcher: &Fetcher,
+    sandbox: &SandboxConfig,
+) -> Result<Form, Error> {
+    let (mut lowest, mut archives, mut len) = (None, Vec::new(), 0);
+    for url in urls {
+        match fetch_form(url, config, fetcher, sandbox, Some(len))? {
+            Form::Archives(_, layer) => archives.extend(layer),
+            form if lowest.is_none() && archives.is_empty() => lowest = Some(Box::new(form)),
+            Form::FileSystem(..) | Form::Nfs(_) => {
+                let why = "a layer above its lowest one is a file system, and no archive";
+                return Err(nothing(name, why.into()));
+            }
+        }
+        let place = match (&lowest, archives.len()) {
+            (None, 1) => Place::Lowest,
+            _ => Place::Above,
+        };
+        if let Some(last) = archives.last_mut() {
+            last.place = place;
+            len += last.file.size().map_err(|error| unreadable(error.source))?;
+        }
+    }
+    match lowest {
+        Some(form) if archives.is_empty() => Ok(*form),
+        lowest => Ok(Form::Archives(lowest, archives)),
+    }
+}
+
+/// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive; a layer where
+/// those below it have `below` bytes.
+fn fetch_form(
     url: &Url,
     config: &RootConfig,
     fetcher: &Fetcher,
     sandbox: &SandboxConfig,
-) -> Result<RootImage, Error> {
+    below: Option<u64>,
+) -> Result<Form, Error> {
     // What is packed is not shorter when it is unpacked. Whether it is, its name says beforehand.
     let name = url.plain_file_name();
-    let copies = COPIED.iter().any(|end| name.ends_with(end)).into();
-    let room = Room { copies, beside: 0 };
+    let is_copied = below.is_some() || COPIED.iter().any(|end| name.ends_with(end));
+    let room = Room {
+        copies: is_copied.into(),
+        beside: below.unwrap_or_default(),
+    };
     let fetched = fetcher.with_room(room).need(url, MAX_LEN)?;
     let name = url.to_string();
-    let file = match Content::recognize(&head(fetched.file(), 0)?) {
+    let archive = |file, packing| {
+        not_verified(&name, config)?;
+        let place = Place::Alone;
+        let archive = Archive {
+            file,
+            packing,
+            place,
+        };
+        Ok(Form::Archives(None, vec![archive]))
+    };
+    // A layer without files has no header that would tell what it is.
+    let is_archive = |content| {
+        content == Content::Archive || (below.is_some() && content == Content::Other(None))
+    };
+    let content = Content::recognize(&head(fetched.file(), 0)?);
+    let file = match content {
         Content::Packed(packing) => {
             let unpacked = |len| unpacked(url, &fetched, packing, len, sandbox);
             // An archive is unpacked into files alone.
             let start = unpacked(HEAD_LEN as u64)?;
-            if Content::recognize(&head(start.file(), 0)?) == Content::Archive {
-                not_verified(&name, config)?;
-                let form = Form::Archive(fetched, Some(packing));
-                return Ok(RootImage { name, form });
+            if is_archive(Content::recognize(&head(start.file(), 0)?)) {
+                return archive(fetched, Some(packing));
             }
             unpacked(MAX_LEN)?
         }
-        Content::Archive => {
-            not_verified(&name, config)?;
-            let form = Form::Archive(fetched, None);
-            return Ok(RootImage { name, form });
-        }
-        Content::FileSystem(_) | Content::Other(_) => fetched,
+        content if is_archive(content) => return archive(fetched, None),
+        Content::FileSystem(_) | Content::Archive | Content::Other(_) => fetched,
     };
     let len = file.size().map_err(|error| unreadable(error.source))?;
     let beside = &|| {
         let hashes = url.beside(&format!("{}.verity", url.plain_file_name()));
         hashes.map_or(Ok(None), |url| fetcher.get(&url, MAX_LEN))
     };
-    let form = file_system_in(&name, Volume::Memory(file), len, config, Some(beside))?;
-    Ok(RootImage { name, form })
+    file_system_in(&name, Volume::Memory(file), len, config, Some(beside))
 }
 
 impl RootImage {
@@ -138,13 +214,19 @@ impl RootImage {
     /// # Errors
     /// [`Error::System`] if it cannot be read.
     pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
-        let file = match &self.form {
-            Form::FileSystem(Volume::Memory(file), ..) | Form::Archive(file, _) => Some(file),
-            Form::FileSystem(Volume::Device(..), ..) | Form::Nfs(_) => None,
+        let (lowest, archives) = match &self.form {
+            Form::Archives(lowest, archives) => (lowest.as_deref(), archives.as_slice()),
+            form @ (Form::FileSystem(..) | Form::Nfs(_)) => (Some(form), &[][..]),
+        };
+        let lowest = match lowest {
+            Some(Form::FileSystem(Volume::Memory(file), ..)) => Some(file),
+            _ => None,
         };
         // A TPM wants it whatever it takes.
-        let file = file.map(|file| ("root image", file));
-        measure::parts(file.into_iter(), None, Tpm::exists())
+        let files = lowest.into_iter();
+        let files = files.chain(archives.iter().map(|archive| &archive.file));
+        let files = files.map(|file| ("root image", file));
+        measure::parts(files, None, Tpm::exists())
     }
 }
 

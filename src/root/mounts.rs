@@ -22,6 +22,9 @@ pub(super) const NEW_ROOT: &str = "/sysroot";
 /// Where the image is, and below it what it may be in another one. `/run` stays with the new system.
 const IMAGE: &str = "/run/wireboot/root/image";
 const INNER_IMAGE: &str = "/run/wireboot/root/inner-image";
+/// Where the layers of an image above a file system are, and what all of them make.
+const LAYERS: &str = "/run/wireboot/root/layers";
+const LAYERED: &str = "/run/wireboot/root/layered";
 /// Where changes are.
 const CHANGES: &str = "/run/wireboot/root/changes";
 
@@ -83,7 +86,7 @@ impl Drop for Mounted {
 
 /// Unmounts what a boot that was killed has left.
 pub fn clean_up() {
-    for point in [NEW_ROOT, CHANGES, INNER_IMAGE, IMAGE] {
+    for point in [NEW_ROOT, CHANGES, LAYERED, LAYERS, INNER_IMAGE, IMAGE] {
         while mounts::unmount(point) {}
     }
 }
@@ -102,51 +105,13 @@ pub fn mount(
     // What others share is meant to be mounted as it is.
     let usual = match image.form {
         Form::Nfs(_) => Overlay::None,
-        Form::FileSystem(..) | Form::Archive(..) => Overlay::Tmpfs,
+        Form::FileSystem(..) | Form::Archives(..) => Overlay::Tmpfs,
     };
     let overlay = config.overlay.as_ref().unwrap_or(&usual);
     let is_read_only = *overlay == Overlay::None;
-    let lower = match &image.form {
-        Form::FileSystem(volume, part, file_system, tree) => {
-            let failed = |source| Error::Root {
-                what: format!("{} as {}", image.name, file_system.name()),
-                source,
-            };
-            let tree = tree.as_deref();
-            let verified = tree.map(|tree| verity::verified(&image.name, volume, part, tree));
-            let verified = verified.transpose()?;
-            let mut device = |path: &str| add_device(&mut mounted, IMAGE, path, *file_system);
-            match (&verified, volume) {
-                (Some(verified), _) => device(verified.path()),
-                (None, Volume::Device(_, path)) if part.start == 0 => device(path),
-                (None, _) => LoopDevice::over(volume.file().as_fd(), part.clone())
-                    .and_then(|over| device(over.path())),
-            }
-            .map_err(failed)?;
-            mount_inner(&mut mounted).map_err(failed)?
-        }
-        Form::Nfs(folder) => {
-            let is_read_only = !(is_read_only && config.is_writable);
-            let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
-            added.map_err(|source| cannot_mount_nfs(&image.name, source))?;
-            IMAGE
-        }
-        Form::Archive(file, packing) => {
-            let tmpfs = |options: &str| mounts::mount("tmpfs", IMAGE, "tmpfs", options, false);
-            // All that is available, until it is known how much it takes.
-            let mib = machine::available_memory().unwrap_or_default() >> 20;
-            let options = format!("mode=0755,size={}m", mib.saturating_sub(16).max(1));
-            let added = mounted.add(IMAGE, || tmpfs(&options));
-            added.map_err(|source| cannot_mount("a tmpfs for the archive", source))?;
-            archive::extract(&image.name, file, *packing, IMAGE, sandbox)?;
-            let mib = mounts::used_mib(IMAGE) + changes_mib(config);
-            let limited = mounts::remount_tmpfs(IMAGE, &format!("size={mib}m"), is_read_only);
-            limited.map_err(|source| cannot_mount("the tmpfs of the archive", source))?;
-            log::info!("the root is in memory, up to {mib} MiB");
-            IMAGE
-        }
-    };
-    let is_archive = matches!(image.form, Form::Archive(..));
+    let context = (image.name.as_str(), config, sandbox);
+    let lower = mount_form(&mut mounted, context, &image.form, is_read_only)?;
+    let is_archive = matches!(image.form, Form::Archives(..));
     match overlay {
         Overlay::Tmpfs | Overlay::None if is_archive || is_read_only => {
             let bound = mounted.add(NEW_ROOT, || mounts::bind(lower, NEW_ROOT));
@@ -161,7 +126,7 @@ pub fn mount(
             added.map_err(|source| cannot_mount("a tmpfs for changes", source))?;
             let mib = changes_mib(config);
             log::info!("changes to the root are kept in memory, up to {mib} MiB");
-            mount_overlay(&mut mounted, lower, CHANGES)?;
+            mount_overlay(&mut mounted, lower, CHANGES, NEW_ROOT)?;
         }
         Overlay::Label(label) => {
             let Some((path, file_system)) = disk::labelled(label, DISK_PATIENCE) else {
@@ -176,11 +141,71 @@ pub fn mount(
             let added = mounted.add(CHANGES, disk);
             added.map_err(|source| cannot_mount(&path, source))?;
             log::info!("changes to the root are kept on {path}");
-            mount_overlay(&mut mounted, lower, &format!("{CHANGES}/wireboot-overlay"))?;
+            let changes = format!("{CHANGES}/wireboot-overlay");
+            mount_overlay(&mut mounted, lower, &changes, NEW_ROOT)?;
         }
     }
     complete(image, config)?;
     Ok(mounted)
+}
+
+/// Mounts a root without the place for changes over it; returns where.
+fn mount_form(
+    mounted: &mut Mounted,
+    context: (&str, &RootConfig, &SandboxConfig),
+    form: &Form,
+    is_read_only: bool,
+) -> Result<&'static str, Error> {
+    let (name, config, sandbox) = context;
+    match form {
+        Form::FileSystem(volume, part, file_system, tree) => {
+            let failed = |source| Error::Root {
+                what: format!("{name} as {}", file_system.name()),
+                source,
+            };
+            let tree = tree.as_deref();
+            let verified = tree.map(|tree| verity::verified(name, volume, part, tree));
+            let verified = verified.transpose()?;
+            let mut device = |path: &str| add_device(mounted, IMAGE, path, *file_system);
+            match (&verified, volume) {
+                (Some(verified), _) => device(verified.path()),
+                (None, Volume::Device(_, path)) if part.start == 0 => device(path),
+                (None, _) => LoopDevice::over(volume.file().as_fd(), part.clone())
+                    .and_then(|over| device(over.path())),
+            }
+            .map_err(failed)?;
+            mount_inner(mounted).map_err(failed)
+        }
+        Form::Nfs(folder) => {
+            let is_read_only = !(is_read_only && config.is_writable);
+            let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
+            added.map_err(|source| cannot_mount_nfs(name, source))?;
+            Ok(IMAGE)
+        }
+        Form::Archives(lowest, archives) => {
+            let tmpfs = if lowest.is_some() { LAYERS } else { IMAGE };
+            // All that is available, until it is known how much they take.
+            let mib = machine::available_memory().unwrap_or_default() >> 20;
+            let options = format!("mode=0755,size={}m", mib.saturating_sub(16).max(1));
+            let mount = || mounts::mount("tmpfs", tmpfs, "tmpfs", &options, false);
+            let added = mounted.add(tmpfs, mount);
+            added.map_err(|source| cannot_mount("a tmpfs for the archive", source))?;
+            let mut point = tmpfs;
+            if let Some(form) = lowest {
+                let lower = mount_form(mounted, context, form, true)?;
+                mount_overlay(mounted, lower, LAYERS, LAYERED)?;
+                point = LAYERED;
+            }
+            for archive in archives {
+                archive::extract(name, archive, point, sandbox)?;
+            }
+            let mib = mounts::used_mib(tmpfs) + changes_mib(config);
+            let limited = mounts::remount_tmpfs(tmpfs, &format!("size={mib}m"), is_read_only);
+            limited.map_err(|source| cannot_mount("the tmpfs of the archive", source))?;
+            log::info!("the root is in memory, up to {mib} MiB");
+            Ok(point)
+        }
+    }
 }
 
 /// Returns how much memory changes may take.
@@ -237,8 +262,13 @@ fn add_device(
     })
 }
 
-/// Mounts an overlay of `lower` and `changes` as the new root.
-fn mount_overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Error> {
+/// Mounts an overlay of `lower` and `changes`.
+fn mount_overlay(
+    mounted: &mut Mounted,
+    lower: &str,
+    changes: &str,
+    point: &'static str,
+) -> Result<(), Error> {
     let failed = |source| cannot_mount("an overlay over the image", source);
     for name in ["upper", "work"] {
         let made = fs::create_dir_all(format!("{changes}/{name}"));
@@ -249,8 +279,8 @@ fn mount_overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<()
         .map_err(failed)?;
     }
     let options = format!("lowerdir={lower},upperdir={changes}/upper,workdir={changes}/work");
-    let mount = || mounts::mount("overlay", NEW_ROOT, "overlay", &options, false);
-    mounted.add(NEW_ROOT, mount).map_err(failed)
+    let mount = || mounts::mount("overlay", point, "overlay", &options, false);
+    mounted.add(point, mount).map_err(failed)
 }
 
 /// Checks that the root has all that a system is started with, as long as a boot can still fail.

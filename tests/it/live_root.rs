@@ -10,7 +10,6 @@ use crate::common::far::{Far, Server};
 use crate::common::machine::{Served, Setup, shell};
 use crate::common::servers::{dnsmasq, nginx};
 use crate::common::{in_new_namespace, ip, wait_until};
-use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 /// Makes an initramfs of a tmpfs, and becomes process 1 in it: `$1` is a folder, with the words of the
 /// command line and the console in it.
@@ -53,14 +52,14 @@ echo "the end"
 "#;
 
 /// A network with a server, and a folder of its files.
-struct Site {
-    far: Far,
-    served: PathBuf,
+pub(crate) struct Site {
+    pub(crate) far: Far,
+    pub(crate) served: PathBuf,
     _servers: [Server; 2],
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with("")
     }
 
@@ -81,14 +80,14 @@ impl Site {
     }
 
     /// Makes the files of a system with a word in it.
-    fn tree(&self, word: &str) -> PathBuf {
+    pub(crate) fn tree(&self, word: &str) -> PathBuf {
         let tree = self.far.folder.join("tree");
         make_tree(&tree, word, INIT);
         tree
     }
 
     /// Runs commands in the folder that is served, where `$tree` is that of [`Site::tree`].
-    fn make(&self, commands: &str) {
+    pub(crate) fn make(&self, commands: &str) {
         let tree = self.far.folder.join("tree");
         let output = Command::new("bash")
             .args(["-euc", commands])
@@ -123,14 +122,14 @@ impl Site {
     }
 
     /// Lets process 1 boot until the end of the image's init, and returns what the console has.
-    fn boots(&self, words: &str) -> String {
+    pub(crate) fn boots(&self, words: &str) -> String {
         let machine = self.start(words);
         machine.says("the end");
         machine.text()
     }
 
     /// Returns how process 1 fails, which then waits for its next attempt.
-    fn fails(&self, words: &str) -> String {
+    pub(crate) fn fails(&self, words: &str) -> String {
         let machine = self.start(words);
         machine.says("retrying in");
         let mounts = fs::read_to_string(format!("/proc/{}/mounts", machine.first_process()));
@@ -533,163 +532,6 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
         on_disk,
         &["the word is plum, before it was plum"],
     );
-}
-
-/// Debian's registry, with a token server before it on request, and what pushes to it.
-const REGISTRY: &str = r#"
-import ctypes, hashlib, http.client, http.server, json, os, subprocess, sys, threading, time
-folder = os.getcwd()
-open("config.yml", "w").write("""
-version: 0.1
-log: {level: error}
-storage: {filesystem: {rootdirectory: %s/registry}}
-http: {addr: "192.0.2.1:5000"}
-""" % folder)
-# PR_SET_PDEATHSIG: it ends with this program.
-subprocess.Popen(["docker-registry", "serve", "config.yml"], preexec_fn=lambda: ctypes.CDLL(None).prctl(1, 9))
-def ask(method, path, body=b"", headers={}):
-    for attempt in range(100):
-        try:
-            connection = http.client.HTTPConnection("192.0.2.1", 5000)
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-            assert answer.status < 300, (method, path, answer.status, content)
-            return answer
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-def digest(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-def push_blob(data):
-    to = ask("POST", "/v2/debian/blobs/uploads/").getheader("Location")
-    to = to.split("192.0.2.1:5000")[-1]
-    ask("PUT", to + "&digest=" + digest(data), data, {"Content-Type": "application/octet-stream"})
-def push_manifest(tag, manifest):
-    data = json.dumps(manifest).encode()
-    ask("PUT", "/v2/debian/manifests/" + (tag or digest(data)), data, {"Content-Type": manifest["mediaType"]})
-    return digest(data), len(data)
-def artifact(tag, files):
-    layers = []
-    for name, kind in files:
-        data = open(name, "rb").read()
-        push_blob(data)
-        layers.append({"mediaType": kind, "digest": digest(data), "size": len(data),
-            "annotations": {"org.opencontainers.image.title": name}})
-    push_blob(b"{}")
-    oci = "application/vnd.oci.image."
-    config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2}
-    return push_manifest(tag, {"schemaVersion": 2, "mediaType": oci + "manifest.v1+json",
-        "config": config, "layers": layers})
-octets = "application/octet-stream"
-found, size = artifact(None, [("a.squashfs", octets), ("README", "text/plain")])
-ours = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": found, "size": size}
-index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
-    dict(ours, platform={"architecture": "s390x", "os": "linux"}),
-    dict(ours, platform={"architecture": "amd64", "os": "linux"}),
-    dict(ours, platform={"architecture": "arm64", "os": "linux"})]}
-open("digest", "w").write(push_manifest("12", index)[0])
-artifact("two", [("a.squashfs", octets), ("b.erofs", octets)])
-artifact("image", [("layer.tar.gz", "application/vnd.oci.image.layer.v1.tar+gzip")])
-artifact("kernel", [("vmlinuz", octets), ("initrd.img", octets)])
-
-class Guard(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def log_message(self, *words): pass
-    def do_GET(self):
-        headers, status = {}, 200
-        if self.path == "/token?service=here&scope=repository:debian:pull":
-            content = json.dumps({"token": "open sesame".replace(" ", "-"), "expires_in": 60}).encode()
-        elif self.headers.get("Authorization") != "Bearer open-sesame":
-            status, content = 401, b"{}"
-            headers["WWW-Authenticate"] = 'Bearer realm="http://192.0.2.1:5001/token",service="here",scope="repository:debian:pull"'
-        else:
-            wanted = {"Accept": self.headers["Accept"]} if "Accept" in self.headers else {}
-            connection = http.client.HTTPConnection("192.0.2.1", 5000)
-            connection.request("GET", self.path, headers=wanted)
-            answer = connection.getresponse()
-            status, content = answer.status, answer.read()
-        self.send_response(status)
-        for name, value in dict(headers, **{"Content-Length": str(len(content))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-server = http.server.ThreadingHTTPServer(("192.0.2.1", 5001), Guard)
-print("the registry is ready", flush=True)
-server.serve_forever()
-"#;
-
-#[test]
-#[ignore = "needs CAP_SYS_ADMIN, docker-registry, Python, and a kernel with squashfs, erofs, loop and overlay"]
-fn an_artifact_of_a_registry_is_the_root_by_its_digest_or_by_a_tag() {
-    in_new_namespace(|| {
-        let site = Site::new();
-        site.tree("fig");
-        site.make(
-            "mksquashfs $tree a.squashfs -quiet; mkfs.erofs b.erofs $tree >/dev/null 2>&1
-            tar -C $tree -czf layer.tar.gz .; echo read me >README; echo y >initrd.img",
-        );
-        fs::write(site.served.join("vmlinuz"), bz_image()).unwrap();
-        site.far.run("ip link set lo up");
-        let script = site.far.write("registry.py", REGISTRY);
-        let served = site.served.display();
-        let command = format!("env -C {served} python3 {script}");
-        let _registry = site.far.serve(&command, "the registry is ready");
-        let digest = fs::read_to_string(site.served.join("digest")).unwrap();
-        let of = |place: &str| format!("root=oci+http://192.0.2.1:5000/debian{place}");
-        for (words, unpinned) in [
-            (of(&format!("@{digest}")), false),
-            (of(":12"), true),
-            (of(":two#/b.erofs"), true),
-            (of(":image"), true),
-            ("root=oci+http://192.0.2.1:5001/debian:12".to_owned(), true),
-        ] {
-            let said = site.boots(&words);
-            assert!(said.contains("the word is fig"), "{words}:\n{said}");
-            let is_told = said.contains("nothing pins the tag");
-            assert_eq!(is_told, unpinned, "{words}:\n{said}");
-        }
-        let wrong = format!("@sha256:{}", "7".repeat(64));
-        for (place, code, why) in [
-            (wrong.as_str(), 7, "404"),
-            (":two", 6, "several files that may be the root"),
-            (":kernel", 6, "the artifact has no root"),
-            (":two#/c", 6, "it has no file of that name"),
-            (":none", 7, "404"),
-        ] {
-            let said = site.fails(&of(place));
-            assert!(said.contains(why), "{place}:\n{said}");
-            let code = format!("boot failed: exit code {code}\n");
-            assert!(said.contains(&code), "{place}:\n{said}");
-        }
-        // A boot file of the same kind, by hand.
-        let boot = |port: u16, stage: &str| {
-            let boot_file = format!("oci+http://192.0.2.1:{port}/debian:kernel");
-            let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
-                .args(["boot", "-i", "near", "--timeout", "20"])
-                .args(["--stop-after", stage, "--json", "--boot-file", &boot_file])
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        site.make("sha256sum vmlinuz initrd.img >sums");
-        let sums = fs::read_to_string(site.served.join("sums")).unwrap();
-        for port in [5000, 5001] {
-            let plan = boot(port, "plan");
-            for sum in sums.lines().map(|line| &line[..64]) {
-                assert!(plan.contains(&format!("blobs/sha256:{sum}")), "{plan}");
-            }
-            boot(port, "image");
-        }
-        // Whoever changes a layer in the registry changes what it is no more.
-        let blobs = site.served.join("registry/docker/registry/v2/blobs");
-        site.make(&format!(
-            "for file in $(find {} -name data -size +100k); do printf x | dd of=$file bs=1 seek=90000 conv=notrunc status=none; done",
-            blobs.display()
-        ));
-        let said = site.fails(&of(&format!("@{digest}")));
-        assert!(said.contains("exit code 8\n"), "{said}");
-    });
 }
 
 /// A server of NFS, of both versions, for a folder; with what it needs of a system to itself.

@@ -72,6 +72,8 @@ mod recipes;
 mod recipes_machines;
 mod recipes_products;
 mod recorder;
+#[cfg(feature = "root")]
+mod registry;
 mod replies;
 mod replug;
 mod ring;

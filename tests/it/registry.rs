@@ -1,0 +1,312 @@
+//! A root and kernels from Debian's registry, which the test pushes to over its HTTP API.
+
+use std::fs;
+use std::process::Command;
+
+use crate::common::far::Server;
+use crate::common::in_new_namespace;
+use crate::live_root::Site;
+use wireboot_proto::format::kernel_image::fixture::bz_image;
+
+/// Debian's registry, with a token server before it on request, and what pushes to it.
+const REGISTRY: &str = r#"
+import ctypes, hashlib, http.client, http.server, json, os, subprocess, sys, threading, time
+folder = os.getcwd()
+open("config.yml", "w").write("""
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: %s/registry}}
+http: {addr: "192.0.2.1:5000"}
+""" % folder)
+# PR_SET_PDEATHSIG: it ends with this program.
+subprocess.Popen(["docker-registry", "serve", "config.yml"], preexec_fn=lambda: ctypes.CDLL(None).prctl(1, 9))
+def ask(method, path, body=b"", headers={}):
+    for attempt in range(100):
+        try:
+            connection = http.client.HTTPConnection("192.0.2.1", 5000)
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.status < 300, (method, path, answer.status, content)
+            return answer
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+def push_blob(data):
+    to = ask("POST", "/v2/debian/blobs/uploads/").getheader("Location")
+    to = to.split("192.0.2.1:5000")[-1]
+    ask("PUT", to + "&digest=" + digest(data), data, {"Content-Type": "application/octet-stream"})
+def push_manifest(tag, manifest):
+    data = json.dumps(manifest).encode()
+    ask("PUT", "/v2/debian/manifests/" + (tag or digest(data)), data, {"Content-Type": manifest["mediaType"]})
+    return digest(data), len(data)
+def push(tag, layers, config="application/vnd.oci.empty.v1+json", kind="application/vnd.oci.image.manifest.v1+json"):
+    described = []
+    for name, layer, *title in layers:
+        data = open(name, "rb").read()
+        push_blob(data)
+        titles = {"annotations": {"org.opencontainers.image.title": title[0]}} if title else {}
+        described.append(dict(titles, mediaType=layer, digest=digest(data), size=len(data)))
+    push_blob(b"{}")
+    config = {"mediaType": config, "digest": digest(b"{}"), "size": 2}
+    return push_manifest(tag, {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": described})
+def artifact(tag, files):
+    return push(tag, [(name, kind, name) for name, kind in files])
+octets = "application/octet-stream"
+oci = "application/vnd.oci.image."
+exec(open("push.py").read())
+
+class Guard(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *words): pass
+    def do_GET(self):
+        headers, status = {}, 200
+        if self.path == "/token?service=here&scope=repository:debian:pull":
+            content = json.dumps({"token": "open sesame".replace(" ", "-"), "expires_in": 60}).encode()
+        elif self.headers.get("Authorization") != "Bearer open-sesame":
+            status, content = 401, b"{}"
+            headers["WWW-Authenticate"] = 'Bearer realm="http://192.0.2.1:5001/token",service="here",scope="repository:debian:pull"'
+        else:
+            wanted = {"Accept": self.headers["Accept"]} if "Accept" in self.headers else {}
+            connection = http.client.HTTPConnection("192.0.2.1", 5000)
+            connection.request("GET", self.path, headers=wanted)
+            answer = connection.getresponse()
+            status, content = answer.status, answer.read()
+        self.send_response(status)
+        for name, value in dict(headers, **{"Content-Length": str(len(content))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+server = http.server.ThreadingHTTPServer(("192.0.2.1", 5001), Guard)
+print("the registry is ready", flush=True)
+server.serve_forever()
+"#;
+
+/// Starts the registry with what `push` puts into it.
+fn serve(site: &Site, push: &str) -> Server {
+    site.far.run("ip link set lo up");
+    let script = site.far.write("registry.py", REGISTRY);
+    fs::write(site.served.join("push.py"), push).unwrap();
+    let served = site.served.display();
+    let command = format!("env -C {served} python3 {script}");
+    site.far.serve(&command, "the registry is ready")
+}
+
+/// An artifact of each kind, one of them for several processors.
+const ARTIFACTS: &str = r#"
+found, size = artifact(None, [("a.squashfs", octets), ("README", "text/plain")])
+ours = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": found, "size": size}
+index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+    dict(ours, platform={"architecture": "s390x", "os": "linux"}),
+    dict(ours, platform={"architecture": "amd64", "os": "linux"}),
+    dict(ours, platform={"architecture": "arm64", "os": "linux"})]}
+open("digest", "w").write(push_manifest("12", index)[0])
+artifact("two", [("a.squashfs", octets), ("b.erofs", octets)])
+artifact("image", [("layer.tar.gz", "application/vnd.oci.image.layer.v1.tar+gzip")])
+artifact("kernel", [("vmlinuz", octets), ("initrd.img", octets)])
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, docker-registry, Python, and a kernel with squashfs, erofs, loop and overlay"]
+fn an_artifact_of_a_registry_is_the_root_by_its_digest_or_by_a_tag() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("fig");
+        site.make(
+            "mksquashfs $tree a.squashfs -quiet; mkfs.erofs b.erofs $tree >/dev/null 2>&1
+            tar -C $tree -czf layer.tar.gz .; echo read me >README; echo y >initrd.img",
+        );
+        fs::write(site.served.join("vmlinuz"), bz_image()).unwrap();
+        let _registry = serve(&site, ARTIFACTS);
+        let digest = fs::read_to_string(site.served.join("digest")).unwrap();
+        let of = |place: &str| format!("root=oci+http://192.0.2.1:5000/debian{place}");
+        for (words, unpinned) in [
+            (of(&format!("@{digest}")), false),
+            (of(":12"), true),
+            (of(":two#/b.erofs"), true),
+            (of(":image"), true),
+            ("root=oci+http://192.0.2.1:5001/debian:12".to_owned(), true),
+        ] {
+            let said = site.boots(&words);
+            assert!(said.contains("the word is fig"), "{words}:\n{said}");
+            let is_told = said.contains("nothing pins the tag");
+            assert_eq!(is_told, unpinned, "{words}:\n{said}");
+        }
+        let wrong = format!("@sha256:{}", "7".repeat(64));
+        for (place, code, why) in [
+            (wrong.as_str(), 7, "404"),
+            (":two", 6, "several files that may be the root"),
+            (":kernel", 6, "the artifact has no root"),
+            (":two#/c", 6, "it has no file of that name"),
+            (":none", 7, "404"),
+        ] {
+            let said = site.fails(&of(place));
+            assert!(said.contains(why), "{place}:\n{said}");
+            let code = format!("boot failed: exit code {code}\n");
+            assert!(said.contains(&code), "{place}:\n{said}");
+        }
+        // A boot file of the same kind, by hand.
+        let boot = |port: u16, stage: &str| {
+            let boot_file = format!("oci+http://192.0.2.1:{port}/debian:kernel");
+            let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+                .args(["boot", "-i", "near", "--timeout", "20"])
+                .args(["--stop-after", stage, "--json", "--boot-file", &boot_file])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        site.make("sha256sum vmlinuz initrd.img >sums");
+        let sums = fs::read_to_string(site.served.join("sums")).unwrap();
+        for port in [5000, 5001] {
+            let plan = boot(port, "plan");
+            for sum in sums.lines().map(|line| &line[..64]) {
+                assert!(plan.contains(&format!("blobs/sha256:{sum}")), "{plan}");
+            }
+            boot(port, "image");
+        }
+        // Whoever changes a layer in the registry changes what it is no more.
+        let blobs = site.served.join("registry/docker/registry/v2/blobs");
+        site.make(&format!(
+            "for file in $(find {} -name data -size +100k); do printf x | dd of=$file bs=1 seek=90000 conv=notrunc status=none; done",
+            blobs.display()
+        ));
+        let said = site.fails(&of(&format!("@{digest}")));
+        assert!(said.contains("exit code 8\n"), "{said}");
+    });
+}
+
+/// Images of several layers: by the words of OCI, of Docker, above a squashfs, and one that is none.
+const LAYERS: &str = r#"
+import io, gzip, tarfile
+def layer(name, *members):
+    with tarfile.open(name, "w", format=tarfile.PAX_FORMAT) as archive:
+        for path, content in members:
+            member = tarfile.TarInfo(path)
+            member.mode, data = 0o755, b""
+            if content is None:
+                member.type = tarfile.DIRTYPE
+            elif content.startswith("->"):
+                member.type, member.linkname = tarfile.LNKTYPE, content[2:]
+            else:
+                data = content.encode()
+                member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+layer("second.tar",
+    ("extra/gone/.wh.file", ""), ("extra/both", "new\n"), ("extra/.wh.both", ""),
+    ("extra/opaque/new", "new\n"), ("extra/opaque/.wh..wh..opq", ""), ("extra/.wh.folder", ""),
+    ("extra/folder-to-file", "a file\n"), ("extra/file-to-folder", None), ("extra/file-to-folder/child", ""),
+    ("extra/merged", None), ("extra/merged/second", ""), ("extra/.wh.", ""), ("extra/merged/.wh..", ""),
+    ("extra/merged/.wh...", ""), (".wh..wh.plnk/7.8", "of AUFS"), ("extra/short-lived", "7"),
+    ("extra/.wh.was-never-there", ""), ("extra/nowhere/.wh..wh..opq", ""))
+layer("third.tar", ("word", "top"), ("extra/.wh.short-lived", ""), ("extra/linked", "->extra/kept"))
+layer("empty.tar")
+for name in ["second.tar", "empty.tar"]:
+    open(name + ".gz", "wb").write(gzip.compress(open(name, "rb").read()))
+tar = oci + "layer.v1.tar"
+above = [("second.tar.gz", tar + "+gzip"), ("empty.tar.gz", tar + "+gzip"), ("empty.tar", tar), ("third.tar", tar)]
+config = oci + "config.v1+json"
+found, size = push("image", [("base.tar.zst", tar + "+zstd")] + above, config)
+open("digest", "w").write(found)
+docker = "application/vnd.docker."
+push("docker", [(name, docker + "image.rootfs.diff.tar.gzip") for name in ["base.tar.gz", "second.tar.gz", "empty.tar.gz", "third.tar"]],
+    docker + "container.image.v1+json", docker + "distribution.manifest.v2+json")
+push("mixed", [("base.squashfs", "application/vnd.example.image.layer.squashfs")] + above, config)
+push("upside-down", above + [("base.squashfs", "application/vnd.example.image.layer.squashfs")], config)
+push("damaged", [("base.tar.zst", tar), ("base.squashfs", tar, "not-a-layer"), ("cut.tar.gz", tar)], config)
+push("two-files", [("base.tar.gz", tar, "one.tar.gz"), ("third.tar", tar, "two.tar")])
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, docker-registry, Python, and a kernel with squashfs, loop and overlay"]
+fn the_layers_of_an_image_become_one_root_in_which_each_hides_what_it_says() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("bottom");
+        site.make(
+            "cd $tree; mkdir -p extra/gone extra/opaque/sub extra/folder/sub extra/folder-to-file/sub extra/merged
+            for name in gone/file gone/kept both opaque/old opaque/sub/old folder/sub/file short-lived \
+                folder-to-file/sub/file file-to-folder merged/first kept; do echo $name >extra/$name; done
+            cd -; tar -C $tree -cf base.tar .; zstd -q -k base.tar; gzip -k base.tar
+            mksquashfs $tree base.squashfs -quiet; head -c 300 base.tar.gz >cut.tar.gz",
+        );
+        let _registry = serve(&site, LAYERS);
+        let digest = fs::read_to_string(site.served.join("digest")).unwrap();
+        let of = |place: &str| format!("root=oci+http://192.0.2.1:5000/debian{place}");
+        let pinned = format!("@{digest}");
+        for (place, words, is_writable) in [
+            (":image", "", true),
+            (pinned.as_str(), "rd.overlay=0", false),
+            (":docker", "wireboot.sandbox=off", true),
+            (":mixed", "", true),
+            (":mixed", "rd.overlay=0", false),
+        ] {
+            let said = site.boots(&format!("{} {words}", of(place)));
+            let listed = files_of(&said);
+            let expected = [
+                "/extra/both",
+                "/extra/file-to-folder",
+                "/extra/file-to-folder/child",
+                "/extra/folder-to-file",
+                "/extra/gone",
+                "/extra/gone/kept",
+                "/extra/kept",
+                "/extra/linked",
+                "/extra/merged",
+                "/extra/merged/first",
+                "/extra/merged/second",
+                "/extra/opaque",
+                "/extra/opaque/new",
+            ];
+            assert_eq!(listed, expected, "{place} {words}:\n{said}");
+            assert!(said.contains("the word is top"), "{place}:\n{said}");
+            assert_eq!(
+                said.contains("it is writable"),
+                is_writable,
+                "{place}:\n{said}"
+            );
+            assert_eq!(
+                said.contains("it is read-only"),
+                !is_writable,
+                "{place}:\n{said}"
+            );
+        }
+        for (place, code, why) in [
+            (
+                ":upside-down",
+                6,
+                "a layer above its lowest one is a file system",
+            ),
+            (":damaged", 6, "is no root"),
+            (":two-files", 6, "several files that may be the root"),
+        ] {
+            let said = site.fails(&of(place));
+            assert!(said.contains(why), "{place}:\n{said}");
+            let code = format!("boot failed: exit code {code}\n");
+            assert!(said.contains(&code), "{place}:\n{said}");
+        }
+    });
+}
+
+/// Returns the paths below `/extra` that the image's init has listed, in their order.
+fn files_of(said: &str) -> Vec<String> {
+    let mut folder = "";
+    let mut all = Vec::new();
+    for line in said.lines() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        if let Some(path) = line
+            .strip_suffix(':')
+            .filter(|path| path.starts_with("/extra"))
+        {
+            folder = path;
+        } else if let [mode, .., name] = words[..]
+            && mode.len() == 10
+            && mode.starts_with(['-', 'd'])
+        {
+            all.push(format!("{folder}/{name}"));
+        }
+    }
+    all.sort_unstable();
+    all
+}
