@@ -141,6 +141,8 @@ impl Fetcher {
             mirrors: Mirrors::of(&config.fetch.mirrors)?.and_servers_of(lease),
             speed: config.fetch.speed,
             hashes: measure::is_wanted(config, trust.policy.must_be_signed),
+            #[cfg(feature = "root")]
+            registries: oci::registries()?,
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),
             ..Self::default()

@@ -27,6 +27,8 @@ use wireboot_proto::dhcp::lease::Lease;
 #[cfg(feature = "root")]
 use wireboot_proto::oci::{Reference, Role};
 use wireboot_proto::text::url::Url;
+#[cfg(feature = "root")]
+use wireboot_proto::text::url::without_credentials;
 use wireboot_proto::worker::Room;
 
 /// Fetched files by their URLs.
@@ -187,7 +189,7 @@ fn add_artifact(facts: &mut Facts, fetcher: &Fetcher) -> Result<(), Error> {
         return Ok(());
     };
     let nothing = |why: &str| Error::NothingBootable {
-        what: format!("{}: {why}", facts.boot_file_name),
+        what: format!("{}: {why}", without_credentials(&facts.boot_file_name)),
         source: None,
     };
     let reference = reference.map_err(nothing)?;

@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 
 use crate::error::{Cause, Error, chain_of};
+#[cfg(feature = "root")]
+use wireboot_proto::text::safe::Safe;
 use wireboot_proto::text::url::Url;
 
 /// The reason why a file was not fetched.
@@ -15,7 +17,7 @@ pub(super) enum Failure {
     Verification(String),
     /// Nothing or not everything was received, and another attempt may help.
     Passing(Cause),
-    /// The server wants a token, as it says.
+    /// The registry wants a token or credentials, as it says.
     #[cfg(feature = "root")]
     Challenge(String),
     /// Anything else.
@@ -52,7 +54,11 @@ impl Failure {
             #[cfg(feature = "root")]
             Self::Challenge(what) => Error::Fetch {
                 url: url.to_string(),
-                source: format!("the server asks for a token: {what}").into(),
+                source: format!(
+                    "the registry answers 401 Unauthorized and asks for {}",
+                    Safe::name(&what)
+                )
+                .into(),
             },
             Self::Missing(source)
             | Self::NoParts(source)

@@ -1,5 +1,7 @@
 //! The settings of all fetches, and the attempts at one address after the other.
 
+#[cfg(feature = "root")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::access::ServerAccess;
@@ -13,6 +15,8 @@ use super::transport::Transport;
 use crate::error::Error;
 use crate::sys;
 use crate::timeline::Timeline;
+#[cfg(feature = "root")]
+use wireboot_proto::text::json::Json;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::{Seconds, SpeedLimit};
 use wireboot_proto::trust::policy::Policy;
@@ -53,6 +57,9 @@ pub struct Fetcher {
     /// The images that files have been read from.
     #[cfg(feature = "iso")]
     pub images: Images,
+    /// The credentials for registries, in the format of `docker login`.
+    #[cfg(feature = "root")]
+    pub registries: Option<Arc<Json>>,
     /// Where the begin and end of each transfer are noted.
     pub timeline: Timeline,
 }
@@ -76,6 +83,8 @@ impl Default for Fetcher {
             idle: IdleConnections::default(),
             #[cfg(feature = "iso")]
             images: Images::default(),
+            #[cfg(feature = "root")]
+            registries: None,
             timeline: Timeline::default(),
         }
     }

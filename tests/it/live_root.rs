@@ -25,6 +25,8 @@ mount -t devtmpfs none dev
 mount --bind $1/console dev/console
 mount -t proc none proc
 mount --bind $1/words proc/cmdline
+mkdir etc/wireboot
+for name in policy registries.json; do [ ! -e $1/../$name ] || cp $1/../$name etc/wireboot/; done
 touch init
 mount --bind $2 init
 pivot_root . old

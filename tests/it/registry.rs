@@ -10,7 +10,7 @@ use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 /// Debian's registry, with a token server before it on request, and what pushes to it.
 const REGISTRY: &str = r#"
-import ctypes, hashlib, http.client, http.server, json, os, subprocess, sys, threading, time
+import base64, ctypes, hashlib, http.client, http.server, json, os, ssl, subprocess, sys, threading, time
 folder = os.getcwd()
 open("config.yml", "w").write("""
 version: 0.1
@@ -57,30 +57,63 @@ octets = "application/octet-stream"
 oci = "application/vnd.oci.image."
 exec(open("push.py").read())
 
+# What stands before it at each port: who gets a token and where, who needs a password.
+ME = "Basic " + base64.b64encode(b"me:s@cret").decode()
+HERE = "http://192.0.2.1:%d/token"
+tokens = {"open-sesame"}
 class Guard(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *words): pass
     def do_GET(self):
-        headers, status = {}, 200
+        port, said = self.server.server_port, self.headers.get("Authorization")
+        if said:
+            with open("seen", "a") as seen:
+                seen.write("%d %s %s\n" % (port, self.path.split("?")[0], said.split()[0]))
+        headers, status, content = {}, 200, b"{}"
+        bearer = 'Bearer realm="%s",service="here",scope="repository:debian:pull"'
+        is_token = said and said.startswith("Bearer ") and said[7:] in tokens
         if self.path == "/token?service=here&scope=repository:debian:pull":
-            content = json.dumps({"token": "open sesame".replace(" ", "-"), "expires_in": 60}).encode()
-        elif self.headers.get("Authorization") != "Bearer open-sesame":
-            status, content = 401, b"{}"
-            headers["WWW-Authenticate"] = 'Bearer realm="http://192.0.2.1:5001/token",service="here",scope="repository:debian:pull"'
+            if port == 5001:
+                content = json.dumps({"token": "open-sesame", "expires_in": 60}).encode()
+            elif said == ME:
+                # For one request.
+                token = os.urandom(8).hex()
+                tokens.add(token)
+                content = json.dumps({"access_token": token}).encode()
+            else:
+                status, headers["WWW-Authenticate"] = 401, "Basic realm=tokens"
+        elif port == 5004 and said != ME:
+            status, headers["WWW-Authenticate"] = 401, 'Basic realm="here"'
+        elif port == 5007 and "thief" in self.path:
+            status, headers["WWW-Authenticate"] = 401, bearer % (HERE % 5007)
+        elif port not in [5004, 5007] and not is_token:
+            realm = {5003: "http://192.0.2.2:5002/token", 5005: "https://192.0.2.1:5005/token"}
+            status, headers["WWW-Authenticate"] = 401, bearer % realm.get(port, HERE % port)
+        elif port in [5002, 5006] and "/blobs/" in self.path:
+            place = self.path if port == 5002 else "/v2/debian/blobs/thief"
+            status, headers["Location"] = 307, "http://192.0.2.1:5007" + place
         else:
             wanted = {"Accept": self.headers["Accept"]} if "Accept" in self.headers else {}
             connection = http.client.HTTPConnection("192.0.2.1", 5000)
             connection.request("GET", self.path, headers=wanted)
             answer = connection.getresponse()
             status, content = answer.status, answer.read()
+        if is_token and port != 5001:
+            tokens.discard(said[7:])
         self.send_response(status)
         for name, value in dict(headers, **{"Content-Length": str(len(content))}).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
-server = http.server.ThreadingHTTPServer(("192.0.2.1", 5001), Guard)
+for port in [5001, 5002, 5003, 5004, 5005, 5006, 5007]:
+    server = http.server.ThreadingHTTPServer(("0.0.0.0", port), Guard)
+    if port == 5005 and os.path.exists("own.pem"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain("own.pem", "own.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
 print("the registry is ready", flush=True)
-server.serve_forever()
+threading.Event().wait()
 "#;
 
 /// Starts the registry with what `push` puts into it.
@@ -309,4 +342,100 @@ fn files_of(said: &str) -> Vec<String> {
     }
     all.sort_unstable();
     all
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, docker-registry, Python, OpenSSL, and a kernel with squashfs, loop and overlay"]
+fn a_registry_gets_the_password_that_it_asks_for_and_nobody_else_does() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("fig");
+        site.make(
+            "tar -C $tree -czf base.tar.gz .; mkdir etc; echo x >etc/extra; tar -czf second.tar.gz etc
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout own.key -out own.pem \
+                -subj /CN=here -addext subjectAltName=IP:192.0.2.1 -days 9 2>/dev/null",
+        );
+        fs::write(site.served.join("vmlinuz"), bz_image()).unwrap();
+        site.far.run("ip address add 192.0.2.2/24 dev far");
+        let _registry = serve(
+            &site,
+            r#"
+tar = oci + "layer.v1.tar+gzip"
+push("image", [("base.tar.gz", tar), ("second.tar.gz", tar)], oci + "config.v1+json")
+artifact("kernel", [("vmlinuz", octets)])
+"#,
+        );
+        let seen = |port: u16| {
+            let text = fs::read_to_string(site.served.join("seen")).unwrap_or_default();
+            let start = format!("{port} ");
+            let all = text.lines().filter_map(|line| line.strip_prefix(&start));
+            let all: Vec<_> = all.map(str::to_owned).collect();
+            let _ = fs::remove_file(site.served.join("seen"));
+            all
+        };
+        let of =
+            |user: &str, port: u16| format!("root=oci+http://{user}192.0.2.1:{port}/debian:image");
+        let said = site.boots(&of("me:s%40cret@", 5002));
+        assert!(said.contains("the word is fig"), "{said}");
+        assert!(!said.contains("cret"), "{said}");
+        // Each token is good for one request; the layers are elsewhere, where no token is sent.
+        let at_registry = seen(5002);
+        let tokens = at_registry.iter().filter(|line| *line == "/token Basic");
+        assert_eq!(tokens.count(), 3, "{at_registry:?}");
+        let said = site.boots(&of("me:s%40cret@", 5002));
+        assert_eq!(seen(5007), [""; 0], "{said}");
+        let refused = |words: &str, code: u8, why: &str| {
+            let said = site.fails(words);
+            assert!(said.contains(why), "{words}:\n{said}");
+            let code = format!("boot failed: exit code {code}\n");
+            assert!(said.contains(&code), "{words}:\n{said}");
+        };
+        refused(&of("", 5002), 7, "http://192.0.2.1:5002/token");
+        refused(&of("me:other@", 5002), 7, "there is no token");
+        refused(&of("", 5004), 7, "asks for Basic realm=");
+        refused(&of("me:s%40cret@", 5006), 7, "asks for Bearer realm=");
+        assert_eq!(seen(5007), [""; 0]);
+        // Whoever answers for the registry without TLS must not choose who gets the password.
+        refused(&of("me:s%40cret@", 5003), 8, "the password is not sent");
+        assert_eq!(seen(5002), [""; 0]);
+        fs::write(
+            site.far.folder.join("policy"),
+            "allow-host 192.0.2.1\nallow-host 192.0.2.2\n",
+        )
+        .unwrap();
+        let said = site.boots(&of("me:s%40cret@", 5003));
+        assert!(said.contains("the word is fig"), "{said}");
+        let entry = |name: &str, user: &str| format!("\"{name}\": {{\"auth\": \"{user}\"}}");
+        let entries = [
+            entry("192.0.2.1:5004", "bWU6c0BjcmV0"),
+            entry("192.0.2.1:5002/debian", "bWU6c0BjcmV0"),
+            entry("192.0.2.1:5002", "bm90Om1l"),
+        ];
+        let file = format!("{{\"auths\": {{{}}}}}", entries.join(","));
+        fs::write(site.far.folder.join("registries.json"), file).unwrap();
+        for port in [5002, 5004] {
+            let said = site.boots(&of("", port));
+            assert!(said.contains("the word is fig"), "{port}:\n{said}");
+        }
+        let boot_file = "oci://me:s%40cret@192.0.2.1:5005/debian:kernel";
+        let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+            .args([
+                "boot",
+                "-i",
+                "near",
+                "--timeout",
+                "20",
+                "--stop-after",
+                "image",
+            ])
+            .args(["--ca", &site.served.join("own.pem").display().to_string()])
+            .args(["--boot-file", boot_file])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(
+            !String::from_utf8_lossy(&output.stderr).contains("cret"),
+            "{output:?}"
+        );
+    });
 }
