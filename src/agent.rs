@@ -7,6 +7,8 @@ use std::convert::Infallible;
 use crate::acquire;
 #[cfg(feature = "root")]
 use crate::acquire::Binding;
+#[cfg(feature = "root")]
+use crate::config::RootConfig;
 use crate::config::{Config, Stage};
 use crate::console::Console;
 use crate::error::Error;
@@ -47,7 +49,10 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         binding.renew(signals, gate.clone())?;
         #[cfg(feature = "root")]
         if root::is_wanted(&config.root) {
-            return mount_root(config, gate, &mut binding, &lease, &trust);
+            let interface = &binding.link().name;
+            let fetcher = Fetcher::new(config, interface, &lease, &trust, &gate.timeline)?;
+            gate.pass(Stage::Plan)?;
+            return mount_root(config, &config.root, gate, &mut binding, &lease, fetcher);
         }
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
@@ -57,6 +62,14 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         let planning = planning::follow(config, binding.link(), &lease, fetcher, &trust)?;
         let kernel = planning.kernel.clone();
         gate.pass(Stage::Plan)?;
+        #[cfg(feature = "root")]
+        if let Some(root) = planning.root()?
+            && root::is_wanted(&root)
+        {
+            root::load_modules(&root);
+            let fetcher = planning.fetcher;
+            return mount_root(config, &root, gate, &mut binding, &lease, fetcher);
+        }
         let image = planning.assemble()?;
         binding.check_address_in(&image.command_line);
         gate.pass(Stage::Image)?;
@@ -86,22 +99,21 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     Err(exit)
 }
 
-/// Mounts the root that the configuration names, and ends this process, behind which process 1 switches to it.
+/// Mounts the root that the configuration or a plan names, and ends this process, behind which process 1 switches to it.
 #[cfg(feature = "root")]
 fn mount_root(
     config: &Config,
+    root: &RootConfig,
     gate: &Gate,
     binding: &mut Binding,
     lease: &Lease,
-    trust: &Trust,
+    fetcher: Fetcher,
 ) -> Result<Infallible, Exit> {
-    let fetcher = Fetcher::new(config, &binding.link().name, lease, trust, &gate.timeline)?;
-    gate.pass(Stage::Plan)?;
-    let image = root::fetch(&config.root, lease, &fetcher, &config.trust.sandbox)?;
+    let image = root::fetch(root, lease, &fetcher, &config.trust.sandbox)?;
     // Its workers end.
     drop(fetcher);
     gate.pass(Stage::Image)?;
-    let mounted = root::mount(&image, &config.root, &config.trust.sandbox)?;
+    let mounted = root::mount(&image, root, &config.trust.sandbox)?;
     gate.timeline.done("mount");
     let measurements = image.measure()?;
     (gate.timeline).extend(measurements.iter().copied().map(Moment::from));
@@ -114,6 +126,6 @@ fn mount_root(
     );
     // The next system asks for the same address; until it does, the kernel keeps it.
     binding.settle();
-    mounted.keep();
+    mounted.keep()?;
     std::process::exit(SWITCH_ROOT.into())
 }

@@ -115,7 +115,7 @@ fn attempt(
         },
         #[cfg(feature = "root")]
         Some(error::SWITCH_ROOT) => {
-            let Err(error) = root::switch(&config.root);
+            let Err(error) = root::switch();
             log::error!("{}", error.chain());
         }
         Some(1..) | None => log::error!("boot failed: {why}"),

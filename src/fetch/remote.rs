@@ -163,7 +163,7 @@ fn await_end(
             | Message::Fetch(_)
             | Message::Query(_)
             | Message::Go
-            | Message::Planned(_)
+            | Message::Planned { .. }
             | Message::Image { .. }) => return Ok(end),
         }
     }

@@ -44,6 +44,9 @@ const INITS: [&str; 5] = [
     "/bin/sh",
 ];
 
+/// What is to be started, for the process that switches: a plan may have said it.
+pub(super) const INIT: &str = "/run/wireboot/root/init";
+
 /// How long a disk for changes is waited for.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,12 +54,23 @@ const DISK_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Mounted {
     points: Vec<&'static str>,
+    /// The program that is to be process 1.
+    init: String,
 }
 
 impl Mounted {
     /// Leaves everything mounted, for [`super::switch()`].
-    pub fn keep(mut self) {
+    ///
+    /// # Errors
+    /// [`Error::Root`] when it cannot be told what to start.
+    pub fn keep(mut self) -> Result<(), Error> {
+        let failed = |source| {
+            let call = "write";
+            cannot_mount("the root", SyscallError { call, source })
+        };
+        fs::write(INIT, &self.init).map_err(failed)?;
         self.points.clear();
+        Ok(())
     }
 
     /// Makes the directory `point`, and mounts something there.
@@ -145,7 +159,7 @@ pub fn mount(
             mount_overlay(&mut mounted, lower, &changes, NEW_ROOT)?;
         }
     }
-    complete(image, config)?;
+    mounted.init = complete(image, config)?;
     Ok(mounted)
 }
 
@@ -283,8 +297,9 @@ fn mount_overlay(
     mounted.add(point, mount).map_err(failed)
 }
 
-/// Checks that the root has all that a system is started with, as long as a boot can still fail.
-fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
+/// Checks that the root has all that a system is started with, as long as a boot can still fail; returns
+/// what is to be started.
+fn complete(image: &RootImage, config: &RootConfig) -> Result<String, Error> {
     let nothing = |what: String| Error::NothingBootable {
         what: format!("{}: {what}", image.name),
         source: None,
@@ -298,14 +313,14 @@ fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
             )));
         }
     }
-    init_in(NEW_ROOT, config).map(drop).map_err(nothing)
+    init_in(NEW_ROOT, config).map_err(nothing)
 }
 
 /// Returns the program that is to be process 1.
 ///
 /// # Errors
 /// That there is none, in plain words.
-pub(super) fn init_in(root: &str, config: &RootConfig) -> Result<String, String> {
+fn init_in(root: &str, config: &RootConfig) -> Result<String, String> {
     let mut found = INITS.iter().map(|path| (*path).to_owned());
     let mut chosen = config.init.clone().into_iter();
     let candidates: &mut dyn Iterator<Item = String> = if config.init.is_some() {

@@ -5,8 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::mounts::{MOVED, NEW_ROOT, init_in};
-use crate::config::RootConfig;
+use super::mounts::{INIT, MOVED, NEW_ROOT};
 use crate::error::Error;
 use crate::handover;
 use crate::sys::exec::Program;
@@ -16,15 +15,18 @@ use crate::sys::{SyscallError, machine, mounts};
 /// memory, and becomes its init, with the arguments and variables that the kernel gave this process.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] and [`Error::Root`] when it cannot be done; as long as nothing has been
-/// removed yet, the machine is as it was.
-pub fn switch(config: &RootConfig) -> Result<Infallible, Error> {
-    let init =
-        init_in(NEW_ROOT, config).map_err(|what| Error::NothingBootable { what, source: None })?;
+/// [`Error::Root`] when it cannot be done; as long as nothing has been removed yet, the machine is as it
+/// was.
+pub fn switch() -> Result<Infallible, Error> {
     let failed = |source: SyscallError| Error::Root {
         what: "the new root as /".to_owned(),
         source,
     };
+    let init = fs::read_to_string(INIT);
+    let init = init.map_err(|source| {
+        let call = "read";
+        failed(SyscallError { call, source })
+    })?;
     let resolvers = handover::resolvers();
     let is_in_memory = mounts::root_is_in_memory();
     // From here on `/` leads to the old root, and the current directory is the new one.

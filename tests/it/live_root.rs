@@ -10,6 +10,7 @@ use crate::common::far::{Far, Server};
 use crate::common::machine::{Served, Setup, shell};
 use crate::common::servers::{dnsmasq, nginx};
 use crate::common::{in_new_namespace, ip, wait_until};
+use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 /// Makes an initramfs of a tmpfs, and becomes process 1 in it: `$1` is a folder, with the words of the
 /// command line and the console in it.
@@ -448,6 +449,84 @@ fn a_boot_that_failed_is_tried_again_until_the_server_has_the_image() {
         site.make("mksquashfs $tree late -quiet");
         machine.says("the word is plum");
         machine.says("the end");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
+fn a_boot_file_names_the_root_in_place_of_a_kernel() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("quince");
+        fs::copy(tree.join("sbin/init"), tree.join("etc/other")).unwrap();
+        site.make("mksquashfs $tree a.squashfs -quiet && sha256sum a.squashfs | cut -c -64 >sum");
+        fs::write(site.served.join("vmlinuz"), bz_image()).unwrap();
+        let sum = fs::read_to_string(site.served.join("sum")).unwrap();
+        let (sum, other) = (sum.trim(), "7".repeat(64));
+        let root = |pin: &str| format!("wireboot.root=http://192.0.2.1/a.squashfs#sha256={pin}");
+        let write = |name: &str, text: String| fs::write(site.served.join(name), text).unwrap();
+        // The kernel of a label is not even there.
+        let label =
+            |words: &str| format!("default a\nlabel a\nkernel none\nappend quiet {words}\n");
+        write("label", label(&format!("{} init=/etc/other", root(sum))));
+        let script = format!("#!ipxe\nkernel vmlinuz {} rd.overlay=0\nboot\n", root(sum));
+        write("boot.ipxe", script);
+        write("pinned-wrong", label(&root(&other)));
+        write("missing", label("wireboot.root=http://192.0.2.1/none"));
+        write("wrong", label(&format!("{} roothash=7", root(sum))));
+        write(
+            "of-kernel",
+            label("root=live:http://me:pw@192.0.2.1/a.squashfs"),
+        );
+        let of = |name: &str| format!("wireboot.boot-file=http://192.0.2.1/{name}");
+        let said = site.boots(&of("label"));
+        assert!(said.contains("the word is quince"), "{said}");
+        assert!(
+            said.contains("arguments: /etc/other word-of-the-kernel"),
+            "{said}"
+        );
+        assert!(said.contains("it is writable"), "{said}");
+        let said = site.boots(&of("boot.ipxe"));
+        assert!(said.contains("the word is quince"), "{said}");
+        assert!(said.contains("it is read-only"), "{said}");
+        for (name, code, why) in [
+            ("pinned-wrong", 8, "its SHA-256 is"),
+            ("missing", 7, "404"),
+            ("wrong", 6, "roothash=: it is no hash"),
+        ] {
+            let said = site.fails(&of(name));
+            assert!(said.contains(why), "{name}:\n{said}");
+            let code = format!("boot failed: exit code {code}\n");
+            assert!(said.contains(&code), "{name}:\n{said}");
+        }
+        let explained = |name: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+                .args([
+                    "boot",
+                    "-i",
+                    "near",
+                    "--timeout",
+                    "20",
+                    "--stop-after",
+                    "plan",
+                ])
+                .args([
+                    "--explain",
+                    "--boot-file",
+                    &format!("http://192.0.2.1/{name}"),
+                ])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let said = explained("label");
+        assert!(said.contains("process 1 mounts it as the root"), "{said}");
+        let said = explained("of-kernel");
+        assert!(
+            said.contains("root=live:http://…@192.0.2.1/a.squashfs: the kernel's own"),
+            "{said}"
+        );
     });
 }
 
