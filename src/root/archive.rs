@@ -249,7 +249,11 @@ fn hide(hidden: Whiteout<'_>) -> io::Result<()> {
 /// Removes what is at this path, if there is anything.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(found) if found.is_dir() => {
+            // On an overlay each file may have another device (Documentation/filesystems/overlayfs.rst).
+            file::remove_below(path, None);
+            fs::remove_dir(path)
+        }
         Ok(_) => fs::remove_file(path),
         Err(_) => Ok(()),
     }
@@ -274,8 +278,13 @@ fn path_of(path: &[u8]) -> PathBuf {
 
 fn about(entry: &Entry, error: &io::Error) -> io::Error {
     let path = String::from_utf8_lossy(&entry.path);
+    let why = if error.kind() == io::ErrorKind::StorageFull {
+        "memory does not suffice to unpack it".to_owned()
+    } else {
+        error.to_string()
+    };
     io::Error::new(
         error.kind(),
-        format!("{} of the archive: {error}", Quoted(&path)),
+        format!("{} of the archive: {why}", Quoted(&path)),
     )
 }

@@ -9,7 +9,7 @@ use super::mounts::{INIT, MOVED, NEW_ROOT};
 use crate::error::Error;
 use crate::handover;
 use crate::sys::exec::Program;
-use crate::sys::{SyscallError, machine, mounts};
+use crate::sys::{SyscallError, file, machine, mounts};
 
 /// Makes the mounted root that of this process, removes the files of the one before, which are in
 /// memory, and becomes its init, with the arguments and variables that the kernel gave this process.
@@ -39,7 +39,7 @@ pub fn switch() -> Result<Infallible, Error> {
         }
     }
     if is_in_memory && let Ok(root) = fs::symlink_metadata("/") {
-        remove_below(Path::new("/"), root.dev());
+        file::remove_below(Path::new("/"), Some(root.dev()));
     }
     mounts::enter().map_err(failed)?;
     handover::set_resolvers(resolvers.as_deref());
@@ -52,24 +52,4 @@ pub fn switch() -> Result<Infallible, Error> {
         program = program.argument(&argument);
     }
     Err(failed(program.become_it()))
-}
-
-/// Removes everything below `folder` that is on the file system `device`.
-fn remove_below(folder: &Path, device: u64) {
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        // Of a mount point that of the mounted one is read.
-        let Ok(found) = fs::symlink_metadata(&path) else {
-            continue;
-        };
-        if found.dev() != device {
-            continue;
-        }
-        let _ = if found.is_dir() {
-            remove_below(&path, device);
-            fs::remove_dir(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-    }
 }
