@@ -28,6 +28,7 @@ mount -t proc none proc
 mount --bind $1/words proc/cmdline
 mkdir etc/wireboot
 for name in policy registries.json; do [ ! -e $1/../$name ] || cp $1/../$name etc/wireboot/; done
+[ ! -e $1/../meminfo ] || mount --bind $1/../meminfo proc/meminfo
 touch init
 mount --bind $2 init
 pivot_root . old
@@ -439,6 +440,62 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
 }
 
 #[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools, minisign and a kernel with squashfs, loop and overlay"]
+fn only_an_image_that_is_signed_becomes_the_root_where_a_key_is_given() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("pear");
+        site.make(
+            "mksquashfs $tree good -quiet; tar -C $tree -cf a.tar .; cp good unsigned; cp good other
+            minisign -G -W -p key.pub -s key >/dev/null; minisign -S -s key -m good >/dev/null; minisign -S -s key -m a.tar >/dev/null
+            cp a.tar.minisig other.minisig",
+        );
+        let key = fs::read_to_string(site.served.join("key.pub")).unwrap();
+        let policy = format!("key {}\nrequire-signature\n", key.lines().nth(1).unwrap());
+        fs::write(site.far.folder.join("policy"), policy).unwrap();
+        for name in ["good", "a.tar"] {
+            let said = site.boots(&format!("root=http://192.0.2.1/{name}"));
+            assert!(said.contains("the word is pear"), "{name}:\n{said}");
+        }
+        for words in [
+            "root=http://192.0.2.1/unsigned",
+            "root=http://192.0.2.1/other",
+            "root=nfs:192.0.2.1:/srv/root",
+            "root=nbd:192.0.2.1:10809/debian",
+        ] {
+            let said = site.fails(words);
+            assert!(
+                said.contains("boot failed: exit code 8\n"),
+                "{words}:\n{said}"
+            );
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx and a kernel with tmpfs"]
+fn an_archive_that_memory_does_not_suffice_for_leaves_nothing_behind_and_is_tried_again() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("plum");
+        site.make("tar -C $tree -czf small.tar.gz .; head -c 60M /dev/zero >$tree/zeros; tar -C $tree -czf a.tar.gz .");
+        // 16 MiB of it stay free.
+        let memory = "MemTotal: 131072 kB\nMemAvailable: 40960 kB\n";
+        fs::write(site.far.folder.join("meminfo"), memory).unwrap();
+        let machine = site.start("root=http://192.0.2.1/a.tar.gz");
+        machine.says("\"zeros\" of the archive: memory does not suffice to unpack it");
+        machine.says("boot failed: exit code 7\n");
+        machine.says("retrying in");
+        let mounts = fs::read_to_string(format!("/proc/{}/mounts", machine.first_process()));
+        let mounts = mounts.unwrap();
+        assert!(!mounts.contains("/run/wireboot/root"), "{mounts}");
+        site.make("mv small.tar.gz a.tar.gz");
+        machine.says("the word is plum");
+        machine.says("the end");
+    });
+}
+
+#[test]
 #[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
 fn a_boot_that_failed_is_tried_again_until_the_server_has_the_image() {
     in_new_namespace(|| {
@@ -531,7 +588,7 @@ fn a_boot_file_names_the_root_in_place_of_a_kernel() {
 }
 
 /// Makes the files of a system with a word in it.
-fn make_tree(tree: &Path, word: &str, init: &str) {
+pub(crate) fn make_tree(tree: &Path, word: &str, init: &str) {
     let _ = fs::remove_dir_all(tree);
     for name in ["bin", "sbin", "dev", "proc", "sys", "run", "etc"] {
         fs::create_dir_all(tree.join(name)).unwrap();
@@ -548,7 +605,7 @@ fn make_tree(tree: &Path, word: &str, init: &str) {
 }
 
 /// What a machine starts that is switched off again.
-const SHORT_INIT: &str = r#"#!/bin/busybox sh
+pub(crate) const SHORT_INIT: &str = r#"#!/bin/busybox sh
 PATH=/bin
 echo "the word is $(cat /word), before it was $(cat /before)"
 cat /word >/before
@@ -711,6 +768,96 @@ fn a_machine_runs_from_a_folder_of_nfs_and_from_a_network_block_device() {
     });
 }
 
+/// The first process of a machine that serves a disk by NVMe over TCP.
+const NVME_SERVER: &str = r#"#!/bin/busybox sh
+PATH=/bin
+mount -t proc none /proc
+mount -t sysfs none /sys
+while read -r file; do insmod "$file"; done </modules
+until ip link set eth0 up 2>/dev/null; do sleep 0.1; done
+ip address add 192.0.2.9/24 dev eth0
+mount -t configfs none /sys/kernel/config
+cd /sys/kernel/config/nvmet
+subsystem=subsystems/nqn.2026-11.example:debian
+mkdir -p $subsystem/namespaces/1 ports/1
+echo 1 >$subsystem/attr_allow_any_host
+cd $subsystem/namespaces/1
+echo 1 >buffered_io
+echo /disk >device_path
+echo 1 >enable
+cd /sys/kernel/config/nvmet/ports/1
+for line in 'trtype tcp' 'adrfam ipv4' 'traddr 192.0.2.9' 'trsvcid 4420'; do echo ${line#* } >addr_${line% *}; done
+ln -s /sys/kernel/config/nvmet/$subsystem subsystems/
+echo the target is ready
+while :; do sleep 60; done
+"#;
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, kmod, cpio, sgdisk and mkfs of ext4"]
+fn a_machine_runs_from_a_disk_of_nvme_over_tcp() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("damson");
+        make_tree(&tree, "damson", SHORT_INIT);
+        let folder = &site.far.folder;
+        let archive = folder.join("initramfs");
+        let kernel = root_archive(&archive);
+        // Another machine, since the target is in the kernel.
+        let target = folder.join("target");
+        make_tree(&target, "", NVME_SERVER);
+        shell(&format!(
+            "cd {}; truncate -s 24M part; mkfs.ext4 -q -d tree part; truncate -s 32M target/disk
+            sgdisk -n 1:2048:+1M -t 1:ef00 -n 2:8192:+24M -t 2:8304 target/disk >/dev/null
+            dd if=part of=target/disk bs=1M seek=4 conv=notrunc status=none
+            for name in mount insmod sleep mkdir echo ln; do ln -sf busybox target/bin/$name; done
+            mv target/sbin/init target/init
+            modules=$(readlink -f \"$(debian_kernel generic)/modules\"); version=$(basename \"$modules\")
+            for name in virtio_pci virtio_net nvmet-tcp; do
+                modprobe --dirname \"${{modules%/lib/modules/*}}\" --set-version \"$version\" --show-depends $name
+            done | sed -n 's/^insmod //p' | while read -r path; do
+                [ -e \"target/${{path##*/}}\" ] || {{ cp \"$path\" target; echo \"/${{path##*/}}\" >>target/modules; }}
+            done
+            (cd target && find . | cpio --quiet -o -H newc | gzip -1) >target.gz",
+            folder.display()
+        ));
+        let first = Setup::new("").on_tap(&["near"]);
+        ip("tuntap add tap1 mode tap");
+        ip("link set tap1 master bridge0 up");
+        let mut server = Setup::new("")
+            .kernel(kernel.as_ref())
+            .initramfs(&folder.join("target.gz"))
+            .with("-netdev tap,id=net,ifname=tap1,script=no,downscript=no")
+            .with("-device virtio-net-pci,netdev=net,mac=52:54:00:12:34:99")
+            .start();
+        server.says(&["the target is ready"]);
+        let run = |setup: Setup, place: &str, expected: &[&str]| {
+            let mut machine = setup
+                .words(&format!(
+                    "wireboot.on-failure=poweroff root=nvme-tcp:192.0.2.9{place}"
+                ))
+                .kernel(kernel.as_ref())
+                .initramfs(&archive)
+                .start();
+            machine.says(expected);
+            machine.ends();
+        };
+        run(
+            first,
+            ":4420/nqn.2026-11.example:debian",
+            &[
+                "nqn.2026-11.example:debian is /dev/nvme0n1",
+                "the word is damson",
+                "Power down",
+            ],
+        );
+        run(
+            Setup::new("").on_tap_again(),
+            "/nqn.2026-11.example:other",
+            &["/dev/nvme-fabrics", "exit code 7", "switched off"],
+        );
+    });
+}
+
 #[test]
 #[ignore = "needs qemu-system-x86_64, cryptsetup-bin, squashfs-tools, sgdisk and mkfs of ext4"]
 fn a_machine_runs_from_what_dm_verity_has_verified_and_from_nothing_that_was_changed() {
@@ -774,7 +921,7 @@ fn a_machine_runs_from_what_dm_verity_has_verified_and_from_nothing_that_was_cha
 }
 
 /// Packs an initramfs for Debian's kernel with all that a root needs; returns the kernel.
-fn root_archive(archive: &Path) -> String {
+pub(crate) fn root_archive(archive: &Path) -> String {
     shell(&format!(
         "kernel=$(debian_kernel generic)
         \"$root/initramfs/build\" --root --kernel-modules \"$(readlink -f \"$kernel/modules\")\" \

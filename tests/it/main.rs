@@ -77,6 +77,8 @@ mod registry;
 mod replies;
 mod replug;
 mod ring;
+#[cfg(feature = "root")]
+mod root_memory;
 mod script;
 mod scripts;
 mod servers;
