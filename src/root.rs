@@ -12,6 +12,7 @@ mod image;
 mod mounts;
 mod remote;
 mod switch;
+mod unpacking;
 mod verity;
 
 use std::fs;

@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 
-use super::image::{Archive, Place, failure, result_of};
+use super::image::{Archive, Place};
+use super::unpacking::{failure, result_of};
 use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::file;
