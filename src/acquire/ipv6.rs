@@ -43,6 +43,11 @@ impl Bound6 {
     pub(super) fn restore(self) {
         self.session.restore();
     }
+
+    /// Leaves the addresses until their lifetimes are over, and the rest to the kernel.
+    pub fn outlive(self) {
+        self.session.outlive();
+    }
 }
 
 /// Raises the interfaces, acquires addresses on the first where that succeeds and configures it; the others,
@@ -276,6 +281,7 @@ pub fn keep(
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
             Some(Signal::Interrupt | Signal::End) => {
                 log::info!("{name}: ends, and leaves the addresses as they are");
+                renewal.session.outlive();
                 return Ok(());
             }
             Some(Signal::User2) => {

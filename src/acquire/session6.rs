@@ -429,6 +429,11 @@ impl Session6 {
         self.link.restore();
     }
 
+    /// Leaves the addresses, which nobody renews, and gives the interface back to the kernel.
+    pub(super) fn outlive(mut self) {
+        self.settings.hand_back();
+    }
+
     /// Gives the lease of a server back, and undoes what is of IPv6: the interface is somebody else's.
     pub(super) fn end_beside(mut self) {
         self.send_release();

@@ -56,6 +56,7 @@ pub(super) fn follow(
     if options.keep {
         return ipv6::keep(bound, &lease, &signals, config);
     }
+    bound.outlive();
     Ok(())
 }
 

@@ -17,11 +17,8 @@ use wireboot_proto::netlink::route6::{Address6, KernelRoute6};
 
 /// The kernel's own ways, switched off; an address generation of 1 is "none" (linux/if_link.h,
 /// in6_addr_gen_mode).
-const PREPARED: [(&str, &str); 3] = [
-    ("addr_gen_mode", "1"),
-    ("accept_ra", "0"),
-    ("disable_ipv6", "0"),
-];
+const PREPARED: [(&str, &str); 3] = [("addr_gen_mode", "1"), ("accept_ra", "0"), (DISABLE, "0")];
+const DISABLE: &str = "disable_ipv6";
 const MTU: &str = "mtu";
 
 /// Settings of one interface by this process.
@@ -62,7 +59,7 @@ impl Ipv6Settings {
             routes: Vec::new(),
             link_local: None,
         };
-        let is_off = read(&settings.path("disable_ipv6"));
+        let is_off = read(&settings.path(DISABLE));
         let stays_off = !enables && is_off.is_ok_and(|text| text != "0");
         for (file, value) in PREPARED {
             let set = if stays_off {
@@ -269,8 +266,21 @@ impl Ipv6Settings {
                 undo_address(&mut socket, &(address, None));
             }
         }
+        self.restore_files(&[]);
+    }
+
+    /// Leaves addresses, routes and MTU, which nobody renews from now on, and gives their upkeep back to the
+    /// kernel if it had that: it prolongs addresses by later advertisements (addrconf_prefix_rcv), and has
+    /// routes of its own.
+    pub fn hand_back(&mut self) {
+        self.restore_files(&[self.path(DISABLE), self.path(MTU)]);
+    }
+
+    fn restore_files(&mut self, but: &[String]) {
         for (path, before) in self.files.drain(..).rev() {
-            if let Err(error) = files::overwrite(Path::new(&path), before.as_bytes()) {
+            if !but.contains(&path)
+                && let Err(error) = files::overwrite(Path::new(&path), before.as_bytes())
+            {
                 log::debug!("{path} is not put back: {error}");
             }
         }

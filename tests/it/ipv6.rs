@@ -203,6 +203,51 @@ fn a_managed_network_grants_an_address() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn who_ends_leaves_the_addresses_and_gives_the_rest_back() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let ways = || [sysctl("accept_ra"), sysctl("addr_gen_mode")];
+        let kernels = ["1", "0"].map(str::to_owned);
+        let _router = radvd(
+            &far,
+            "prefix 2001:db8:1::/64 { AdvValidLifetime 3000; AdvPreferredLifetime 2000; };",
+        );
+        leased(&[]);
+        assert_eq!(ways(), kernels);
+        let set = addresses();
+        assert!(set.contains(FORMED) && set.contains(LINK_LOCAL), "{set}");
+        // By radvd every 3 s.
+        wait_until("a lifetime that the kernel prolongs", || {
+            addresses().contains("valid_lft 3000sec") || addresses().contains("valid_lft 2999sec")
+        });
+        assert!(routes().contains("metric 1024"), "{}", routes());
+        assert_eq!(addresses().matches(FORMED).count(), 1, "{}", addresses());
+        // What was switched off for the sake of the lease.
+        ip("address flush dev near");
+        for (file, value) in [
+            ("disable_ipv6", "1"),
+            ("accept_ra", "0"),
+            ("addr_gen_mode", "1"),
+        ] {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/near/{file}"), value).unwrap();
+        }
+        leased(&[]);
+        assert_eq!(ways(), ["0", "1"].map(str::to_owned));
+        assert!(addresses().contains(FORMED), "{}", addresses());
+        // Whoever keeps it has the kernel's ways off until it ends.
+        std::fs::write("/proc/sys/net/ipv6/conf/near/accept_ra", "1").unwrap();
+        let mut client = keep(&["--family", "6"]);
+        client.wait_for("in a prefix");
+        assert_eq!(sysctl("accept_ra"), "0");
+        client.signal(Signal::SIGTERM);
+        assert_eq!(client.exit_code(), Some(0));
+        assert_eq!(sysctl("accept_ra"), "1");
+        assert!(addresses().contains(FORMED), "{}", addresses());
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn a_router_alone_is_taken_for_all_that_it_says() {
     in_new_namespace(|| {
         let far = plug_in();
