@@ -83,6 +83,9 @@ fn lines(interface: &str, lease: &Lease6) -> String {
     for server in lease.dns_on(interface) {
         put(&format_args!("resolver {server}"));
     }
+    if let Some(prefix) = lease.nat64 {
+        put(&format_args!("IPv4 behind {prefix} (NAT64)"));
+    }
     if let Some(file) = &lease.boot_file {
         put(&format_args!("boot file {}", Safe::name(file)));
     }

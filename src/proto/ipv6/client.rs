@@ -290,6 +290,7 @@ impl Ipv6Client {
             mtu_octets: self.routers.mtu_octets(),
             dns: configuration.dns,
             search: configuration.search,
+            nat64: self.routers.nat64(now),
             boot_file: configuration.boot_file,
             boot_parameters: configuration.boot_parameters,
             server: granted.map(|grant| grant.server),

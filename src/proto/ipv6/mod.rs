@@ -25,6 +25,7 @@ pub mod given;
 pub mod identity;
 pub mod json;
 pub mod lease;
+pub mod nat64;
 pub mod ndisc;
 pub mod offer;
 pub mod probe;
