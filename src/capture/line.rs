@@ -5,12 +5,16 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+#[cfg(feature = "ipv6")]
+use super::line6;
 use super::options;
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
     ETHERTYPE_SLOW, EthernetHeader,
 };
+#[cfg(feature = "ipv6")]
+use wireboot_proto::packet::icmpv6::NEXT_HEADER_ICMPV6;
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::packet::{ipv4, option, tftp};
 use wireboot_proto::reader::{DecodeError, Reader};
@@ -59,7 +63,7 @@ fn frame(bytes: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeErr
     match header.ethertype {
         ETHERTYPE_IPV4 => packet(payload, verbose, text),
         ETHERTYPE_ARP => arp(payload, text),
-        ETHERTYPE_IPV6 => ipv6(payload, text),
+        ETHERTYPE_IPV6 => ipv6(payload, verbose, text),
         other => {
             let (source, destination) = (header.source, header.destination);
             let _ = match other {
@@ -91,18 +95,53 @@ fn arp(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn ipv6(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
+#[cfg_attr(
+    not(feature = "ipv6"),
+    expect(unused_variables, reason = "nothing is decoded")
+)]
+fn ipv6(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
     let mut reader = Reader::new(payload);
-    reader.take(6, "IPv6 header")?;
-    let next_header = reader.u8("next header")?;
+    reader.take(4, "IPv6 header")?;
+    let len = usize::from(reader.u16("payload length")?);
+    let mut next_header = reader.u8("next header")?;
     reader.take(1, "hop limit")?;
     let source = Ipv6Addr::from(reader.array::<16>("source")?);
     let destination = Ipv6Addr::from(reader.array::<16>("destination")?);
-    let _ = write!(
-        text,
-        "IP6 {source} > {destination}: {}",
-        protocol(next_header)
-    );
+    // Behind it is padding of the frame.
+    let rest = reader.rest();
+    let mut reader = Reader::new(rest.get(..len).unwrap_or(rest));
+    // Hop-by-hop options, routing and destination options (RFC 8200 §4).
+    while matches!(next_header, 0 | 43 | 60) {
+        next_header = reader.u8("next header")?;
+        let len = usize::from(reader.u8("extension length")?);
+        reader.take(6 + len * 8, "extension header")?;
+    }
+    text.push_str("IP6 ");
+    if let 6 | 17 = next_header {
+        let mut ports = Reader::new(reader.rest());
+        let (from, to) = (ports.u16("source port")?, ports.u16("destination port")?);
+        let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
+        if next_header == 6 {
+            text.push_str("TCP");
+            return Ok(());
+        }
+        ports.take(4, "UDP header")?;
+        return match (from, to) {
+            #[cfg(feature = "ipv6")]
+            _ if line6::is_dhcp([from, to]) => line6::dhcp(ports.rest(), verbose, text),
+            (69, _) | (_, 69) => trivial(ports.rest(), text),
+            _ => {
+                text.push_str("UDP");
+                Ok(())
+            }
+        };
+    }
+    let _ = write!(text, "{source} > {destination}: {}", protocol(next_header));
+    #[cfg(feature = "ipv6")]
+    if next_header == NEXT_HEADER_ICMPV6 {
+        text.push_str(", ");
+        line6::icmp(reader.rest(), verbose, text)?;
+    }
     Ok(())
 }
 
@@ -230,6 +269,146 @@ mod tests {
                 "{len}"
             );
         }
+    }
+
+    /// A frame of fe80::1 to ff02::1 with `body` behind the header of IPv6.
+    #[cfg(feature = "ipv6")]
+    fn frame6(next_header: u8, body: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x33, 0x33, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 1, 0x86, 0xdd];
+        frame.extend([
+            0x60,
+            0,
+            0,
+            0,
+            0,
+            u8::try_from(body.len()).unwrap(),
+            next_header,
+            255,
+        ]);
+        for address in ["fe80::1", "ff02::1"] {
+            frame.extend(address.parse::<Ipv6Addr>().unwrap().octets());
+        }
+        frame.extend_from_slice(body);
+        frame
+    }
+
+    #[cfg(feature = "ipv6")]
+    #[test]
+    fn ipv6_says_what_neighbours_routers_groups_and_servers_say() {
+        let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
+        let mut router = vec![134, 0, 0, 0, 64, 0xc0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        router.extend([3, 4, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 7, 8, 0, 0, 0, 0]);
+        router.extend(address("2001:db8:1::"));
+        router.extend([5, 1, 0, 0, 0, 0, 5, 0xdc]);
+        let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &address("fe80::2")].concat();
+        let advertisement = [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &address("fe80::2")].concat();
+        // Behind hop-by-hop options with the alert for routers.
+        let mut report = vec![58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 0, 0, 0, 0, 0, 2];
+        report.extend([4, 0, 0, 0]);
+        report.extend(address("ff02::1:ff00:2"));
+        report.extend([3, 0, 0, 0]);
+        report.extend(address("ff02::1:2"));
+        let query = [&[130, 0, 0, 0, 0, 1, 0, 0][..], &[0; 16], &[0; 4]].concat();
+        let mut server = vec![2, 35, 2, 34, 0, 0, 0, 0, 2, 1, 2, 3];
+        server.extend([0, 3, 0, 40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 24]);
+        server.extend(address("2001:db8::7"));
+        server.extend([0, 0, 0, 50, 0, 0, 0, 60]);
+        server.extend(b"\0\x3b\0\x0atftp://a\x1bb");
+        let refusal = b"\x02\x23\x02\x22\0\0\0\0\x07\0\0\x01\0\x0d\0\x02\0\x02";
+        let relayed = [
+            &[2, 35, 2, 35, 0, 0, 0, 0, 12, 0][..],
+            &address("2001:db8::1"),
+            &address("fe80::9"),
+            &[0, 9, 0, 4, 1, 0, 0, 2],
+        ];
+        for (next_header, body, expected) in [
+            (
+                58,
+                &router[..],
+                "fe80::1 > ff02::1: ICMP6, router advertisement, managed, other, lifetime 1800 s, \
+                 prefix 2001:db8:1::/64",
+            ),
+            (
+                58,
+                &[133, 0, 0, 0, 0, 0, 0, 0],
+                "fe80::1 > ff02::1: ICMP6, router solicitation",
+            ),
+            (
+                58,
+                &solicitation,
+                "fe80::1 > ff02::1: ICMP6, neighbor solicitation, who has fe80::2",
+            ),
+            (
+                58,
+                &advertisement,
+                "fe80::1 > ff02::1: ICMP6, neighbor advertisement, target is fe80::2",
+            ),
+            (
+                0,
+                &report,
+                "fe80::1 > ff02::1: ICMP6, multicast listener report v2, joins ff02::1:ff00:2, \
+                 leaves ff02::1:2",
+            ),
+            (
+                58,
+                &query,
+                "fe80::1 > ff02::1: ICMP6, multicast listener query",
+            ),
+            (
+                58,
+                &[200, 1, 0, 0],
+                "fe80::1 > ff02::1: ICMP6, type 200, code 1",
+            ),
+            (
+                17,
+                &server,
+                "fe80::1.547 > ff02::1.546: DHCPv6 ADVERTISE, xid 0x010203, address 2001:db8::7 \
+                 for 60 s",
+            ),
+            (
+                17,
+                refusal,
+                "fe80::1.547 > ff02::1.546: DHCPv6 REPLY, xid 0x000001, NoAddrsAvail",
+            ),
+            (
+                17,
+                &relayed.concat(),
+                "fe80::1.547 > ff02::1.547: DHCPv6 RELAY-FORW, link 2001:db8::1, peer fe80::9: \
+                 SOLICIT, xid 0x000002",
+            ),
+            (
+                17,
+                b"\x10\0\0\x45\0\0\0\0\0\x01file\0octet\0",
+                "fe80::1.4096 > ff02::1.69: TFTP read \"file\"",
+            ),
+            (6, &[0, 80, 16, 0], "fe80::1.80 > ff02::1.4096: TCP"),
+            (44, &[0; 8], "fe80::1 > ff02::1: protocol 44"),
+        ] {
+            let bytes = frame6(next_header, body);
+            let len = u32::try_from(bytes.len()).unwrap();
+            let text = line(Timestamp::default(), &bytes, len, false);
+            let text = text.split_once(" IP6 ").unwrap().1;
+            assert_eq!(text, format!("{expected}, length {len}"));
+            // No end of a frame, and no byte of it, does harm.
+            for at in 0..bytes.len() {
+                let _ = line(Timestamp::default(), &bytes[..at], len, true);
+                let mut changed = bytes.clone();
+                changed[at] ^= 0xff;
+                let _ = line(Timestamp::default(), &changed, len, true);
+            }
+        }
+        let verbose = line(Timestamp::default(), &frame6(58, &router), 118, true);
+        assert!(
+            verbose.contains(
+                "\n\tprefix 2001:db8:1::/64, on the link, for addresses for 3600 s\n\tMTU 1500"
+            ),
+            "{verbose}"
+        );
+        let verbose = line(Timestamp::default(), &frame6(17, &server), 118, true);
+        assert!(
+            verbose.contains("\n\tBoot File URL (59): tftp://a\\u{1b}b"),
+            "{verbose}"
+        );
     }
 
     #[test]

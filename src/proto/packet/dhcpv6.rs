@@ -33,6 +33,7 @@ pub mod code {
     pub const OPTION_REQUEST: u16 = 6;
     pub const PREFERENCE: u16 = 7;
     pub const ELAPSED_TIME: u16 = 8;
+    pub const RELAY_MESSAGE: u16 = 9;
     pub const STATUS_CODE: u16 = 13;
     pub const USER_CLASS: u16 = 15;
     pub const VENDOR_CLASS: u16 = 16;
