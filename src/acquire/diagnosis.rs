@@ -83,6 +83,8 @@ pub(super) struct Diagnosis {
     pub(super) ipv6_only: Option<Ipv4Addr>,
     /// IPv6 routers.
     routers: Vec<RouterAdvertisement>,
+    /// IPv6 is asked for, too.
+    pub(super) is_with_ipv6: bool,
     /// Last event of the switch port.
     pub(super) switch_port: Option<String>,
     /// Whether there is a carrier now.
@@ -263,7 +265,12 @@ impl Diagnosis {
             let routers = self.routers.iter().take(MAX_NAMED);
             let routers: Vec<_> = routers.map(ToString::to_string).collect();
             let routers = routers.join(", ");
-            return format!("; no DHCPv4 server answered; routers of IPv6 are here: {routers}");
+            let mut text =
+                format!("; no DHCPv4 server answered; routers of IPv6 are here: {routers}");
+            if cfg!(feature = "ipv6") && !self.is_with_ipv6 {
+                text.push_str("; try --family 6");
+            }
+            return text;
         }
         if let Some(event) = &self.switch_port {
             return format!("; {event}");

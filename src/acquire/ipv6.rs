@@ -1,10 +1,14 @@
 //! Acquires addresses of IPv6 on one of the interfaces, and keeps them.
 
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::beside::Beside;
 use super::keep::{cannot_wait, confine, wait_until_due};
+use super::race::{open_shared, until};
+use super::session::Session;
 use super::session6::Session6;
 use crate::config::Config;
 use crate::error::Error;
@@ -20,6 +24,9 @@ use wireboot_proto::time::{Instant, Seconds};
 
 /// Shortest time from one change of the interface to the next, whatever routers send.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a server of IPv4 may take where IPv6 has failed.
+const IPV4_TIME: Duration = Duration::from_secs(1);
 
 /// An interface with its lease, and the monitor of its changes.
 #[derive(Debug)]
@@ -78,12 +85,48 @@ pub fn lease(
         return Err(error);
     }
     let settled = settle(&mut sessions, &mut watch, config, signals);
+    let settled = settled.map_err(|error| match error {
+        Error::NoOffer(text) => match server_of_ipv4(&sessions, config, signals) {
+            Some(server) => Error::NoOffer(format!(
+                "{text}; the DHCPv4 server {server} is here; try --family 4"
+            )),
+            None => Error::NoOffer(text),
+        },
+        error => error,
+    });
     let bound = settled.and_then(|place| configure(sessions.swap_remove(place), watch));
     // A server may have set an address aside that nobody uses.
     for other in sessions {
         other.release();
     }
     bound
+}
+
+/// Returns a server that offers an address of IPv4 at once.
+fn server_of_ipv4(
+    sessions: &[Session6],
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Option<Ipv4Addr> {
+    let mut config = config.clone();
+    config.dhcp.timeout = IPV4_TIME;
+    config.dhcp.never_gives_up = false;
+    let links = sessions.iter().map(Session6::shared_link);
+    let mut asking = open_shared(links, &config.dhcp).ok()?;
+    let place = until(
+        &mut asking,
+        &mut Watch::open().ok()?,
+        &config,
+        signals,
+        &mut Beside::default(),
+        Session::only_discover,
+        &mut |asking, _| {
+            asking
+                .iter()
+                .position(|session| session.standing().is_some())
+        },
+    );
+    asking.get(place.ok()??)?.preview()?.server
 }
 
 /// Configures the interface of a session, which is put back as it was found when the kernel refuses that.
@@ -292,7 +335,11 @@ pub fn keep(
             }
             None => {}
         }
-        renewal.handle_events()?;
+        if let Err(error) = renewal.handle_events() {
+            // As another host has the address that was given.
+            renewal.session.release();
+            return Err(error);
+        }
         renewal.wait(&[signals.as_fd()])?;
     }
 }

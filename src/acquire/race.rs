@@ -1,6 +1,7 @@
 //! Sessions of several interfaces, driven until one has a lease.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use super::beside::Beside;
 use super::diagnosis::{Furthest, received_now, received_on};
@@ -52,8 +53,14 @@ pub(super) fn race(
 }
 
 pub(super) fn open(links: Vec<Link>, config: &DhcpConfig) -> Result<Vec<Session>, Error> {
-    let sessions = links.into_iter().map(|link| Session::open(link, config));
-    sessions.collect()
+    open_shared(links.into_iter().map(Arc::new), config)
+}
+
+pub(super) fn open_shared(
+    links: impl Iterator<Item = Arc<Link>>,
+    config: &DhcpConfig,
+) -> Result<Vec<Session>, Error> {
+    links.map(|link| Session::open(link, config)).collect()
 }
 
 /// Returns the session that has a lease, whose moments go to `timeline`, and ends the others.

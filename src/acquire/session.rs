@@ -51,10 +51,9 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Configure`] without CAP_NET_RAW.
-    pub(super) fn open(link: Link, config: &DhcpConfig) -> Result<Self, Error> {
+    pub(super) fn open(link: Arc<Link>, config: &DhcpConfig) -> Result<Self, Error> {
         let station = Station::open(&link)?;
         let client = client_config(&link, config);
-        let link = Arc::new(link);
         let setup = AddressSetup::new(Arc::clone(&link), config);
         // Offers cannot be compared by asking for one address.
         // INIT-REBOOT asks one server for one address, and hears no proxy and no second offer.
@@ -107,6 +106,13 @@ impl Session {
     /// Whether offers are requested by [`Session::accept`] only.
     pub(super) const fn set_defers_choice(&mut self, defers: bool) {
         self.dialogue.set_defers_choice(defers);
+    }
+
+    /// Offers are requested by [`Session::accept`] only, and IPv6 is asked for beside.
+    #[cfg(feature = "ipv6")]
+    pub(super) const fn set_beside_ipv6(&mut self) {
+        self.set_defers_choice(true);
+        self.witness.diagnosis.is_with_ipv6 = true;
     }
 
     pub(super) fn set_link_monitor(&mut self, monitor: Watch) {

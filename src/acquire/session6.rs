@@ -13,19 +13,23 @@ use crate::error::Error;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
-use crate::sys::filter::FilterProgram;
+use crate::sys::filter::ready::configuration_of_ipv6;
 use crate::sys::ipv6::{NeighborSocket, link_local_socket};
 use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::{self, SyscallError, rcu};
-use wireboot_proto::ipv6::address::link_local;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
 use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::json::Lease6Fields;
 use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::packet::dhcpv6::{ALL_SERVERS, CLIENT_PORT, SERVER_PORT};
-use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
+use wireboot_proto::packet::ethernet::ETHERTYPE_IPV6;
+use wireboot_proto::packet::icmpv6::{
+    ALL_ROUTERS, HOP_LIMIT, NEXT_HEADER_ICMPV6, ROUTER_ADVERTISEMENT, multicast,
+};
+use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
 use wireboot_proto::packet::neighbor::NeighborMessage;
+use wireboot_proto::packet::udp;
 use wireboot_proto::time::Instant;
 
 /// How long an offer waits for a better one if no boot file is needed. RFC 8415 §18.2.1 has the first delay,
@@ -35,6 +39,8 @@ const OFFER_WAIT: Duration = Duration::from_millis(250);
 const MAX_BATCH: usize = 64;
 /// The largest message: that of a link with jumbo frames.
 const MAX_MESSAGE_LEN: usize = 9216;
+/// So much of a frame is recorded, bytes.
+const MAX_FRAME_LEN: usize = 2048;
 
 /// An interface that asks routers and servers of IPv6.
 #[derive(Debug)]
@@ -46,8 +52,6 @@ pub struct Session6 {
     hand_over: HandOver,
     /// Once ours are written.
     earlier_files: Option<EarlierFiles>,
-    /// What there is, if nobody is to be asked.
-    fixed: Option<Lease6>,
     may_enable: bool,
     settings: Ipv6Settings,
     /// From the first carrier on.
@@ -61,16 +65,43 @@ pub struct Session6 {
 
 #[derive(Debug)]
 struct Running {
+    link: Arc<Link>,
     client: Ipv6Client,
     neighbors: NeighborSocket,
-    /// For probes; there until the end.
+    /// For probes and what is recorded; there until the end.
     frames: Option<PacketSocket>,
-    /// Once the link-local address may be used.
+    /// The link-local address is set.
+    has_link_local: bool,
+    /// From then on, if they are asked.
     servers: Option<UdpSocket>,
+}
+
+impl Running {
+    /// Records the frames that have arrived, also those that the kernel or the client has ignored.
+    fn record(&self) {
+        let mut buf = [0; MAX_FRAME_LEN];
+        for _ in 0..MAX_BATCH {
+            let received = self.frames.as_ref().map(|frames| frames.recv(&mut buf));
+            let Some(Ok(Some(received))) = received else {
+                break;
+            };
+            let frame = buf.get(..received.len).unwrap_or_default();
+            let recorder = &self.link.recorder;
+            recorder.received(&self.link.name, frame, &received.metadata);
+        }
+    }
+
+    /// Records a message that the kernel puts into a frame.
+    fn record_sent(&self, group: Ipv6Addr, next_header: u8, message: Vec<u8>) {
+        let (link, from) = (&self.link, self.client.link_local());
+        let frame = multicast(link.mac, from, group, next_header, message);
+        link.recorder.sent(&link.name, &frame);
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.record();
         // Somebody waits for what comes after it, such as a boot by the other family.
         rcu::hastened(|| drop(self.frames.take()));
     }
@@ -94,6 +125,7 @@ impl Session6 {
             config: Config6 {
                 mac,
                 identity: Identity::new(dhcp.identify, &dhcp.introduction, mac, &options),
+                given: dhcp.given.ipv6.lease(),
                 // The user may have named one.
                 wants_boot_file: dhcp.proxy_wait.is_some() && config.boot.file.is_none(),
                 offer_wait: dhcp.proxy_wait.unwrap_or(OFFER_WAIT),
@@ -105,7 +137,6 @@ impl Session6 {
             given: dhcp.given.ipv6.clone(),
             hand_over: dhcp.hand_over,
             earlier_files: None,
-            fixed: dhcp.given.ipv6.lease(),
             running: None,
             has_carrier: false,
             is_running: false,
@@ -125,9 +156,8 @@ impl Session6 {
 
     /// Who this client is for servers, once there was a carrier.
     pub fn identity(&self) -> Option<&Identity> {
-        self.running
-            .as_ref()
-            .map(|running| running.client.identity())
+        let client = &self.running.as_ref()?.client;
+        client.is_asking().then(|| client.identity())
     }
 
     /// Returns the fields of its lease for programs, of an event if there is one.
@@ -150,7 +180,7 @@ impl Session6 {
 
     /// Returns whether there has been a carrier.
     pub(super) const fn has_begun(&self) -> bool {
-        self.running.is_some() || (self.fixed.is_some() && self.has_carrier)
+        self.running.is_some()
     }
 
     /// Handles a change of the interface.
@@ -180,12 +210,7 @@ impl Session6 {
             None => return Ok(()),
         }
         let carrier = change.link.carrier && !change.gone;
-        if self.fixed.is_some() {
-            if carrier && !self.has_carrier {
-                let address = link_local(self.link.mac);
-                self.settings.set_link_local(&self.link, address)?;
-            }
-        } else if carrier && self.running.is_none() {
+        if carrier && self.running.is_none() {
             self.running = Some(Box::new(self.begin(now)?));
             log::debug!("{}: carrier; asking for IPv6", self.link.name);
         } else if carrier && (!self.has_carrier || (change.link.running && !self.is_running)) {
@@ -208,15 +233,16 @@ impl Session6 {
             source,
         };
         let neighbors = NeighborSocket::open(name, index).map_err(refused)?;
-        let nothing = FilterProgram::nothing();
-        let mut options = SocketConfig::new(index, &nothing);
-        // It only sends.
-        options.protocol = 0;
+        let program = configuration_of_ipv6();
+        let mut options = SocketConfig::new(index, &program);
+        options.protocol = ETHERTYPE_IPV6;
         let frames = options.open().map_err(refused)?;
         Ok(Running {
+            link: Arc::clone(&self.link),
             client: Ipv6Client::new(self.config.clone(), now),
             neighbors,
             frames: Some(frames),
+            has_link_local: false,
             servers: None,
         })
     }
@@ -231,6 +257,7 @@ impl Session6 {
         let Some(running) = &mut self.running else {
             return Ok(());
         };
+        running.record();
         let mut buf = [0; MAX_MESSAGE_LEN];
         let unreadable = |source| Error::System {
             doing: format!("cannot read from {name}"),
@@ -245,6 +272,9 @@ impl Session6 {
             let (source, hop_limit) = (input.source, input.hop_limit);
             let client = &mut running.client;
             if message.first() == Some(&ROUTER_ADVERTISEMENT) {
+                if !client.is_asking() {
+                    continue;
+                }
                 match client.handle_router(source, hop_limit, message, now) {
                     Ok(()) => self.has_news = true,
                     Err(why) => note_ignored(name, source, &why),
@@ -261,6 +291,9 @@ impl Session6 {
                         "{what}, the link-local address of this interface; is its hardware address \
                          in use twice?"
                     )));
+                }
+                if !client.is_asking() {
+                    return Err(Error::Refused(format!("{what}, which was given")));
                 }
                 log::warn!("{what}; it is not used");
                 self.has_news = true;
@@ -292,9 +325,12 @@ impl Session6 {
             return Ok(());
         };
         let (link, index) = (&self.link, self.link.index());
-        if running.servers.is_none() && running.client.may_use_link_local(now) {
-            let address = running.client.link_local();
+        let address = running.client.link_local();
+        if !running.has_link_local && running.client.may_use_link_local(now) {
             self.settings.set_link_local(link, address)?;
+            running.has_link_local = true;
+        }
+        if running.has_link_local && running.servers.is_none() && running.client.is_asking() {
             let socket = link_local_socket(address, CLIENT_PORT, index);
             running.servers = Some(socket.map_err(|source| Error::Configure {
                 interface: link.name.clone(),
@@ -314,10 +350,13 @@ impl Session6 {
                 }
                 Transmit6::Solicitation(message) => {
                     log::debug!("{name}: router solicitation");
+                    running.record_sent(ALL_ROUTERS, NEXT_HEADER_ICMPV6, message.clone());
                     running.neighbors.send_to_routers(message)
                 }
                 Transmit6::Dhcp(kind, message) => {
                     log::debug!("{name}: {kind}");
+                    let datagram = udp::header6(CLIENT_PORT, SERVER_PORT, message);
+                    running.record_sent(ALL_SERVERS, PROTOCOL_UDP, datagram);
                     send_to_servers(running.servers.as_ref(), message, index)
                 }
             };
@@ -345,7 +384,7 @@ impl Session6 {
     /// Returns whether nothing better is to be expected than the lease that there is.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         let running = self.running.as_ref();
-        running.map_or(self.has_begun(), |running| running.client.is_settled(now))
+        running.is_some_and(|running| running.client.is_settled(now))
     }
 
     /// Returns whether a server has named a boot file.
@@ -375,11 +414,9 @@ impl Session6 {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub(super) fn configure(&mut self) -> Result<Lease6, Error> {
-        let mut lease = match (&self.running, &self.fixed) {
-            (Some(running), _) => running.client.lease(sys::now()),
-            (None, Some(lease)) => lease.clone(),
-            (None, None) => Lease6::default(),
-        };
+        let running = self.running.as_ref();
+        let mut lease =
+            running.map_or_else(Lease6::default, |running| running.client.lease(sys::now()));
         if self.ignores_server_dns {
             lease.dns.clear();
         }
@@ -397,9 +434,7 @@ impl Session6 {
         };
         self.earlier_files
             .get_or_insert_with(|| handover::read6(&link.name, &link.made_of));
-        let identity = self.running.as_ref();
-        let identity = identity.map(|running| running.client.identity());
-        handover::write6(&holder, identity, &lease, self.hand_over);
+        handover::write6(&holder, self.identity(), &lease, self.hand_over);
         Ok(lease)
     }
 

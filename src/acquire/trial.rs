@@ -1,6 +1,7 @@
 //! VLANs that are tried where nobody answers without a tag: sessions that begin late, beside those of
 //! the interfaces that carry them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::session::Session;
@@ -47,7 +48,7 @@ impl<'a> Trial<'a> {
         let names: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
         log::info!("nobody answers without a tag; trying {}", names.join(" "));
         for link in links {
-            let mut session = Session::open(link, &config.dhcp)?;
+            let mut session = Session::open(Arc::new(link), &config.dhcp)?;
             session.share_switch_port();
             (self.prepare)(&mut session);
             sessions.push(session);

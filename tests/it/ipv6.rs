@@ -420,7 +420,88 @@ fn silence_is_explained_and_leaves_nothing() {
         let (code, _, log) = lease(&["--timeout", "2"]);
         assert_eq!(code, Some(3), "{log}");
         assert!(log.contains("no prefix of 64 bits"), "{log}");
+        assert!(!log.contains("try --family 4"), "{log}");
         is_as_found();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_family_that_a_network_has_is_named() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let server = far.serve(
+            &format!("{DNSMASQ} --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h"),
+            "DHCP, IP range",
+        );
+        let (code, _, log) = lease(&["--timeout", "2"]);
+        assert_eq!(code, Some(3), "{log}");
+        assert!(
+            log.contains("the DHCPv4 server 192.0.2.1 is here; try --family 4"),
+            "{log}"
+        );
+        // It was asked for nothing.
+        assert_eq!(server.count("DHCPREQUEST"), 0);
+        is_as_found();
+        drop(server);
+        let _server = dnsmasq(&far, "2001:db8:1::,ra-stateless");
+        for (command, is_hinted) in [
+            ("lease", true),
+            ("boot --family 4", true),
+            ("boot --family either", false),
+        ] {
+            let mut client = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+            client
+                .args(command.split(' '))
+                .args(["-i", "near", "--timeout", "2"]);
+            let (_, _, log) = output(&mut client);
+            let hint = format!("routers of IPv6 are here: {ROUTER}; try --family 6");
+            assert_eq!(log.contains(&hint), is_hinted, "{command}: {log}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_given_address_of_another_host_is_not_used() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let other = beside(&far);
+        other.run("ip address add 2001:db8:1::5/64 dev far nodad");
+        let given = |address: &str, more: &[&str]| {
+            let word = format!("ip=[2001:db8:1::{address}]::[2001:db8:1::1]:64::near:none");
+            let config = far.write("words", &word);
+            lease(&[&["--kernel-command-line", &config], more].concat())
+        };
+        for (acd, expected) in [
+            ("overlapped", Some(4)),
+            ("strict", Some(4)),
+            ("off", Some(0)),
+        ] {
+            let monitor =
+                Server::start(Command::new("ip").args(["-o", "-6", "monitor", "address"]));
+            let (code, _, log) = given("5", &["--acd", acd]);
+            assert_eq!(code, expected, "{acd}: {log}");
+            if expected == Some(0) {
+                continue;
+            }
+            assert!(
+                log.contains("another host has 2001:db8:1::5, which was given"),
+                "{log}"
+            );
+            is_as_found();
+            monitor.wait_for(LINK_LOCAL);
+            assert_eq!(
+                monitor.count("2001:db8:1::5/128") > 0,
+                acd != "strict",
+                "{acd}"
+            );
+        }
+        ip("address flush dev near");
+        let (code, _, log) = given("6", &["--json"]);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(addresses().contains("2001:db8:1::6/128"), "{}", addresses());
+        reaches(&far, "2001:db8:1::6");
     });
 }
 

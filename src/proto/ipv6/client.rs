@@ -35,6 +35,8 @@ pub struct Config6 {
     pub mac: MacAddress,
     /// Who the client is for servers.
     pub identity: Identity,
+    /// What the interface has, if nobody is to be asked for more.
+    pub given: Option<Lease6>,
     /// Whether a boot file is needed.
     pub wants_boot_file: bool,
     /// How long an offer waits for a better one.
@@ -71,6 +73,7 @@ pub struct Conflict {
 #[derive(Debug)]
 pub struct Ipv6Client {
     link_local: Ipv6Addr,
+    given: Option<Lease6>,
     wants_boot_file: bool,
     boot_file_wait: Duration,
     detection: Detection,
@@ -96,6 +99,7 @@ impl Ipv6Client {
         let began_at = probes.answered_by().filter(|_| strict).unwrap_or(now);
         Self {
             link_local,
+            given: config.given,
             wants_boot_file: config.wants_boot_file,
             boot_file_wait: config.boot_file_wait,
             detection: config.detection,
@@ -167,6 +171,18 @@ impl Ipv6Client {
 
     /// Drives the timers, and asks servers when that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.given.is_none() {
+            self.ask(now);
+        }
+        if now >= self.began_at && self.detection != Detection::Off {
+            for address in self.addresses(now) {
+                self.probes.add(address.address, now, &mut self.random);
+            }
+        }
+    }
+
+    /// Asks routers, and servers when that is due.
+    fn ask(&mut self, now: Instant) {
         self.routers.handle_timeout(now, &mut self.random);
         self.servers.handle_timeout(now);
         if now < self.began_at {
@@ -190,16 +206,10 @@ impl Ipv6Client {
         if self.servers.informed().is_some() && !needs_file {
             self.servers.end_information();
         }
-        let addresses = self.addresses(now);
-        if addresses.is_empty() {
+        if self.addresses(now).is_empty() {
             self.address_at = None;
         } else {
             self.address_at.get_or_insert(now);
-        }
-        if self.detection != Detection::Off {
-            for address in addresses {
-                self.probes.add(address.address, now, &mut self.random);
-            }
         }
     }
 
@@ -217,9 +227,12 @@ impl Ipv6Client {
 
     /// Returns when [`Ipv6Client::handle_timeout`] must be called.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let mut first = earliest(&[self.routers.poll_timeout(), self.servers.poll_timeout()]);
         let began_at = self.began_at;
-        let router_at = Some(began_at + ROUTER_TIME).filter(|_| !self.routers.is_heard());
+        let (mut first, mut router_at) = (None, None);
+        if self.given.is_none() {
+            first = earliest(&[self.routers.poll_timeout(), self.servers.poll_timeout()]);
+            router_at = Some(began_at + ROUTER_TIME).filter(|_| !self.routers.is_heard());
+        }
         let mut waits = [
             Some(began_at),
             router_at,
@@ -242,19 +255,22 @@ impl Ipv6Client {
     /// Returns whether nothing better is to be expected than what there is: an address that can be used, and
     /// a boot file if one is needed and there is one.
     pub fn is_settled(&self, now: Instant) -> bool {
+        if self.detection == Detection::Strict {
+            let addresses = self.addresses(now);
+            let is_clear = |given: &LeasedAddress| self.probes.is_clear(given.address, now);
+            if now < self.began_at || !addresses.iter().all(is_clear) {
+                return false;
+            }
+        }
+        if self.given.is_some() {
+            return true;
+        }
         let Some(address_at) = self.address_at else {
             // Servers on the link, and with an address of it, need no other.
             return self.wants_boot_file
                 && self.servers.refused().is_some()
                 && self.has_boot_file();
         };
-        if self.detection == Detection::Strict {
-            let addresses = self.addresses(now);
-            let is_clear = |given: &LeasedAddress| self.probes.is_clear(given.address, now);
-            if !addresses.iter().all(is_clear) {
-                return false;
-            }
-        }
         let has_grant = self.servers.grant().is_some();
         let is_answered = if self.wants_boot_file {
             self.has_boot_file() || now >= address_at + self.boot_file_wait
@@ -275,6 +291,9 @@ impl Ipv6Client {
 
     /// Returns what there is at present.
     pub fn lease(&self, now: Instant) -> Lease6 {
+        if let Some(given) = &self.given {
+            return given.clone();
+        }
         // Of routers first (RFC 8106 §5.3.1 leaves the order to the host).
         let mut configuration = self.routers.configuration(now);
         let granted = self.servers.grant();
@@ -298,6 +317,9 @@ impl Ipv6Client {
     }
 
     fn addresses(&self, now: Instant) -> Vec<LeasedAddress> {
+        if let Some(given) = &self.given {
+            return given.addresses.clone();
+        }
         let granted = self.servers.grant();
         let mut addresses = granted.map_or_else(Vec::new, |grant| grant.addresses(now));
         // A server may grant what is formed, too.
@@ -315,6 +337,11 @@ impl Ipv6Client {
     /// Returns the link-local address.
     pub const fn link_local(&self) -> Ipv6Addr {
         self.link_local
+    }
+
+    /// Returns whether routers and servers are asked.
+    pub const fn is_asking(&self) -> bool {
+        self.given.is_none()
     }
 
     /// Returns whether the link-local address may be set.

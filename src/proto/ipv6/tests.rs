@@ -42,6 +42,7 @@ fn config() -> Config6 {
     Config6 {
         mac: MAC,
         identity: identity(),
+        given: None,
         wants_boot_file: false,
         offer_wait: Duration::from_millis(250),
         boot_file_wait: Duration::from_secs(12),
@@ -576,6 +577,44 @@ fn strict_detection_sends_nothing_else_for_a_second_and_none_sends_no_probe() {
             .iter()
             .any(|(_, sent)| matches!(sent, Transmit6::Frame(_)))
     );
+}
+
+#[test]
+fn a_given_address_is_probed_and_nobody_asked_for_more() {
+    let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5);
+    for (detection, probes, settled_at) in [
+        (Detection::Overlapped, 2, 0),
+        // The link-local address first.
+        (Detection::Strict, 2, 2000),
+        (Detection::Off, 0, 0),
+    ] {
+        let lease = Lease6 {
+            addresses: vec![LeasedAddress {
+                address,
+                preferred: FOREVER,
+                valid: FOREVER,
+                origin: Origin::Given,
+            }],
+            ..Lease6::default()
+        };
+        let mut scene = Scene::new(Config6 {
+            given: Some(lease.clone()),
+            detection,
+            ..config()
+        });
+        if settled_at > 0 {
+            scene.until(settled_at - 1);
+            assert_eq!(scene.settled(), None, "{detection:?}");
+        }
+        scene.until(settled_at);
+        assert_eq!(scene.settled(), Some(lease), "{detection:?}");
+        scene.advertise(&advertisement(M | O, 1800, Some((64, 100, 200))));
+        scene.until(20_000);
+        let mut sent = scene.sent.iter();
+        assert!(sent.all(|(_, sent)| matches!(sent, Transmit6::Frame(_))));
+        assert_eq!(scene.sent.len(), probes, "{detection:?}");
+        assert_eq!(scene.client.poll_timeout(scene.now), None);
+    }
 }
 
 #[test]
