@@ -25,6 +25,8 @@ mod session6;
 mod station;
 #[cfg(feature = "discover")]
 mod survey;
+#[cfg(all(feature = "discover", feature = "ipv6"))]
+mod survey6;
 mod switch_port;
 mod tagged;
 mod trial;
@@ -63,8 +65,12 @@ use kept::Kept;
 pub use lease_store::fuzz as fuzz_lease_file;
 use race::{best_offer, drive, open, race, until, wait};
 pub use session::Session;
+#[cfg(all(feature = "discover", feature = "ipv6"))]
+pub use session6::Heard6;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};
+#[cfg(all(feature = "discover", feature = "ipv6"))]
+pub use survey6::{Surveyed6, survey6};
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.

@@ -19,6 +19,7 @@ use crate::sys;
 use crate::sys::clock::Alarm;
 use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use crate::sys::signal::{Signal, Signals};
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::time::{Instant, Seconds};
 
@@ -47,7 +48,7 @@ impl Bound6 {
     }
 
     /// Puts the interface back as it was found.
-    pub(super) fn restore(self) {
+    pub fn restore(self) {
         self.session.restore();
     }
 
@@ -70,20 +71,7 @@ pub fn lease(
     signals: Option<&Signals>,
 ) -> Result<(Bound6, Lease6), Error> {
     let Found { links, mut watch } = found;
-    let mut sessions = Vec::new();
-    let mut refused = None;
-    for link in links {
-        match Session6::open(Arc::new(link), config) {
-            Ok(session) => sessions.push(session),
-            Err(error) => {
-                log::debug!("{}", error.chain());
-                refused = Some(error);
-            }
-        }
-    }
-    if let Some(error) = refused.filter(|_| sessions.is_empty()) {
-        return Err(error);
-    }
+    let mut sessions = open(links, config, Purpose::Lease)?;
     let settled = settle(&mut sessions, &mut watch, config, signals);
     let settled = settled.map_err(|error| match error {
         Error::NoOffer(text) => match server_of_ipv4(&sessions, config, signals) {
@@ -100,6 +88,50 @@ pub fn lease(
         other.release();
     }
     bound
+}
+
+/// As [`lease`] for `--dry-run`: returns what would be set, which is not, and asks servers for offers alone.
+/// The interface is put back by [`Bound6::restore`].
+///
+/// # Errors
+/// As [`lease`].
+pub fn preview(
+    found: Found,
+    config: &Config,
+    signals: &Signals,
+) -> Result<(Bound6, Lease6), Error> {
+    let Found { links, mut watch } = found;
+    let mut sessions = open(links, config, Purpose::Preview)?;
+    let settled = settle(&mut sessions, &mut watch, config, Some(signals));
+    let leased = settled.map(|place| {
+        let session = sessions.swap_remove(place);
+        let lease = session.lease();
+        (Bound6 { session, watch }, lease)
+    });
+    sessions.into_iter().for_each(Session6::restore);
+    leased
+}
+
+pub(super) fn open(
+    links: Vec<Link>,
+    config: &Config,
+    purpose: Purpose,
+) -> Result<Vec<Session6>, Error> {
+    let mut sessions = Vec::new();
+    let mut refused = None;
+    for link in links {
+        match Session6::open(Arc::new(link), config, purpose) {
+            Ok(session) => sessions.push(session),
+            Err(error) => {
+                log::debug!("{}", error.chain());
+                refused = Some(error);
+            }
+        }
+    }
+    match refused.filter(|_| sessions.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(sessions),
+    }
 }
 
 /// Returns a server that offers an address of IPv4 at once.
@@ -180,7 +212,11 @@ fn settle(
 }
 
 /// Does what is due.
-fn drive(sessions: &mut [Session6], watch: &mut Watch, now: Instant) -> Result<(), Error> {
+pub(super) fn drive(
+    sessions: &mut [Session6],
+    watch: &mut Watch,
+    now: Instant,
+) -> Result<(), Error> {
     while let Some(change) = watch.next_change()? {
         for session in &mut *sessions {
             session.handle_link(&change, now)?;
@@ -220,7 +256,7 @@ fn failure(
     Error::NoOffer(text)
 }
 
-fn wait(
+pub(super) fn wait(
     sessions: &[Session6],
     watch: &mut Watch,
     signals: Option<&Signals>,

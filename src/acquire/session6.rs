@@ -18,6 +18,7 @@ use crate::sys::ipv6::{NeighborSocket, link_local_socket};
 use crate::sys::packet::{PacketSocket, SocketConfig};
 use crate::sys::{self, SyscallError, rcu};
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::json::Lease6Fields;
@@ -39,6 +40,8 @@ const OFFER_WAIT: Duration = Duration::from_millis(250);
 const MAX_BATCH: usize = 64;
 /// The largest message: that of a link with jumbo frames.
 const MAX_MESSAGE_LEN: usize = 9216;
+/// Messages that are noted in a survey; more are a flood.
+const MAX_HEARD: usize = 64;
 /// So much of a frame is recorded, bytes.
 const MAX_FRAME_LEN: usize = 2048;
 
@@ -61,6 +64,21 @@ pub struct Session6 {
     is_running: bool,
     /// A router or server has said something since it was last asked for.
     has_news: bool,
+    /// What a survey has heard.
+    heard: Vec<Heard6>,
+}
+
+/// A message of a router or server.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Heard6 {
+    /// Who sent it.
+    pub source: Ipv6Addr,
+    /// The message of a router from its type on, or of a server.
+    pub message: Vec<u8>,
+    /// Whether it is a router's.
+    pub is_router: bool,
+    /// How long after the carrier it came.
+    pub after: Duration,
 }
 
 #[derive(Debug)]
@@ -112,7 +130,7 @@ impl Session6 {
     ///
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
-    pub(super) fn open(link: Arc<Link>, config: &Config) -> Result<Self, Error> {
+    pub(super) fn open(link: Arc<Link>, config: &Config, purpose: Purpose) -> Result<Self, Error> {
         let dhcp = &config.dhcp;
         // Who races IPv4 leaves IPv6 off where it is.
         let may_enable = dhcp.family == Some(Family::V6);
@@ -125,7 +143,12 @@ impl Session6 {
             config: Config6 {
                 mac,
                 identity: Identity::new(dhcp.identify, &dhcp.introduction, mac, &options),
-                given: dhcp.given.ipv6.lease(),
+                purpose,
+                given: dhcp
+                    .given
+                    .ipv6
+                    .lease()
+                    .filter(|_| purpose == Purpose::Lease),
                 // The user may have named one.
                 wants_boot_file: dhcp.proxy_wait.is_some() && config.boot.file.is_none(),
                 offer_wait: dhcp.proxy_wait.unwrap_or(OFFER_WAIT),
@@ -141,7 +164,13 @@ impl Session6 {
             has_carrier: false,
             is_running: false,
             has_news: false,
+            heard: Vec::new(),
         })
+    }
+
+    /// Returns what a survey has heard, each message once.
+    pub(super) fn take_heard(&mut self) -> Vec<Heard6> {
+        std::mem::take(&mut self.heard)
     }
 
     /// The interface.
@@ -276,7 +305,10 @@ impl Session6 {
                     continue;
                 }
                 match client.handle_router(source, hop_limit, message, now) {
-                    Ok(()) => self.has_news = true,
+                    Ok(()) => {
+                        self.has_news = true;
+                        hear(&mut self.heard, client, (source, message, true), now);
+                    }
                     Err(why) => note_ignored(name, source, &why),
                 }
                 continue;
@@ -308,10 +340,12 @@ impl Session6 {
             };
             let payload = buf.get(..len).unwrap_or_default();
             let source = *source.ip();
-            match running.client.handle_server(source, payload, now) {
+            let client = &mut running.client;
+            match client.handle_server(source, payload, now) {
                 Ok(()) => self.has_news = true,
                 Err(why) => note_ignored(name, source, &why),
             }
+            hear(&mut self.heard, client, (source, payload, false), now);
         }
         Ok(())
     }
@@ -414,16 +448,7 @@ impl Session6 {
     /// # Errors
     /// [`Error::Configure`] with what the kernel refused.
     pub(super) fn configure(&mut self) -> Result<Lease6, Error> {
-        let running = self.running.as_ref();
-        let mut lease =
-            running.map_or_else(Lease6::default, |running| running.client.lease(sys::now()));
-        if self.ignores_server_dns {
-            lease.dns.clear();
-        }
-        // Where routers and servers have given nothing, nothing is set.
-        if self.has_begun() {
-            self.given.amend(&mut lease);
-        }
+        let lease = self.lease();
         self.settings.apply(&self.link, &lease)?;
         let link = &self.link;
         let holder = HandOverIdentity {
@@ -436,6 +461,21 @@ impl Session6 {
             .get_or_insert_with(|| handover::read6(&link.name, &link.made_of));
         handover::write6(&holder, self.identity(), &lease, self.hand_over);
         Ok(lease)
+    }
+
+    /// Returns what routers, servers and the user say at present.
+    pub(super) fn lease(&self) -> Lease6 {
+        let running = self.running.as_ref();
+        let mut lease =
+            running.map_or_else(Lease6::default, |running| running.client.lease(sys::now()));
+        if self.ignores_server_dns {
+            lease.dns.clear();
+        }
+        // Where routers and servers have given nothing, nothing is set.
+        if self.has_begun() {
+            self.given.amend(&mut lease);
+        }
+        lease
     }
 
     /// Renews the lease of a server now.
@@ -492,6 +532,29 @@ impl Session6 {
             handover::restore(earlier);
         }
         self.link.restore();
+    }
+}
+
+/// Notes a message in a survey, unless it has been noted.
+fn hear(
+    heard: &mut Vec<Heard6>,
+    client: &Ipv6Client,
+    (source, message, is_router): (Ipv6Addr, &[u8], bool),
+    now: Instant,
+) {
+    let is_same = |known: &Heard6| {
+        (known.source, known.is_router) == (source, is_router)
+            // Behind the number of the exchange.
+            && known.message.get(4..) == message.get(4..)
+    };
+    if client.purpose() == Purpose::Survey && heard.len() < MAX_HEARD && !heard.iter().any(is_same)
+    {
+        heard.push(Heard6 {
+            source,
+            message: message.to_vec(),
+            is_router,
+            after: now.since(client.began_at()),
+        });
     }
 }
 

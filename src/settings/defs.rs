@@ -1096,10 +1096,11 @@ pub static SETTINGS: &[Setting] = &[
     #[cfg(feature = "ipv6")]
     Setting {
         name: "family",
-        of: LEASE | BOOT | WORD,
+        of: LEASE | BOOT | DISCOVER | WORD,
         takes: Takes::OneOf("FAMILY", Family::NAMES),
-        help: "use IPv4 (4), IPv6 by router advertisements and DHCPv6 (6), or, for boot, both at \
-               once: the first with a boot file wins (either; 4 for lease, either for boot)",
+        help: "use IPv4 (4), IPv6 by router advertisements and DHCPv6 (6), or both at once (either), \
+               for boot, where the first with a boot file wins, and discover; without it boot uses \
+               either, and others 4",
         lands: Lands::Config(|config, input| {
             config.dhcp.family = Some(input.named()?);
             Ok(())

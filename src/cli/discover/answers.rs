@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
+#[cfg(feature = "ipv6")]
+use super::ipv6::Report6;
 use crate::acquire::Surveyed;
 use crate::cli::lease::options;
 use wireboot_proto::dhcp::json::LeaseFields;
@@ -12,6 +14,10 @@ use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer};
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
 use wireboot_proto::text::safe::Safe;
+
+/// There is nothing of IPv6.
+#[cfg(not(feature = "ipv6"))]
+pub(super) type Report6 = ();
 
 /// An answer with the verdict on it.
 pub(super) struct AnswerRow<'a> {
@@ -246,6 +252,9 @@ fn address(address: Option<Ipv4Addr>) -> String {
 struct DiscoverReport<'a> {
     interfaces: Vec<JsonInterface<'a>>,
     answers: Vec<JsonAnswer<'a>>,
+    #[cfg(feature = "ipv6")]
+    #[serde(flatten)]
+    six: Option<&'a Report6>,
 }
 
 #[derive(Serialize)]
@@ -301,10 +310,24 @@ struct Prompt {
 }
 
 /// Returns the answers for programs; the reference documents the fields.
-pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>]) -> String {
+pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>], six: Option<&Report6>) -> String {
+    #[cfg(not(feature = "ipv6"))]
+    let _ = six;
+    #[cfg_attr(not(feature = "ipv6"), expect(unused_mut, reason = "none is added"))]
+    let mut interfaces: Vec<_> = surveyed.iter().map(json_interface).collect();
+    #[cfg(feature = "ipv6")]
+    if let Some(six) = six.filter(|_| interfaces.is_empty()) {
+        interfaces.extend(six.interfaces.iter().map(|one| JsonInterface {
+            name: &one.interface,
+            mac: one.mac.to_string(),
+            carrier: one.had_carrier,
+        }));
+    }
     let report = DiscoverReport {
-        interfaces: surveyed.iter().map(json_interface).collect(),
+        interfaces,
         answers: rows.iter().map(json_answer).collect(),
+        #[cfg(feature = "ipv6")]
+        six,
     };
     // Strings, numbers and lists of them always have a form in JSON.
     serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::address;
 use super::configuration::Configuration;
-use super::dhcp::{Dhcp6, Ignored};
+use super::dhcp::{Dhcp6, Ignored, Purpose};
 use super::identity::Identity;
 use super::lease::{Lease6, LeasedAddress};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
@@ -35,6 +35,8 @@ pub struct Config6 {
     pub mac: MacAddress,
     /// Who the client is for servers.
     pub identity: Identity,
+    /// What servers are asked for.
+    pub purpose: Purpose,
     /// What the interface has, if nobody is to be asked for more.
     pub given: Option<Lease6>,
     /// Whether a boot file is needed.
@@ -73,6 +75,7 @@ pub struct Conflict {
 #[derive(Debug)]
 pub struct Ipv6Client {
     link_local: Ipv6Addr,
+    purpose: Purpose,
     given: Option<Lease6>,
     wants_boot_file: bool,
     boot_file_wait: Duration,
@@ -99,6 +102,7 @@ impl Ipv6Client {
         let began_at = probes.answered_by().filter(|_| strict).unwrap_or(now);
         Self {
             link_local,
+            purpose: config.purpose,
             given: config.given,
             wants_boot_file: config.wants_boot_file,
             boot_file_wait: config.boot_file_wait,
@@ -106,6 +110,7 @@ impl Ipv6Client {
             routers: RouterDiscovery::new(config.mac, began_at),
             servers: Dhcp6::new(
                 config.identity,
+                config.purpose,
                 config.wants_boot_file,
                 config.offer_wait,
                 random.next_u64(),
@@ -186,6 +191,11 @@ impl Ipv6Client {
         self.routers.handle_timeout(now, &mut self.random);
         self.servers.handle_timeout(now);
         if now < self.began_at {
+            return;
+        }
+        if self.purpose == Purpose::Survey {
+            self.servers.solicit(now);
+            self.servers.inform(now);
             return;
         }
         let is_heard = self.routers.is_heard();
@@ -337,6 +347,16 @@ impl Ipv6Client {
     /// Returns the link-local address.
     pub const fn link_local(&self) -> Ipv6Addr {
         self.link_local
+    }
+
+    /// Returns when routers and servers may be asked first.
+    pub const fn began_at(&self) -> Instant {
+        self.began_at
+    }
+
+    /// Returns what servers are asked for.
+    pub const fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// Returns whether routers and servers are asked.

@@ -42,6 +42,17 @@ const FILE_RANK: u16 = 256;
 /// What the preference adds that ends the search (RFC 8415 §18.2.1).
 const BEST_RANK: u16 = 512;
 
+/// What servers are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To have it.
+    Lease,
+    /// To see what would be granted: an offer counts as the lease.
+    Preview,
+    /// To see what all of them answer: nothing is chosen.
+    Survey,
+}
+
 /// Why a message is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
@@ -87,6 +98,7 @@ enum State {
 #[derive(Debug)]
 pub struct Dhcp6 {
     identity: Identity,
+    purpose: Purpose,
     /// Whether an offer with a boot file is better than one without.
     wants_boot_file: bool,
     /// How long another offer waits for a better one.
@@ -110,12 +122,14 @@ impl Dhcp6 {
     /// Returns a client that asks nobody yet.
     pub const fn new(
         identity: Identity,
+        purpose: Purpose,
         wants_boot_file: bool,
         offer_wait: Duration,
         seed: u64,
     ) -> Self {
         Self {
             identity,
+            purpose,
             wants_boot_file,
             offer_wait,
             state: State::Idle,
@@ -275,6 +289,9 @@ impl Dhcp6 {
         let State::Soliciting { best, choose_at } = &mut self.state else {
             return;
         };
+        if self.purpose == Purpose::Survey {
+            return;
+        }
         let is_best = rank >= BEST_RANK || (rank >= FILE_RANK && before.is_none());
         // Once the first delay is over each offer is accepted at once (RFC 8415 §18.2.1).
         let at = if is_best || is_retried {
@@ -315,6 +332,9 @@ impl Dhcp6 {
     /// Gives the lease back; returns the message, which is sent once.
     pub fn release(&mut self, now: Instant) -> Option<Vec<u8>> {
         let grant = self.take_grant()?;
+        if self.purpose == Purpose::Preview {
+            return None;
+        }
         let kind = MessageType::RELEASE;
         let mut exchange = Exchange::begin(kind, DECLINING, now, &mut self.random);
         let elapsed = exchange.handle_sent(now, &mut self.random);
@@ -350,6 +370,11 @@ impl Dhcp6 {
             State::Soliciting { best, choose_at } if is_due(*choose_at) => {
                 *choose_at = None;
                 if let Some(offer) = best.take() {
+                    if self.purpose == Purpose::Preview {
+                        self.state = State::Bound(offer);
+                        self.exchange = None;
+                        return;
+                    }
                     let state = State::Requesting(offer);
                     self.enter(state, MessageType::REQUEST, BOOTING, now);
                 }

@@ -2,7 +2,7 @@
 
 use super::address;
 use super::client::{Config6, Conflict, Ipv6Client, Transmit6};
-use super::dhcp::{Dhcp6, Ignored};
+use super::dhcp::{Dhcp6, Ignored, Purpose};
 use super::identity::Identity;
 use super::lease::{FOREVER, Lease6, LeasedAddress, Origin};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
@@ -42,6 +42,7 @@ fn config() -> Config6 {
     Config6 {
         mac: MAC,
         identity: identity(),
+        purpose: Purpose::Lease,
         given: None,
         wants_boot_file: false,
         offer_wait: Duration::from_millis(250),
@@ -577,6 +578,43 @@ fn strict_detection_sends_nothing_else_for_a_second_and_none_sends_no_probe() {
             .iter()
             .any(|(_, sent)| matches!(sent, Transmit6::Frame(_)))
     );
+}
+
+#[test]
+fn a_preview_takes_the_best_offer_and_a_survey_none() {
+    let purpose = |purpose| {
+        Scene::new(Config6 {
+            purpose,
+            ..config()
+        })
+    };
+    for mut scene in [purpose(Purpose::Preview), purpose(Purpose::Survey)] {
+        let is_preview = scene.client.purpose() == Purpose::Preview;
+        scene.advertise(&advertisement(M, 1800, None));
+        for (server, preference) in [(1, 5), (2, 255)] {
+            let solicit = scene.last(MessageType::SOLICIT);
+            let answer = Answer::from_server(MessageType::ADVERTISE, &solicit, server);
+            let address = format!("2001:db8::{server}");
+            let answer = answer.with(code::PREFERENCE, &[preference]);
+            scene
+                .answer(answer.with_address(&address, 100, 200))
+                .unwrap();
+        }
+        scene.until(3_000);
+        let lease = scene.settled();
+        assert_eq!(lease.is_some(), is_preview);
+        if let Some(lease) = lease {
+            assert_eq!(lease.addresses[0].address.to_string(), "2001:db8::2");
+        }
+        for kind in [MessageType::REQUEST, MessageType::RELEASE] {
+            assert!(scene.messages(kind).is_empty());
+        }
+        assert_eq!(
+            scene.messages(MessageType::INFORMATION_REQUEST).is_empty(),
+            is_preview
+        );
+        assert_eq!(scene.client.release(scene.now), None);
+    }
 }
 
 #[test]

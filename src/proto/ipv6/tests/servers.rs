@@ -10,7 +10,13 @@ struct Asked {
 
 impl Asked {
     fn new() -> Self {
-        let mut client = Dhcp6::new(identity(), false, Duration::from_millis(250), 7);
+        let mut client = Dhcp6::new(
+            identity(),
+            Purpose::Lease,
+            false,
+            Duration::from_millis(250),
+            7,
+        );
         client.solicit(ms(0));
         Self { client, now: ms(0) }
     }
