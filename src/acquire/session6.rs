@@ -246,7 +246,11 @@ impl Session6 {
             // What was sent before the kernel's queues were active is lost, and it then sets the MTU of
             // IPv6 anew (addrconf_notify).
             if let Some(running) = &mut self.running {
-                running.client.handle_carrier(now);
+                if self.has_carrier {
+                    running.client.handle_carrier(now);
+                } else {
+                    running.client.handle_return(now);
+                }
             }
             self.has_news = true;
         }

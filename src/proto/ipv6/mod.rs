@@ -14,7 +14,7 @@
 //!   an hour; a server that sends SOL_MAX_RT or INF_MAX_RT is obeyed;
 //! - an ADVERTISE with a boot file is accepted at once (RFC 8415 §18.2.1 collects for the first second).
 //!
-//! Not done: temporary addresses, prefix delegation, reconfiguration, authentication, CONFIRM, rapid commit.
+//! Not done: temporary addresses, prefix delegation, reconfiguration, authentication.
 
 pub mod address;
 pub mod client;

@@ -256,11 +256,16 @@ impl RouterDiscovery {
         formed.map(|formed| formed.is_taken = true).is_some()
     }
 
+    /// Begins to ask again: the link may be another.
+    pub const fn ask_anew(&mut self, now: Instant) {
+        self.backoff.reset();
+        self.solicit_at = Some(now);
+    }
+
     /// Begins to ask again, unless a default router is known.
     pub const fn ask_again(&mut self, now: Instant) {
         if self.solicit_at.is_some() {
-            self.backoff.reset();
-            self.solicit_at = Some(now);
+            self.ask_anew(now);
         }
     }
 
