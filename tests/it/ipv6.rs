@@ -420,7 +420,6 @@ fn a_lease_is_confirmed_when_the_carrier_returns_and_left_on_another_link() {
         };
         replug();
         client.wait_for("near: CONFIRM");
-        server.wait_for("DHCP6_PACKET_SEND");
         assert!(
             addresses().contains("2001:db8:1::200/128"),
             "{}",
@@ -457,7 +456,6 @@ fn a_server_grants_an_address_by_two_messages() {
         let (report, log) = leased(&[]);
         assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
         assert!(!log.contains("near: REQUEST"), "{log}");
-        reaches(&far, "2001:db8:1::200");
     });
 }
 
