@@ -23,6 +23,8 @@ mod session;
 #[cfg(feature = "ipv6")]
 mod session6;
 mod station;
+#[cfg(feature = "ipv6")]
+mod station6;
 #[cfg(feature = "discover")]
 mod survey;
 #[cfg(all(feature = "discover", feature = "ipv6"))]

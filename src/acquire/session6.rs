@@ -1,49 +1,37 @@
 //! IPv6 on one interface: the sockets and settings around a [`Ipv6Client`].
 
 use std::fmt::Display;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::Ipv6Addr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::client_config::{identity, seed};
+use super::station6::{MAX_BATCH, Station6};
 use crate::config::{Config, Family, HandOver};
 use crate::error::Error;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
-use crate::sys::filter::ready::configuration_of_ipv6;
-use crate::sys::ipv6::{NeighborSocket, link_local_socket};
-use crate::sys::packet::{PacketSocket, SocketConfig};
-use crate::sys::{self, SyscallError, rcu};
+use crate::sys;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::json::Lease6Fields;
 use wireboot_proto::ipv6::lease::Lease6;
-use wireboot_proto::packet::dhcpv6::{ALL_SERVERS, CLIENT_PORT, SERVER_PORT};
-use wireboot_proto::packet::ethernet::ETHERTYPE_IPV6;
-use wireboot_proto::packet::icmpv6::{
-    ALL_ROUTERS, HOP_LIMIT, NEXT_HEADER_ICMPV6, ROUTER_ADVERTISEMENT, multicast,
-};
-use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
+use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
 use wireboot_proto::packet::neighbor::NeighborMessage;
-use wireboot_proto::packet::udp;
 use wireboot_proto::time::Instant;
 
 /// How long an offer waits for a better one if no boot file is needed. RFC 8415 §18.2.1 has the first delay,
 /// a second; other servers of a link answer within milliseconds.
 const OFFER_WAIT: Duration = Duration::from_millis(250);
-/// Messages that are read at once, so that a flood leaves time for everything else.
-const MAX_BATCH: usize = 64;
 /// The largest message: that of a link with jumbo frames.
 const MAX_MESSAGE_LEN: usize = 9216;
 /// Messages that are noted in a survey; more are a flood.
 const MAX_HEARD: usize = 64;
-/// So much of a frame is recorded, bytes.
-const MAX_FRAME_LEN: usize = 2048;
 
 /// An interface that asks routers and servers of IPv6.
 #[derive(Debug)]
@@ -83,46 +71,10 @@ pub struct Heard6 {
 
 #[derive(Debug)]
 struct Running {
-    link: Arc<Link>,
     client: Ipv6Client,
-    neighbors: NeighborSocket,
-    /// For probes and what is recorded; there until the end.
-    frames: Option<PacketSocket>,
+    station: Station6,
     /// The link-local address is set.
     has_link_local: bool,
-    /// From then on, if they are asked.
-    servers: Option<UdpSocket>,
-}
-
-impl Running {
-    /// Records the frames that have arrived, also those that the kernel or the client has ignored.
-    fn record(&self) {
-        let mut buf = [0; MAX_FRAME_LEN];
-        for _ in 0..MAX_BATCH {
-            let received = self.frames.as_ref().map(|frames| frames.recv(&mut buf));
-            let Some(Ok(Some(received))) = received else {
-                break;
-            };
-            let frame = buf.get(..received.len).unwrap_or_default();
-            let recorder = &self.link.recorder;
-            recorder.received(&self.link.name, frame, &received.metadata);
-        }
-    }
-
-    /// Records a message that the kernel puts into a frame.
-    fn record_sent(&self, group: Ipv6Addr, next_header: u8, message: Vec<u8>) {
-        let (link, from) = (&self.link, self.client.link_local());
-        let frame = multicast(link.mac, from, group, next_header, message);
-        link.recorder.sent(&link.name, &frame);
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.record();
-        // Somebody waits for what comes after it, such as a boot by the other family.
-        rcu::hastened(|| drop(self.frames.take()));
-    }
 }
 
 impl Session6 {
@@ -259,24 +211,12 @@ impl Session6 {
     }
 
     fn begin(&self, now: Instant) -> Result<Running, Error> {
-        let (name, index) = (&self.link.name, self.link.index());
-        let refused = |source| Error::Configure {
-            interface: name.clone(),
-            what: "up the sockets of IPv6 (they take CAP_NET_RAW)".to_owned(),
-            source,
-        };
-        let neighbors = NeighborSocket::open(name, index).map_err(refused)?;
-        let program = configuration_of_ipv6();
-        let mut options = SocketConfig::new(index, &program);
-        options.protocol = ETHERTYPE_IPV6;
-        let frames = options.open().map_err(refused)?;
+        let client = Ipv6Client::new(self.config.clone(), now);
+        let station = Station6::open(Arc::clone(&self.link), client.link_local())?;
         Ok(Running {
-            link: Arc::clone(&self.link),
-            client: Ipv6Client::new(self.config.clone(), now),
-            neighbors,
-            frames: Some(frames),
+            client,
+            station,
             has_link_local: false,
-            servers: None,
         })
     }
 
@@ -290,15 +230,10 @@ impl Session6 {
         let Some(running) = &mut self.running else {
             return Ok(());
         };
-        running.record();
+        running.station.record();
         let mut buf = [0; MAX_MESSAGE_LEN];
-        let unreadable = |source| Error::System {
-            doing: format!("cannot read from {name}"),
-            source,
-        };
         for _ in 0..MAX_BATCH {
-            let received = running.neighbors.receive(&mut buf).map_err(unreadable)?;
-            let Some(input) = received else {
+            let Some(input) = running.station.receive_neighbor(&mut buf)? else {
                 break;
             };
             let message = buf.get(..input.len).unwrap_or_default();
@@ -335,15 +270,11 @@ impl Session6 {
                 self.has_news = true;
             }
         }
-        let Some(servers) = &running.servers else {
-            return Ok(());
-        };
         for _ in 0..MAX_BATCH {
-            let Ok((len, SocketAddr::V6(source))) = servers.recv_from(&mut buf) else {
+            let Some((len, source)) = running.station.receive_server(&mut buf) else {
                 break;
             };
             let payload = buf.get(..len).unwrap_or_default();
-            let source = *source.ip();
             let client = &mut running.client;
             match client.handle_server(source, payload, now) {
                 Ok(()) => self.has_news = true,
@@ -362,45 +293,20 @@ impl Session6 {
         let Some(running) = &mut self.running else {
             return Ok(());
         };
-        let (link, index) = (&self.link, self.link.index());
-        let address = running.client.link_local();
-        if !running.has_link_local && running.client.may_use_link_local(now) {
-            self.settings.set_link_local(link, address)?;
+        let (client, station) = (&mut running.client, &mut running.station);
+        if !running.has_link_local && client.may_use_link_local(now) {
+            self.settings
+                .set_link_local(&self.link, client.link_local())?;
             running.has_link_local = true;
+            if client.is_asking() {
+                station.bind_client_port()?;
+            }
         }
-        if running.has_link_local && running.servers.is_none() && running.client.is_asking() {
-            let socket = link_local_socket(address, CLIENT_PORT, index);
-            running.servers = Some(socket.map_err(|source| Error::Configure {
-                interface: link.name.clone(),
-                what: format!(
-                    "up port {CLIENT_PORT} of {address} (does another DHCPv6 client run?)"
-                ),
-                source,
-            })?);
-        }
-        running.client.handle_timeout(now);
-        while let Some(transmit) = running.client.poll_transmit(now) {
-            let name = &link.name;
-            let sent = match &transmit {
-                Transmit6::Frame(frame) => {
-                    link.recorder.sent(name, frame);
-                    running.frames.as_ref().map_or(Ok(()), |to| to.send(frame))
-                }
-                Transmit6::Solicitation(message) => {
-                    log::debug!("{name}: router solicitation");
-                    running.record_sent(ALL_ROUTERS, NEXT_HEADER_ICMPV6, message.clone());
-                    running.neighbors.send_to_routers(message)
-                }
-                Transmit6::Dhcp(kind, message) => {
-                    log::debug!("{name}: {kind}");
-                    let datagram = udp::header6(CLIENT_PORT, SERVER_PORT, message);
-                    running.record_sent(ALL_SERVERS, PROTOCOL_UDP, datagram);
-                    send_to_servers(running.servers.as_ref(), message, index)
-                }
-            };
+        client.handle_timeout(now);
+        while let Some(transmit) = client.poll_transmit(now) {
             // It is sent again.
-            if let Err(error) = sent {
-                log::debug!("{name}: {}", error.chain());
+            if let Err(error) = station.send(&transmit) {
+                log::debug!("{}: {}", self.link.name, error.chain());
             }
         }
         Ok(())
@@ -414,8 +320,7 @@ impl Session6 {
     /// Adds the descriptors to wait on.
     pub(super) fn add_sources<'a>(&'a self, sources: &mut Vec<BorrowedFd<'a>>) {
         if let Some(running) = &self.running {
-            sources.push(running.neighbors.as_fd());
-            sources.extend(running.servers.as_ref().map(AsFd::as_fd));
+            running.station.add_sources(sources);
         }
     }
 
@@ -520,10 +425,9 @@ impl Session6 {
     }
 
     fn send_release(&mut self) {
-        let index = self.link.index();
         if let Some(running) = &mut self.running
             && let Some(message) = running.client.release(sys::now())
-            && let Err(error) = send_to_servers(running.servers.as_ref(), &message, index)
+            && let Err(error) = running.station.send_to_servers(&message)
         {
             log::warn!("{}: not released: {}", self.link.name, error.chain());
         }
@@ -564,17 +468,4 @@ fn hear(
 
 fn note_ignored(name: &str, source: Ipv6Addr, why: &dyn Display) {
     log::debug!("{name}: a message of {source} is ignored: {why}");
-}
-
-fn send_to_servers(
-    socket: Option<&UdpSocket>,
-    message: &[u8],
-    index: u32,
-) -> Result<(), SyscallError> {
-    let to = SocketAddr::V6(SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, index));
-    let sent = socket.map_or(Ok(0), |socket| socket.send_to(message, to));
-    sent.map(drop).map_err(|source| SyscallError {
-        call: "sendto(ff02::1:2)",
-        source,
-    })
 }

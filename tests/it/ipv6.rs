@@ -27,7 +27,7 @@ pub(crate) fn plug_in() -> Far {
 }
 
 /// Makes another host on the same cable, with 2001:db8:1::2/64.
-fn beside(far: &Far) -> Far {
+pub(crate) fn beside(far: &Far) -> Far {
     let other = far.beside(2);
     for (host, namespace) in [(1, far), (2, &other)] {
         for command in [
@@ -97,7 +97,7 @@ pub(crate) fn kea(far: &Far, more: &str) -> Server {
 }
 
 /// Runs the client to its end; returns its exit code, and what it printed on both outputs.
-fn lease(more: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn lease(more: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
     output(
         command
@@ -108,18 +108,18 @@ fn lease(more: &[&str]) -> (Option<i32>, String, String) {
 }
 
 /// Runs the client, which must succeed; returns its report.
-fn leased(more: &[&str]) -> (Value, String) {
+pub(crate) fn leased(more: &[&str]) -> (Value, String) {
     let (code, report, log) = lease(&[&["--json"], more].concat());
     assert_eq!(code, Some(0), "{log}");
     (serde_json::from_str(&report).unwrap(), log)
 }
 
 /// Fails unless the far end reaches an address.
-fn reaches(far: &Far, address: &str) {
+pub(crate) fn reaches(far: &Far, address: &str) {
     far.run(&format!("busybox ping6 -c 1 -W 5 {address}"));
 }
 
-fn addresses() -> String {
+pub(crate) fn addresses() -> String {
     ip("-6 -o address show dev near")
 }
 
@@ -317,147 +317,9 @@ fn a_router_without_a_prefix_routes_what_a_server_grants() {
 }
 
 /// One address, of a server that is asked without a router.
-const POOL: &str = r#""valid-lifetime": 600, "preferred-lifetime": 500, "renew-timer": 100, "rebind-timer": 200,
+pub(crate) const POOL: &str = r#""valid-lifetime": 600, "preferred-lifetime": 500, "renew-timer": 100, "rebind-timer": 200,
     "subnet6": [ { "id": 1, "subnet": "2001:db8:1::/64", "interface": "far",
         "pools": [ { "pool": "2001:db8:1::200/128" } ] } ]"#;
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_server_is_asked_where_no_router_is() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let _server = kea(&far, POOL);
-        let (report, _) = leased(&[]);
-        assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
-        assert_eq!(report["server"], ROUTER);
-        assert_eq!(report["routes"].as_array().unwrap().len(), 0);
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_server_without_addresses_is_asked_for_the_boot_file() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let options = r#""option-data": [ { "name": "bootfile-url", "data": "http://[2001:db8:1::1]/x" } ],
-            "subnet6": [ { "id": 1, "subnet": "2001:db8:1::/64", "interface": "far", "pools": [ ] } ]"#;
-        let _server = kea(&far, options);
-        let _router = radvd(&far, "AdvManagedFlag on; prefix 2001:db8:1::/64 { };");
-        let (report, log) = leased(&[]);
-        assert_eq!(report["addresses"][0]["address"], FORMED);
-        assert_eq!(report["boot_file"], "http://[2001:db8:1::1]/x");
-        assert!(log.contains("NoAddrsAvail"), "{log}");
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn the_preferred_of_two_servers_grants_the_address() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let other = beside(&far);
-        // Kea sends this option, which is never asked for, only where it is told to.
-        let pool = |host: &str, preference: u8| {
-            format!(
-                r#""option-data": [ {{ "name": "preference", "data": "{preference}", "always-send": true }} ],
-                "subnet6": [ {{ "id": 1, "subnet": "2001:db8:1::/64", "interface": "far",
-                "pools": [ {{ "pool": "2001:db8:1::{host}/128" }} ] }} ]"#
-            )
-        };
-        let _servers = [kea(&far, &pool("200", 10)), kea(&other, &pool("300", 20))];
-        let (report, log) = leased(&[]);
-        assert_eq!(
-            report["addresses"][0]["address"], "2001:db8:1::300",
-            "{log}"
-        );
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_lease_is_renewed_and_given_back() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let short = POOL
-            .replace("600", "8")
-            .replace("500", "6")
-            .replace("100", "2")
-            .replace("\"rebind-timer\": 200", "\"rebind-timer\": 5");
-        let server = kea(&far, &short);
-        let _router = radvd(&far, "AdvManagedFlag on;");
-        let mut client = keep(&["--family", "6", "-vv"]);
-        client.wait_for("2001:db8:1::200/128 from a server");
-        let is_there = || addresses().contains("2001:db8:1::200/128");
-        assert!(is_there());
-        client.wait_for("RENEW");
-        client.forget();
-        // After the first lease is over.
-        client.wait_for("RENEW");
-        client.forget();
-        client.wait_for("RENEW");
-        client.forget();
-        client.wait_for("RENEW");
-        assert!(is_there(), "{}", addresses());
-        assert_eq!(client.count("REBIND"), 0);
-        client.signal(Signal::SIGUSR2);
-        assert_eq!(client.exit_code(), Some(0));
-        is_as_found();
-        server.wait_for("DHCP6_RELEASE_NA");
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_lease_is_confirmed_when_the_carrier_returns_and_left_on_another_link() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let server = kea(&far, POOL);
-        let mut client = keep(&["--family", "6", "-vv"]);
-        client.wait_for("2001:db8:1::200/128 from a server");
-        let replug = || {
-            far.run("ip link set far down");
-            far.run("ip link set far up");
-        };
-        replug();
-        client.wait_for("near: CONFIRM");
-        assert!(
-            addresses().contains("2001:db8:1::200/128"),
-            "{}",
-            addresses()
-        );
-        client.forget();
-        // Another network behind the same port.
-        drop(server);
-        far.run("ip address flush dev far scope global");
-        far.run("ip address add 2001:db8:2::1/64 dev far nodad");
-        let _server = kea(&far, &POOL.replace("2001:db8:1::", "2001:db8:2::"));
-        replug();
-        client.wait_for("near: CONFIRM");
-        client.wait_for("2001:db8:2::200/128 from a server");
-        wait_until("the address of the other link is gone", || {
-            !addresses().contains("2001:db8:1::200") && addresses().contains("2001:db8:2::200/128")
-        });
-        client.signal(Signal::SIGUSR2);
-        assert_eq!(client.exit_code(), Some(0));
-        is_as_found();
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_server_grants_an_address_by_two_messages() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let pool = POOL.replace(
-            r#""interface": "far","#,
-            r#""interface": "far", "rapid-commit": true,"#,
-        );
-        let _server = kea(&far, &pool);
-        let (report, log) = leased(&[]);
-        assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
-        assert!(!log.contains("near: REQUEST"), "{log}");
-    });
-}
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -477,226 +339,6 @@ fn silence_is_explained_and_leaves_nothing() {
         assert_eq!(code, Some(3), "{log}");
         assert!(log.contains("no prefix of 64 bits"), "{log}");
         assert!(!log.contains("try --family 4"), "{log}");
-        is_as_found();
-    });
-}
-
-/// Runs `wireboot discover` to its end.
-fn discover(more: &str) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-    command.args(["discover", "-i", "near", "--wait", "3"]);
-    output(command.args(more.split(' ')).stdin(Stdio::null()))
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn routers_and_servers_are_discovered_and_nothing_is_taken() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let (code, _, log) = discover("--family 6");
-        assert_eq!(code, Some(3), "{log}");
-        assert!(log.contains("no router and no server of IPv6"), "{log}");
-        let other = beside(&far);
-        let range = "2001:db8:1::100,2001:db8:1::100,64,10m --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";
-        let server = dnsmasq(&far, range);
-        let _router = radvd(
-            &other,
-            "AdvDefaultLifetime 0; AdvDefaultPreference high; prefix 2001:db8:7::/64 { }; RDNSS fe80::53 { };",
-        );
-        let (code, text, log) = discover("--family 6");
-        assert_eq!(code, Some(0), "{log}");
-        for line in [
-            ", addresses by servers (M), configuration by servers (O), default router for 1800 s\n",
-            "   prefix 2001:db8:1::/64, on the link for 1800 s\n",
-            ", no default router\n   prefix 2001:db8:7::/64, on the link, for addresses for 86400 s\n   resolvers fe80::53 for",
-            ", ADVERTISE after ",
-            "   address 2001:db8:1::100 for 600 s\n   resolver 2001:db8:1::53\n   domain lab.example\n   boot file tftp://[2001:db8:1::1]/boot.ipxe\n",
-            ", REPLY after ",
-        ] {
-            assert!(text.contains(line), "{line}: {text}{log}");
-        }
-        assert!(!text.contains("! no server"), "{text}");
-        is_as_found();
-        let (code, text, log) = discover("--family either --json");
-        assert_eq!(code, Some(0), "{log}");
-        let report: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(report["interfaces"][0]["name"], "near");
-        assert_eq!(report["answers"][0]["address"], "192.0.2.100");
-        assert_eq!(report["routers"].as_array().unwrap().len(), 2, "{text}");
-        let servers = report["servers"].as_array().unwrap();
-        let advertise = servers
-            .iter()
-            .find(|one| one["message"] == "ADVERTISE")
-            .unwrap();
-        assert_eq!(advertise["addresses"][0], "2001:db8:1::100 for 600 s");
-        assert_eq!(advertise["status"], Value::Null);
-        is_as_found();
-        let (_, text, _) = discover("--json");
-        let report: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(report.get("routers"), None, "{text}");
-        let (code, text, log) = lease(&["--dry-run"]);
-        assert_eq!(code, Some(0), "{log}");
-        assert!(
-            text.contains("near: would set 2001:db8:1::100/128 from a server"),
-            "{text}"
-        );
-        is_as_found();
-        for message in ["DHCPREQUEST", "DHCPRELEASE"] {
-            assert_eq!(server.count(message), 0, "{message}");
-        }
-        drop(server);
-        let _router = radvd(&far, "AdvManagedFlag on;");
-        let (_, text, log) = discover("--family 6");
-        assert!(
-            text.contains("   ! no server offers an address\n"),
-            "{text}{log}"
-        );
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn the_family_that_a_network_has_is_named() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let server = far.serve(
-            &format!("{DNSMASQ} --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h"),
-            "DHCP, IP range",
-        );
-        let (code, _, log) = lease(&["--timeout", "2"]);
-        assert_eq!(code, Some(3), "{log}");
-        assert!(
-            log.contains("the DHCPv4 server 192.0.2.1 is here; try --family 4"),
-            "{log}"
-        );
-        // It was asked for nothing.
-        assert_eq!(server.count("DHCPREQUEST"), 0);
-        is_as_found();
-        drop(server);
-        let _server = dnsmasq(&far, "2001:db8:1::,ra-stateless");
-        for (command, is_hinted) in [
-            ("lease", true),
-            ("boot --family 4", true),
-            ("boot --family either", false),
-        ] {
-            let mut client = Command::new(env!("CARGO_BIN_EXE_wireboot"));
-            client
-                .args(command.split(' '))
-                .args(["-i", "near", "--timeout", "2"]);
-            let (_, _, log) = output(&mut client);
-            let hint = format!("routers of IPv6 are here: {ROUTER}; try --family 6");
-            assert_eq!(log.contains(&hint), is_hinted, "{command}: {log}");
-        }
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_given_address_of_another_host_is_not_used() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let other = beside(&far);
-        other.run("ip address add 2001:db8:1::5/64 dev far nodad");
-        let given = |address: &str, more: &[&str]| {
-            let word = format!("ip=[2001:db8:1::{address}]::[2001:db8:1::1]:64::near:none");
-            let config = far.write("words", &word);
-            lease(&[&["--kernel-command-line", &config], more].concat())
-        };
-        for (acd, expected) in [
-            ("overlapped", Some(4)),
-            ("strict", Some(4)),
-            ("off", Some(0)),
-        ] {
-            let monitor =
-                Server::start(Command::new("ip").args(["-o", "-6", "monitor", "address"]));
-            let (code, _, log) = given("5", &["--acd", acd]);
-            assert_eq!(code, expected, "{acd}: {log}");
-            if expected == Some(0) {
-                continue;
-            }
-            assert!(
-                log.contains("another host has 2001:db8:1::5, which was given"),
-                "{log}"
-            );
-            is_as_found();
-            monitor.wait_for(LINK_LOCAL);
-            assert_eq!(
-                monitor.count("2001:db8:1::5/128") > 0,
-                acd != "strict",
-                "{acd}"
-            );
-        }
-        ip("address flush dev near");
-        let (code, _, log) = given("6", &["--json"]);
-        assert_eq!(code, Some(0), "{log}");
-        assert!(addresses().contains("2001:db8:1::6/128"), "{}", addresses());
-        reaches(&far, "2001:db8:1::6");
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn an_address_of_another_host_is_not_used() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let other = beside(&far);
-        other.run(&format!("ip address add {FORMED}/64 dev far nodad"));
-        let _router = radvd(
-            &far,
-            "prefix 2001:db8:1::/64 { }; prefix 2001:db8:3::/64 { };",
-        );
-        let (report, log) = leased(&[]);
-        assert!(log.contains(&format!("another host has {FORMED}")), "{log}");
-        let given = report["addresses"].as_array().unwrap();
-        assert_eq!(given.len(), 1, "{given:?}");
-        assert!(!addresses().contains(FORMED), "{}", addresses());
-        assert!(addresses().contains("2001:db8:3:0:5054:ff:fe12:3456"));
-        ip("address flush dev near");
-        // Strictly: it is not set for a moment.
-        let monitor = Server::start(Command::new("ip").args(["-o", "-6", "monitor", "address"]));
-        let (report, _) = leased(&["--acd", "strict"]);
-        assert_eq!(report["addresses"].as_array().unwrap().len(), 1);
-        monitor.wait_for("2001:db8:3:0:5054:ff:fe12:3456");
-        assert_eq!(monitor.count(FORMED), 0);
-        ip("address flush dev near");
-        let (report, _) = leased(&["--acd", "off"]);
-        assert_eq!(report["addresses"].as_array().unwrap().len(), 2);
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn an_address_of_a_server_that_another_host_has_is_declined() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        let other = beside(&far);
-        other.run("ip address add 2001:db8:1::200/64 dev far nodad");
-        let pool = POOL.replace("::200/128", "::200 - 2001:db8:1::201");
-        let server = kea(&far, &pool);
-        let _router = radvd(&far, "AdvManagedFlag on;");
-        let (report, log) = leased(&["--timeout", "30"]);
-        assert!(log.contains("DECLINE"), "{log}");
-        assert_eq!(
-            report["addresses"][0]["address"], "2001:db8:1::201",
-            "{log}"
-        );
-        assert!(!addresses().contains("2001:db8:1::200"), "{}", addresses());
-        server.wait_for("DHCP6_DECLINE");
-    });
-}
-
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn a_link_local_address_of_another_host_ends_the_command() {
-    in_new_namespace(|| {
-        let far = plug_in();
-        far.run(&format!("ip address add {LINK_LOCAL}/64 dev far nodad"));
-        let (code, _, log) = lease(&["--timeout", "5"]);
-        assert_eq!(code, Some(4), "{log}");
-        assert!(
-            log.contains("is its hardware address in use twice?"),
-            "{log}"
-        );
         is_as_found();
     });
 }

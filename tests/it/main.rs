@@ -37,6 +37,12 @@ mod handover;
 mod ipv6;
 #[cfg(feature = "ipv6")]
 mod ipv6_boot;
+#[cfg(feature = "ipv6")]
+mod ipv6_conflict;
+#[cfg(feature = "ipv6")]
+mod ipv6_seen;
+#[cfg(feature = "ipv6")]
+mod ipv6_servers;
 #[cfg(feature = "iso")]
 mod iso;
 mod keep;
