@@ -10,7 +10,7 @@ use super::keep::{cannot_wait, confine, wait_until_due};
 use super::race::{open_shared, until};
 use super::session::Session;
 use super::session6::Session6;
-use crate::config::Config;
+use crate::config::{Config, DhcpConfig};
 use crate::error::Error;
 use crate::link::{self, Found, Link, Watch};
 use crate::report;
@@ -72,16 +72,14 @@ pub fn lease(
 ) -> Result<(Bound6, Lease6), Error> {
     let Found { links, mut watch } = found;
     let mut sessions = open(links, config, Purpose::Lease)?;
-    let settled = settle(&mut sessions, &mut watch, config, signals);
-    let settled = settled.map_err(|error| match error {
-        Error::NoOffer(text) => match server_of_ipv4(&sessions, config, signals) {
-            Some(server) => Error::NoOffer(format!(
-                "{text}; the DHCPv4 server {server} is here; try --family 4"
-            )),
-            None => Error::NoOffer(text),
-        },
-        error => error,
-    });
+    let mut settled = settle(&mut sessions, &mut watch, config, signals);
+    if let Err(Error::NoOffer(text)) = &mut settled
+        && let Some(server) = server_of_ipv4(&sessions, config, signals)
+    {
+        text.push_str(&format!(
+            "; the DHCPv4 server {server} is here; try --family 4"
+        ));
+    }
     let bound = settled.and_then(|place| configure(sessions.swap_remove(place), watch));
     // A server may have set an address aside that nobody uses.
     for other in sessions {
@@ -140,15 +138,19 @@ fn server_of_ipv4(
     config: &Config,
     signals: Option<&Signals>,
 ) -> Option<Ipv4Addr> {
-    let mut config = config.clone();
-    config.dhcp.timeout = IPV4_TIME;
-    config.dhcp.never_gives_up = false;
     let links = sessions.iter().map(Session6::shared_link);
     let mut asking = open_shared(links, &config.dhcp).ok()?;
+    let brief = Config {
+        dhcp: DhcpConfig {
+            timeout: IPV4_TIME,
+            ..DhcpConfig::default()
+        },
+        ..Config::default()
+    };
     let place = until(
         &mut asking,
         &mut Watch::open().ok()?,
-        &config,
+        &brief,
         signals,
         &mut Beside::default(),
         Session::only_discover,
@@ -173,7 +175,7 @@ pub(super) fn configure(mut session: Session6, watch: Watch) -> Result<(Bound6, 
 }
 
 /// Drives the sessions until one has its lease; returns its place.
-fn settle(
+pub(super) fn settle(
     sessions: &mut [Session6],
     watch: &mut Watch,
     config: &Config,
@@ -212,11 +214,7 @@ fn settle(
 }
 
 /// Does what is due.
-pub(super) fn drive(
-    sessions: &mut [Session6],
-    watch: &mut Watch,
-    now: Instant,
-) -> Result<(), Error> {
+fn drive(sessions: &mut [Session6], watch: &mut Watch, now: Instant) -> Result<(), Error> {
     while let Some(change) = watch.next_change()? {
         for session in &mut *sessions {
             session.handle_link(&change, now)?;
@@ -256,7 +254,7 @@ fn failure(
     Error::NoOffer(text)
 }
 
-pub(super) fn wait(
+fn wait(
     sessions: &[Session6],
     watch: &mut Watch,
     signals: Option<&Signals>,

@@ -15,7 +15,7 @@ use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
 use crate::sys;
-use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use wireboot_proto::ipv6::client::{Config6, Ipv6Client};
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::ipv6::{drive, open, wait};
-use super::session6::{Heard6, Session6};
-use crate::config::Config;
+use super::ipv6::{open, settle};
+use super::session6::Heard6;
+use crate::config::{Config, DhcpConfig, LinkConfig};
 use crate::error::Error;
-use crate::link::{self, Found};
-use crate::sys;
+use crate::link::Found;
 use crate::sys::signal::Signals;
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -25,7 +24,7 @@ pub struct Surveyed6 {
     pub heard: Vec<Heard6>,
 }
 
-/// Asks for `wait_for` from the first carrier on, and leaves the interfaces as they were found. A signal ends
+/// Asks for `wait` from the first carrier on, and leaves the interfaces as they were found. A signal ends
 /// it early.
 ///
 /// # Errors
@@ -33,32 +32,24 @@ pub struct Surveyed6 {
 pub fn survey6(
     found: Found,
     config: &Config,
-    wait_for: Duration,
-    signals: Option<&Signals>,
+    wait: Duration,
+    signals: &Signals,
 ) -> Result<Vec<Surveyed6>, Error> {
     let Found { links, mut watch } = found;
     let mut sessions = open(links, config, Purpose::Survey)?;
-    let mut ask = || {
-        link::raise(sessions.iter().map(Session6::link))?;
-        let started_at = sys::now();
-        let mut carrier_at = None;
-        loop {
-            let now = sys::now();
-            drive(&mut sessions, &mut watch, now)?;
-            if sessions.iter().any(Session6::has_begun) {
-                carrier_at.get_or_insert(now);
-            }
-            let deadline = carrier_at.map_or(started_at + config.link.timeout, |at| at + wait_for);
-            if now >= deadline {
-                return Ok(());
-            }
-            match wait(&sessions, &mut watch, signals, deadline, now) {
-                Err(Error::Interrupted(_)) => return Ok(()),
-                waited => waited?,
-            }
-        }
+    let times = Config {
+        link: LinkConfig {
+            timeout: config.link.timeout,
+            ..LinkConfig::default()
+        },
+        dhcp: DhcpConfig {
+            timeout: wait,
+            ..DhcpConfig::default()
+        },
+        ..Config::default()
     };
-    let asked = ask();
+    // It is settled by its end alone.
+    let ended = settle(&mut sessions, &mut watch, &times, Some(signals));
     let mut surveyed = Vec::new();
     for mut session in sessions {
         surveyed.push(Surveyed6 {
@@ -69,13 +60,8 @@ pub fn survey6(
         });
         session.restore();
     }
-    asked?;
-    if surveyed.iter().any(|one| one.had_carrier) {
-        return Ok(surveyed);
+    match ended {
+        Ok(_) | Err(Error::NoOffer(_) | Error::Interrupted(_)) => Ok(surveyed),
+        Err(error) => Err(error),
     }
-    let names: Vec<_> = surveyed.iter().map(|one| one.interface.as_str()).collect();
-    Err(Error::NoCarrier {
-        interface: names.join(" "),
-        waited: config.link.timeout,
-    })
 }

@@ -325,8 +325,9 @@ mod tests {
             (
                 58,
                 &router[..],
-                "fe80::1 > ff02::1: ICMP6, router advertisement, managed, other, lifetime 1800 s, \
-                 prefix 2001:db8:1::/64",
+                "fe80::1 > ff02::1: ICMP6, router advertisement, servers have addresses, \
+                 servers have configuration, default router for 1800 s, \
+                 prefix 2001:db8:1::/64 on the link for addresses for 3600 s, MTU 1500",
             ),
             (
                 58,
@@ -368,7 +369,7 @@ mod tests {
             (
                 17,
                 refusal,
-                "fe80::1.547 > ff02::1.546: DHCPv6 REPLY, xid 0x000001, NoAddrsAvail",
+                "fe80::1.547 > ff02::1.546: DHCPv6 REPLY, xid 0x000001, status NoAddrsAvail",
             ),
             (
                 17,
@@ -398,17 +399,9 @@ mod tests {
             }
         }
         let verbose = line(Timestamp::default(), &frame6(58, &router), 118, true);
-        assert!(
-            verbose.contains(
-                "\n\tprefix 2001:db8:1::/64, on the link, for addresses for 3600 s\n\tMTU 1500"
-            ),
-            "{verbose}"
-        );
-        let verbose = line(Timestamp::default(), &frame6(17, &server), 118, true);
-        assert!(
-            verbose.contains("\n\tBoot File URL (59): tftp://a\\u{1b}b"),
-            "{verbose}"
-        );
+        let expected =
+            "\n\tprefix 2001:db8:1::/64 on the link for addresses for 3600 s\n\tMTU 1500\n\t";
+        assert!(verbose.contains(expected), "{verbose}");
     }
 
     #[test]

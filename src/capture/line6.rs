@@ -3,15 +3,13 @@
 use std::fmt::Write;
 use std::net::Ipv6Addr;
 
-use wireboot_proto::ipv6::configuration::Configuration;
-use wireboot_proto::packet::dhcpv6::{CLIENT_PORT, Message, Options, SERVER_PORT, Status, code};
+use wireboot_proto::ipv6::facts::{self, Fact};
+use wireboot_proto::packet::dhcpv6::{CLIENT_PORT, Message, Options, SERVER_PORT, code};
 use wireboot_proto::packet::icmpv6::{ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
 use wireboot_proto::packet::neighbor::{
-    Advertisement, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, NeighborMessage, RouterOption,
+    Advertisement, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, NeighborMessage,
 };
-use wireboot_proto::packet::option::known::hex;
 use wireboot_proto::reader::{DecodeError, Reader};
-use wireboot_proto::text::safe::Safe;
 
 /// Relays within relays (RFC 8415 §7.6, HOP_COUNT_LIMIT).
 const MAX_RELAYS: u8 = 8;
@@ -60,29 +58,24 @@ pub(super) fn icmp(message: &[u8], verbose: bool, text: &mut String) -> Result<(
 }
 
 fn router(message: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
-    let read = Advertisement::decode(message)?;
     text.push_str("router advertisement");
-    for (is_set, flag) in [(read.managed, ", managed"), (read.other, ", other")] {
-        if is_set {
-            text.push_str(flag);
-        }
-    }
-    let _ = write!(text, ", lifetime {} s", read.lifetime);
-    for option in read.options() {
-        match option {
-            option if verbose => {
-                let _ = write!(text, "\n\t{option}");
-            }
-            RouterOption::Prefix(prefix) => {
-                let _ = write!(text, ", prefix {}/{}", prefix.network, prefix.len);
-            }
-            _ => {}
-        }
+    put(
+        facts::of_router(&Advertisement::decode(message)?),
+        verbose,
+        text,
+    );
+    Ok(())
+}
+
+/// Appends what is said, with `verbose` a line for each.
+fn put(facts: Vec<Fact>, verbose: bool, text: &mut String) {
+    let separator = if verbose { "\n\t" } else { ", " };
+    for fact in facts {
+        let _ = write!(text, "{separator}{} {}", fact.name, fact.value);
     }
     if verbose {
         text.push_str("\n\t");
     }
-    Ok(())
 }
 
 /// Appends the groups of a report of version 2 (RFC 3810 §5.2).
@@ -139,75 +132,6 @@ pub(super) fn dhcp(
         message.kind,
         u32::from_be_bytes([0, a, b, c])
     );
-    for association in message.options.associations() {
-        for given in association.addresses() {
-            let _ = write!(text, ", address {} for {} s", given.address, given.valid);
-        }
-        status(association.options, text);
-    }
-    status(message.options, text);
-    if let Some(file) = Configuration::read(message.options).boot_file {
-        let _ = write!(text, ", boot file \"{}\"", Safe::name(&file));
-    }
-    if verbose {
-        for (code, value) in message.options.iter() {
-            let _ = write!(text, "\n\t{} ({code}): {}", title(code), shown(code, value));
-        }
-        text.push_str("\n\t");
-    }
+    put(facts::of_dhcp(message.options), verbose, text);
     Ok(())
-}
-
-fn status(options: Options<'_>, text: &mut String) {
-    let status = options.status();
-    if status != Status::SUCCESS {
-        let _ = write!(text, ", {status}");
-    }
-}
-
-/// Returns the name of an option, as tshark has it.
-const fn title(code: u16) -> &'static str {
-    match code {
-        code::CLIENT_ID => "Client Identifier",
-        code::SERVER_ID => "Server Identifier",
-        code::IA_NA => "Identity Association for Non-temporary Address",
-        code::OPTION_REQUEST => "Option Request",
-        code::PREFERENCE => "Preference",
-        code::ELAPSED_TIME => "Elapsed time",
-        code::STATUS_CODE => "Status code",
-        code::USER_CLASS => "User Class",
-        code::VENDOR_CLASS => "Vendor Class",
-        code::DNS_SERVERS => "DNS recursive name server",
-        code::DOMAIN_LIST => "Domain Search List",
-        code::CLIENT_FQDN => "Fully Qualified Domain Name",
-        code::NTP_SERVER => "NTP Server",
-        code::BOOT_FILE_URL => "Boot File URL",
-        code::BOOT_FILE_PARAMETERS => "Boot File Parameters",
-        code::CLIENT_ARCHITECTURE => "Client System Architecture Type",
-        code::CLIENT_NII => "Client Network Interface Identifier",
-        code::SOL_MAX_RT => "SOL_MAX_RT",
-        code::INF_MAX_RT => "INF_MAX_RT",
-        _ => "Option",
-    }
-}
-
-fn shown(code: u16, value: &[u8]) -> String {
-    let mut words = Vec::new();
-    match code {
-        code::OPTION_REQUEST | code::CLIENT_ARCHITECTURE => {
-            let (numbers, _) = value.as_chunks::<2>();
-            for number in numbers {
-                words.push(u16::from_be_bytes(*number).to_string());
-            }
-        }
-        code::DNS_SERVERS => {
-            let (servers, _) = value.as_chunks::<16>();
-            for server in servers {
-                words.push(Ipv6Addr::from(*server).to_string());
-            }
-        }
-        code::BOOT_FILE_URL => words.push(Safe::name(String::from_utf8_lossy(value)).to_string()),
-        _ => words.push(hex(value)),
-    }
-    words.join(" ")
 }

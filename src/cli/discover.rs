@@ -37,25 +37,20 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     match family {
         None | Some(Family::V4) => tell(settings, &survey4(settings, recorder, &signals)?, None),
         Some(Family::V6) => {
-            let six = survey6(settings, recorder, Some(&signals))?;
+            let six = survey6(settings, recorder, &signals)?;
             tell(settings, &[], Some(&six))
         }
         Some(Family::Either) => {
-            // Neither sets the interfaces down while the other still asks.
+            // One after the other, on interfaces that stay up between.
             let held = link::find(&settings.config.link, recorder, None)?;
             let asked = link::raise(&held.links).and_then(|()| {
-                std::thread::scope(|scope| {
-                    let six = scope.spawn(|| survey6(settings, recorder, None));
-                    let four = survey4(settings, recorder, &signals);
-                    Ok((four?, six.join().ok()))
-                })
+                let four = survey4(settings, recorder, &signals)?;
+                Ok((four, survey6(settings, recorder, &signals)))
             });
             held.links.iter().for_each(link::Link::restore);
             let (four, six) = asked?;
-            let six = six.transpose().inspect_err(|error| {
-                log::warn!("IPv6: {}", error.chain());
-            });
-            tell(settings, &four, six.ok().flatten().as_ref())
+            let six = six.inspect_err(|error| log::warn!("IPv6: {}", error.chain()));
+            tell(settings, &four, six.ok().as_ref())
         }
     }
 }
@@ -67,11 +62,7 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
 }
 
 #[cfg(feature = "ipv6")]
-fn survey6(
-    settings: &Settings,
-    recorder: &Recorder,
-    signals: Option<&Signals>,
-) -> Result<Report6, Error> {
+fn survey6(settings: &Settings, recorder: &Recorder, signals: &Signals) -> Result<Report6, Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
     let found = link::find(&config.link, recorder, None)?;
     acquire::survey6(found, config, wait, signals).map(Report6::read)

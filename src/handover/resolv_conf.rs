@@ -47,26 +47,39 @@ pub(super) fn replace_beside(path: &Path, own: Option<&str>, is_ipv6: bool) -> i
 /// Returns `own`, the lines of one family, with the resolvers of the other in `known`, those of IPv6 first,
 /// and the domains of both: of several `search` lines the last one counts.
 fn beside(known: &str, own: &str, is_ipv6: bool) -> String {
-    let is_others = |server: &&str| server.contains(':') != is_ipv6;
-    let others: Vec<_> = values(known, SERVER).filter(is_others).collect();
-    let mut servers: Vec<_> = values(own, SERVER).collect();
-    let mut domains: Vec<_> = values(own, SEARCH)
-        .flat_map(str::split_whitespace)
-        .collect();
-    if !others.is_empty() {
-        for domain in values(known, SEARCH).flat_map(str::split_whitespace) {
-            if !domains.contains(&domain) {
-                domains.push(domain);
+    let is_others = |line: &str| line.starts_with(SERVER) && line.contains(':') != is_ipv6;
+    let known = if known.lines().any(is_others) {
+        known
+    } else {
+        ""
+    };
+    let mut domains = Vec::new();
+    let [mut ours, mut others] = [String::new(), String::new()];
+    for (text, is_own) in [(own, true), (known, false)] {
+        for line in text.lines() {
+            if let Some(words) = line.strip_prefix(SEARCH) {
+                for domain in words.split(' ') {
+                    if !domains.contains(&domain) {
+                        domains.push(domain);
+                    }
+                }
+            } else if is_own || is_others(line) {
+                let servers = if is_own { &mut ours } else { &mut others };
+                servers.push_str(line);
+                servers.push('\n');
             }
         }
     }
-    let at = if is_ipv6 { servers.len() } else { 0 };
-    servers.splice(at..at, others);
-    lines(&domains, &mut servers.into_iter())
-}
-
-fn values<'a>(text: &'a str, name: &'static str) -> impl Iterator<Item = &'a str> {
-    text.lines().filter_map(move |line| line.strip_prefix(name))
+    let (first, second) = if is_ipv6 {
+        (ours, others)
+    } else {
+        (others, ours)
+    };
+    let mut text = String::new();
+    if !domains.is_empty() {
+        text = format!("{SEARCH}{}\n", domains.join(" "));
+    }
+    text + &first + &second
 }
 
 /// Returns the lines between the marks in the file; none without marks.
@@ -196,24 +209,15 @@ pub(super) fn resolvers(lease: &Lease) -> String {
 const SEARCH: &str = "search ";
 const SERVER: &str = "nameserver ";
 
-fn lines<T: AsRef<str>>(
-    domains: &[impl AsRef<str>],
-    servers: &mut dyn Iterator<Item = T>,
-) -> String {
+fn lines(domains: &[String], servers: &mut dyn Iterator<Item = String>) -> String {
     let mut text = String::new();
-    for (place, domain) in domains.iter().enumerate() {
+    if !domains.is_empty() {
         // Of `search` and `domain` the last one counts (resolv.conf(5)), so that only one is
         // written.
-        text.push_str(if place == 0 { SEARCH } else { " " });
-        text.push_str(domain.as_ref());
-    }
-    if !domains.is_empty() {
-        text.push('\n');
+        text.push_str(&format!("{SEARCH}{}\n", domains.join(" ")));
     }
     for server in servers {
-        text.push_str(SERVER);
-        text.push_str(server.as_ref());
-        text.push('\n');
+        text.push_str(&format!("{SERVER}{server}\n"));
     }
     text
 }

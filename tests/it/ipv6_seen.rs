@@ -34,12 +34,14 @@ fn routers_and_servers_are_discovered_and_nothing_is_taken() {
         let (code, text, log) = discover("--family 6");
         assert_eq!(code, Some(0), "{log}");
         for line in [
-            ", addresses by servers (M), configuration by servers (O), default router for 1800 s\n",
-            "   prefix 2001:db8:1::/64, on the link for 1800 s\n",
-            ", no default router\n   prefix 2001:db8:7::/64, on the link, for addresses for 86400 s\n   resolvers fe80::53 for",
-            ", ADVERTISE after ",
-            "   address 2001:db8:1::100 for 600 s\n   resolver 2001:db8:1::53\n   domain lab.example\n   boot file tftp://[2001:db8:1::1]/boot.ipxe\n",
-            ", REPLY after ",
+            "near: router advertisement of fe80::",
+            "   servers have addresses\n   servers have configuration\n   default router for 1800 s\n",
+            "   prefix 2001:db8:1::/64 on the link for 1800 s\n",
+            "   default router for 0 s\n   prefix 2001:db8:7::/64 on the link for addresses for 86400 s\n   resolver fe80::53 for",
+            "near: ADVERTISE of fe80::",
+            "   address 2001:db8:1::100 for 600 s\n",
+            "   resolver 2001:db8:1::53\n   domain lab.example\n   boot file tftp://[2001:db8:1::1]/boot.ipxe\n",
+            "near: REPLY of fe80::",
         ] {
             assert!(text.contains(line), "{line}: {text}{log}");
         }
@@ -50,18 +52,17 @@ fn routers_and_servers_are_discovered_and_nothing_is_taken() {
         let report: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(report["interfaces"][0]["name"], "near");
         assert_eq!(report["answers"][0]["address"], "192.0.2.100");
-        assert_eq!(report["routers"].as_array().unwrap().len(), 2, "{text}");
-        let servers = report["servers"].as_array().unwrap();
-        let advertise = servers
-            .iter()
-            .find(|one| one["message"] == "ADVERTISE")
-            .unwrap();
-        assert_eq!(advertise["addresses"][0], "2001:db8:1::100 for 600 s");
-        assert_eq!(advertise["status"], Value::Null);
+        let all = report["ipv6"].as_array().unwrap();
+        let of = |kind: &'static str| all.iter().filter(move |one| one["kind"] == kind);
+        assert_eq!(of("router advertisement").count(), 2, "{text}");
+        let advertise = of("ADVERTISE").next().unwrap();
+        assert_eq!(advertise["interface"], "near");
+        assert_eq!(advertise["says"][0]["name"], "address");
+        assert_eq!(advertise["says"][0]["value"], "2001:db8:1::100 for 600 s");
         is_as_found();
         let (_, text, _) = discover("--json");
         let report: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(report.get("routers"), None, "{text}");
+        assert_eq!(report.get("ipv6"), None, "{text}");
         let (code, text, log) = lease(&["--dry-run"]);
         assert_eq!(code, Some(0), "{log}");
         assert!(

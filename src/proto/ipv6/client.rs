@@ -281,8 +281,10 @@ impl Ipv6Client {
                 return false;
             }
         }
-        if self.given.is_some() {
-            return true;
+        match self.purpose {
+            _ if self.given.is_some() => return true,
+            Purpose::Survey => return false,
+            Purpose::Lease | Purpose::Preview => {}
         }
         let Some(address_at) = self.address_at else {
             // Servers on the link, and with an address of it, need no other.

@@ -21,6 +21,7 @@ pub mod client;
 pub mod configuration;
 pub mod dhcp;
 pub mod exchange;
+pub mod facts;
 pub mod given;
 pub mod identity;
 pub mod json;
