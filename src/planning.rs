@@ -389,7 +389,7 @@ fn drive(
                         source: error.into(),
                     },
                     None => Error::NothingBootable {
-                        what: "no kernel to boot".to_owned(),
+                        what: "the boot file leads to no kernel".to_owned(),
                         source: Some(error.into()),
                     },
                 }));

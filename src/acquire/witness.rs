@@ -247,13 +247,10 @@ impl Witness {
             match event {
                 SwitchEvent::Neighbour { .. } => {}
                 // No reason for silence any longer.
-                SwitchEvent::LacpUp => self.diagnosis.switch_port = None,
+                SwitchEvent::Forwarding | SwitchEvent::LacpUp => self.diagnosis.switch_port = None,
                 SwitchEvent::Blocked { .. }
-                | SwitchEvent::Forwarding
                 | SwitchEvent::LacpDown
-                | SwitchEvent::Authentication => {
-                    self.diagnosis.switch_port = Some(event.to_string());
-                }
+                | SwitchEvent::Authentication => self.diagnosis.switch_port = Some(event),
             }
         }
         ask

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 
 use crate::error::{Cause, Error, chain_of};
-use wireboot_proto::text::url::Url;
+use wireboot_proto::text::url::{Sha256, Url};
 
 /// The reason why a file was not fetched.
 pub(super) enum Failure {
@@ -26,6 +26,13 @@ pub(super) enum Failure {
 pub(super) type Refusal = (Option<usize>, Failure);
 
 impl Failure {
+    /// Returns the failure of a file with another hash than it must have.
+    pub(super) fn mismatch(found: &Sha256, expected: &Sha256) -> Self {
+        Self::Verification(format!(
+            "its SHA-256 is {found}, expected {expected}; replace the file, or correct the hash"
+        ))
+    }
+
     /// Returns this failure with the text of `others` behind it.
     pub(super) fn beside(self, others: &str) -> Self {
         let with = |cause: Cause| match others {

@@ -221,8 +221,7 @@ impl Fetcher {
             };
             let found = found.map_err(other)?.sha256;
             if found != expected {
-                let why = format!("its SHA-256 is {found}, expected {expected}");
-                return Err(Failure::Verification(why));
+                return Err(Failure::mismatch(&found, &expected));
             }
         }
         if self.needs_signature(job) {

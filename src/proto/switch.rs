@@ -68,6 +68,20 @@ impl fmt::Display for SwitchEvent {
     }
 }
 
+impl SwitchEvent {
+    /// Returns what lets frames through; empty where nothing is in the way.
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Blocked { .. } => {
+                "wait longer (--timeout), or make it an edge port (\"portfast\") on the switch"
+            }
+            Self::LacpDown => "take it out of the bundle on the switch, or let that fall back",
+            Self::Authentication => "exempt this hardware address on the switch (MAB)",
+            Self::Forwarding | Self::LacpUp | Self::Neighbour { .. } => "",
+        }
+    }
+}
+
 /// LACPDUs in a second (IEEE 802.1AX §6.4.16).
 const MAX_LACPDUS: u32 = 3;
 /// Frames of slow protocols in a second (IEEE 802.3 §57A.2).

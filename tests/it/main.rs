@@ -24,6 +24,7 @@ mod cards;
 mod chapters;
 mod conflict;
 mod discover;
+mod failures;
 mod fetch;
 mod fetch_http;
 mod fetch_losses;
