@@ -36,11 +36,13 @@ pub fn run(config: &Config) -> Result<Stage, Error> {
 fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     // Before anything is touched: a fault in these files is the same with an address.
     let trust = Trust::of(&config.trust)?;
-    fetch::check(&config.fetch)?;
+    fetch::check(config)?;
     let signals = Signals::of_boot().map_err(Error::no_signals)?;
     // Otherwise the next step raises the interfaces, since it listens on them before they are up.
     gate.end_with(Stage::Link, || link::up(&config.link, Some(&signals)))?;
     let (mut binding, lease) = acquire::bind(config, gate, &signals)?;
+    #[cfg(feature = "report")]
+    fetch::begin_reports(config, binding.link(), &lease, &trust, gate)?;
     gate.pass(Stage::Lease)?;
     let follow = || -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
@@ -81,6 +83,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         Ok(image.start()?)
     };
     let Err(exit) = follow();
+    gate.report(&exit);
     // A step behind the lease was only looked at, and nobody renews the lease from here on.
     binding.restore();
     Err(exit)

@@ -23,6 +23,8 @@ mod names;
 mod obtain;
 #[cfg(feature = "root")]
 mod oci;
+#[cfg(feature = "report")]
+mod post;
 mod progress;
 mod proxy;
 mod query;
@@ -49,7 +51,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, FetchConfig};
+use crate::config::Config;
 use crate::error::Error;
 use crate::measure;
 use crate::sys::SyscallError;
@@ -68,6 +70,8 @@ pub use clock::Clock;
 use failure::{Failure, Refusal, other};
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
 pub use names::Names;
+#[cfg(feature = "report")]
+pub use post::begin_reports;
 use progress::Progress;
 pub use progress::{Board, Style};
 pub use rotation::Mirrors;
@@ -77,7 +81,10 @@ use staged::Staged;
 ///
 /// # Errors
 /// [`Error::Usage`] when a file cannot be read or used, or a mirror is no URL.
-pub fn check(config: &FetchConfig) -> Result<(), Error> {
+pub fn check(config: &Config) -> Result<(), Error> {
+    #[cfg(feature = "report")]
+    post::address(&config.output)?;
+    let config = &config.fetch;
     Mirrors::of(&config.mirrors)?;
     for (path, what) in [
         (&config.ca, "the authorities"),

@@ -18,7 +18,7 @@
 //! | reports | `report` | tell others of a change of the lease |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack`, `worker` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
-//! | records | `timeline`, [`recorder`] | what a run leaves behind for people |
+//! | records | `timeline`, [`recorder`], `reports` | what a run leaves behind for people |
 //! | values | [`error`], [`settings`], [`config`] | settings and errors |
 //! | kernel | [`sys`] | system calls, with the only unsafe code |
 //!
@@ -113,6 +113,8 @@ mod measure;
 mod planning;
 pub mod recorder;
 mod report;
+#[cfg(feature = "report")]
+mod reports;
 #[cfg(feature = "root")]
 mod root;
 mod script;

@@ -12,6 +12,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "report")]
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::sys;
 use crate::sys::files;
 use crate::sys::packet::Metadata;
@@ -56,6 +59,15 @@ impl Recorder {
             Err(error) => log::warn!("cannot write the last frames to {path}: {error}"),
         }
         result
+    }
+
+    /// Returns the frames as pcapng in Base64; none where there are none.
+    #[cfg(feature = "report")]
+    pub fn base64(&self) -> Option<String> {
+        let pcapng = |frames: &mut RecordedFrames| {
+            (!frames.is_empty()).then(|| STANDARD.encode(frames.pcapng(now())))
+        };
+        self.with(pcapng)
     }
 
     /// Returns the number of frames written.

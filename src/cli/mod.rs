@@ -211,6 +211,7 @@ fn version() -> String {
         ("ipv6", cfg!(feature = "ipv6")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
+        ("report", cfg!(feature = "report")),
         ("root", cfg!(feature = "root")),
         ("sandbox", cfg!(feature = "sandbox")),
         ("service", cfg!(feature = "service")),

@@ -514,6 +514,10 @@ pub enum Sandbox {
 
 named!(Sandbox: "off" => Off, "log" => Log, "on" => On);
 
+/// The port of log servers (RFC 5426 §3.3).
+#[cfg(feature = "report")]
+pub const SYSLOG_PORT: u16 = 514;
+
 /// Output and recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputConfig {
@@ -523,6 +527,12 @@ pub struct OutputConfig {
     pub quiet: bool,
     /// File for the last frames, written on success too.
     pub record: Option<String>,
+    /// Where the account of a boot is sent.
+    #[cfg(feature = "report")]
+    pub report_to: Option<String>,
+    /// The log server; that of the lease when none.
+    #[cfg(feature = "report")]
+    pub syslog: Option<std::net::SocketAddr>,
 }
 
 impl Config {
@@ -536,6 +546,11 @@ impl Config {
                 // 12 s in all: PXE 2.1 has a client without an offer of a PXE server wait for its 4 s and its 8 s;
                 // iPXE waits for 2 s (DHCP_DISC_PROXY_TIMEOUT_SEC).
                 late_wait: Duration::from_secs(11),
+                introduction: Introduction {
+                    #[cfg(feature = "report")]
+                    requested: vec![wireboot_proto::packet::option::code::LOG_SERVERS],
+                    ..Introduction::default()
+                },
                 ..DhcpConfig::default()
             },
             ..Self::default()

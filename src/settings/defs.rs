@@ -1,10 +1,14 @@
 //! The table of settings.
 
+#[cfg(feature = "report")]
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::commands::Command;
 #[cfg(feature = "ipv6")]
 use super::config::Family;
+#[cfg(feature = "report")]
+use super::config::SYSLOG_PORT;
 use super::config::{
     ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Sandbox,
     Stage,
@@ -1162,6 +1166,35 @@ pub static SETTINGS: &[Setting] = &[
                them to /run/wireboot/failure.pcapng anyway",
         lands: Lands::Config(|config, input| {
             config.output.record = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "report")]
+    Setting {
+        name: "report",
+        of: BOOT | WORD,
+        takes: Takes::Value("URL"),
+        help: "POST the account to URL as JSON, after each step and, with the last frames, when the boot \
+               fails",
+        lands: Lands::Config(|config, input| {
+            config.output.report_to = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "report")]
+    Setting {
+        name: "syslog",
+        of: BOOT | WORD,
+        takes: Takes::Value("ADDRESS"),
+        help: "send messages to this log server instead of that of the lease (option 7), by UDP (RFC 5424); \
+               ADDRESS:PORT for another port than 514",
+        lands: Lands::Config(|config, input| {
+            let address = input.value.parse().ok();
+            let plain = || Some((input.value.parse::<IpAddr>().ok()?, SYSLOG_PORT).into());
+            let address = address.or_else(plain);
+            config.output.syslog = Some(address.ok_or("an address, or ADDRESS:PORT")?);
             Ok(())
         }),
         ..NOTHING

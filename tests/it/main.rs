@@ -75,6 +75,8 @@ mod recipes_products;
 mod recorder;
 mod replies;
 mod replug;
+#[cfg(feature = "report")]
+mod reports;
 mod ring;
 mod script;
 mod scripts;

@@ -301,7 +301,7 @@ fn the_version_names_commit_target_and_features() {
         features,
         [
             "arping", "bond", "capture", "discover", "firmware", "grub", "hand", "ipv6", "iso",
-            "manual", "root", "sandbox", "service", "tls", "unpack"
+            "manual", "report", "root", "sandbox", "service", "tls", "unpack"
         ]
     );
     assert_eq!(text, says(&["-V"]));

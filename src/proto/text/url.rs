@@ -52,8 +52,8 @@ pub struct Form {
 }
 
 impl Form {
-    /// Returns the request with this method, these headers by name and value, and this body in the form
-    /// of `application/x-www-form-urlencoded`.
+    /// Returns the request with this method, these headers by name and value, and this body, in the form
+    /// of `application/x-www-form-urlencoded` unless a header says otherwise.
     ///
     /// # Errors
     /// The method or header that is not valid (RFC 9110 §5.6.2, §5.5).
@@ -88,7 +88,8 @@ impl Form {
         if self.method != "GET" {
             headers += &format!("Content-Length: {}\r\n", self.body.len());
         }
-        if !self.body.is_empty() {
+        let is_kind = |line: &str| line.to_ascii_lowercase().starts_with("content-type:");
+        if !self.body.is_empty() && !self.headers.lines().any(is_kind) {
             headers += "Content-Type: application/x-www-form-urlencoded\r\n";
         }
         let end = get.len().saturating_sub(2);
