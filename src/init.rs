@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "attended")]
+mod consoles;
 #[cfg(feature = "firmware")]
 mod kernel_log;
 mod modules;
@@ -31,6 +33,8 @@ use crate::sys;
 use crate::sys::exec::Program;
 use crate::sys::machine::{self, PowerAction};
 use crate::timeline::{BEFORE, Timeline};
+#[cfg(feature = "attended")]
+use consoles::Consoles;
 pub(crate) use modules::{load_requested, requested};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
@@ -62,6 +66,11 @@ pub fn run() -> ! {
     }
     // Before any other thread is started: each has its own signal mask.
     let supervisor = Supervisor::begin();
+    #[cfg(feature = "attended")]
+    let mut consoles = Consoles::join().unwrap_or_else(|error| {
+        log::warn!("not all consoles are used: {}", error.chain());
+        None
+    });
     let config = config();
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
@@ -79,7 +88,11 @@ pub fn run() -> ! {
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let pause = pauses.next_delay(&mut random);
-        if let Err(end) = attempt(&supervisor, &timeline, &config, pause) {
+        let part = || {
+            #[cfg(feature = "attended")]
+            consoles.take().into_iter().for_each(Consoles::part);
+        };
+        if let Err(end) = attempt(&supervisor, &timeline, &config, pause, part) {
             // Returns only if the kernel refuses.
             log::error!("{}", supervisor.end(end).chain());
             sleep(pause);
@@ -87,7 +100,7 @@ pub fn run() -> ! {
     }
 }
 
-/// Boots once, acts on a failure, and pauses.
+/// Boots once, acts on a failure, and pauses; `part_consoles` before another program becomes process 1.
 ///
 /// # Errors
 /// How the machine ends, by a signal or `wireboot.on-failure`.
@@ -96,6 +109,7 @@ fn attempt(
     timeline: &Timeline,
     config: &Config,
     pause: Duration,
+    part_consoles: impl FnOnce(),
 ) -> Result<(), PowerAction> {
     let mut then = config.boot.on_failure;
     let why = supervisor.run(&boot().variable(BEFORE, &timeline.lines()))?;
@@ -109,12 +123,16 @@ fn attempt(
         Some(error::LOCAL_BOOT) => match config.boot.on_local_boot {
             Some(OnLocalBoot::Reboot) => return Err(PowerAction::Restart),
             Some(OnLocalBoot::PowerOff) => return Err(PowerAction::PowerOff),
-            Some(OnLocalBoot::Exit) => process::exit(error::LOCAL_BOOT.into()),
+            Some(OnLocalBoot::Exit) => {
+                part_consoles();
+                process::exit(error::LOCAL_BOOT.into())
+            }
             Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
             None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
         },
         #[cfg(feature = "root")]
         Some(error::SWITCH_ROOT) => {
+            part_consoles();
             let Err(error) = root::switch(&config.root);
             log::error!("{}", error.chain());
         }

@@ -202,6 +202,7 @@ fn version() -> String {
     );
     for (name, is_built_in) in [
         ("arping", cfg!(feature = "arping")),
+        ("attended", cfg!(feature = "attended")),
         ("bond", cfg!(feature = "bond")),
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
