@@ -12,6 +12,8 @@ use crate::recorder::Recorder;
 use crate::reports::Reports;
 #[cfg(feature = "report")]
 use crate::sys::messages;
+#[cfg(feature = "attended")]
+use crate::sys::watchdog::Watchdog;
 use crate::timeline::Timeline;
 
 /// The records of a boot, which are passed from stage to stage and saved at its end; clones are of the
@@ -23,6 +25,9 @@ pub struct Gate {
     /// The last frames of the boot.
     pub recorder: Recorder,
     stop_after: Option<Stage>,
+    /// Resets the machine when the boot hangs.
+    #[cfg(feature = "attended")]
+    watchdog: Watchdog,
     /// Reports to others.
     #[cfg(feature = "report")]
     pub reports: Reports,
@@ -54,7 +59,17 @@ impl Gate {
     pub fn open(config: &Config) -> Self {
         #[cfg(feature = "report")]
         messages::hold_for_syslog();
+        #[cfg(feature = "attended")]
+        let watchdog = Watchdog::default();
+        #[cfg(feature = "attended")]
+        config
+            .boot
+            .watchdog
+            .iter()
+            .for_each(|time| watchdog.begin(*time));
         Self {
+            #[cfg(feature = "attended")]
+            watchdog,
             timeline: Timeline::begin(),
             recorder: Recorder::default(),
             stop_after: config.boot.stop_after,
@@ -135,6 +150,8 @@ impl Gate {
             (self.reports).send(moment, || self.timeline.json(), "");
             self.reports.finish();
         }
+        #[cfg(feature = "attended")]
+        self.watchdog.end();
         self.timeline.save();
         // The result is the one that is passed.
         let _ = (self.recorder).save_after(self.record.as_deref(), Ok::<(), Infallible>(()));
@@ -145,6 +162,8 @@ impl Gate {
     /// # Errors
     /// The error of `exit`.
     pub fn close_after(&self, exit: Exit) -> Result<Stage, Error> {
+        #[cfg(feature = "attended")]
+        self.watchdog.end();
         let result = match exit {
             Exit::After(stage) => Ok(stage),
             Exit::Failed(error) => Err(error),

@@ -98,6 +98,7 @@ impl Binding {
                 self.lease = Leased::Static(Arc::clone(&earlier));
                 let link = Arc::clone(&self.link);
                 thread::spawn(move || {
+                    sys::wait_beside();
                     // A port in LACP forwards only while that is answered.
                     let port = SwitchPort::open(&link, sys::now());
                     let mut port = port.inspect_err(|error| log::debug!("{error}")).ok();
@@ -145,6 +146,7 @@ impl Binding {
         let (stop, stopper) = pipe().map_err(failed)?;
         let mut renewal = KeptRenewal::begin(kept)?;
         let thread = thread::spawn(move || {
+            sys::wait_beside();
             let name = renewal.link_name();
             let end = loop {
                 if let Err(error) = renewal.handle_events() {

@@ -376,6 +376,9 @@ pub struct BootConfig {
     pub stop_after: Option<Stage>,
     /// Whether menus choose their defaults even on a terminal.
     pub unattended: bool,
+    /// How long it may hang before the watchdog resets the machine.
+    #[cfg(feature = "attended")]
+    pub watchdog: Option<Duration>,
     /// The action of process 1 after a failed boot.
     pub on_failure: OnFailure,
     /// What PID 1 does when a local disk is to be booted; what it does after a failure if none.

@@ -565,6 +565,20 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
+    #[cfg(feature = "attended")]
+    Setting {
+        name: "watchdog",
+        of: BOOT | WORD,
+        takes: Takes::Value("SECS"),
+        help: "feed /dev/watchdog0 while the boot goes on, so that a machine that hangs for this long is \
+               reset; stop it before the next kernel or root is started. Less than 30 may be too short \
+               for loading a large initrd",
+        lands: Lands::Config(|config, input| {
+            config.boot.watchdog = Some(input.seconds()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
     Setting {
         name: "require-signature",
         of: BOOT | FETCH | WORD,

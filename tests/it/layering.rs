@@ -23,6 +23,7 @@ const UNSAFE_FILES: &[&str] = &[
     "sys/sandbox/landlock.rs",
     "sys/sandbox/privileges.rs",
     "sys/sandbox/seccomp.rs",
+    "sys/watchdog.rs",
 ];
 
 #[test]
