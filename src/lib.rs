@@ -45,8 +45,11 @@ pub mod capture {
     pub mod language;
     pub mod line;
     pub mod live;
+    mod names;
     mod options;
     pub mod output;
+    mod protocols;
+    pub mod relation;
 }
 pub mod cli;
 mod console;

@@ -838,9 +838,118 @@ pub static SETTINGS: &[Setting] = &[
         name: "octets",
         short: Some('x'),
         of: CAPTURE,
-        help: "show bytes in hexadecimal",
+        help: "show bytes in hexadecimal; twice: with the Ethernet header",
         lands: Lands::Own(|all, _| {
-            all.capture.bytes = true;
+            all.capture.hex += 1;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "octets-and-text",
+        short: Some('X'),
+        of: CAPTURE,
+        help: "as -x, with text beside it",
+        lands: Lands::Own(|all, _| {
+            all.capture.hex_and_text += 1;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "text",
+        short: Some('A'),
+        of: CAPTURE,
+        help: "show bytes as text",
+        lands: Lands::Own(|all, _| {
+            all.capture.ascii = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "ethernet",
+        short: Some('e'),
+        of: CAPTURE,
+        help: "show the Ethernet header",
+        lands: Lands::Own(|all, _| {
+            all.capture.ethernet = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "time",
+        short: Some('t'),
+        of: CAPTURE,
+        help: "no times; -tt: seconds since 1970, -ttt: since the frame before, -tttt: with the date, \
+               -ttttt: since the first frame",
+        lands: Lands::Own(|all, _| {
+            all.capture.time += 1;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "brief",
+        short: Some('q'),
+        of: CAPTURE,
+        help: "show protocols and lengths only",
+        lands: Lands::Own(|all, _| {
+            all.capture.brief = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "snapshot-length",
+        short: Some('s'),
+        of: CAPTURE,
+        takes: Takes::Value("BYTES"),
+        help: "keep so many bytes of each frame; 0: all",
+        lands: Lands::Own(|all, input| {
+            all.capture.snap_len = input.number(0, u32::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "line-buffered",
+        short: Some('l'),
+        of: CAPTURE,
+        help: "write each frame at once",
+        lands: Lands::Own(|all, _| {
+            all.capture.is_at_once = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "packet-buffered",
+        short: Some('U'),
+        of: CAPTURE,
+        help: "as -l, also with -w",
+        lands: Lands::Own(|all, _| {
+            all.capture.is_at_once = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "numbers",
+        short: Some('n'),
+        of: CAPTURE,
+        help: "as always: addresses and ports are numbers (for scripts)",
+        lands: Lands::Own(|_, _| Ok(())),
+        ..NOTHING
+    },
+    Setting {
+        name: "list-interfaces",
+        short: Some('D'),
+        of: CAPTURE,
+        help: "list the interfaces and end",
+        lands: Lands::Own(|all, _| {
+            all.capture.lists = true;
             Ok(())
         }),
         ..NOTHING
