@@ -85,7 +85,9 @@ pub(super) struct Diagnosis {
     /// IPv6 routers.
     routers: Vec<RouterAdvertisement>,
     /// Why the switch port forwards nothing.
-    pub(super) switch_port: Option<SwitchEvent>,
+    switch_port: Option<SwitchEvent>,
+    /// Which switch and port that is.
+    pub(super) neighbour: Option<SwitchEvent>,
     /// Whether there is a carrier now.
     has_carrier: bool,
     /// Whether the interface does not exist now.
@@ -132,6 +134,18 @@ impl Diagnosis {
         }
     }
 
+    /// Notes what the switch says of its port.
+    pub(super) fn note_switch(&mut self, event: SwitchEvent) {
+        match event {
+            SwitchEvent::Neighbour { .. } => self.neighbour = Some(event),
+            // No reason for silence any longer.
+            SwitchEvent::Forwarding | SwitchEvent::LacpUp => self.switch_port = None,
+            SwitchEvent::Blocked { .. } | SwitchEvent::LacpDown | SwitchEvent::Authentication => {
+                self.switch_port = Some(event);
+            }
+        }
+    }
+
     pub(super) const fn progress(&self) -> Progress {
         if self.refusal.is_some() {
             Progress::Refused
@@ -173,8 +187,10 @@ impl Diagnosis {
         let seconds = Seconds(waited);
         let sent = self.sent();
         let reason = self.reason(link, received);
+        let place = self.neighbour.as_ref();
+        let place = place.map_or_else(String::new, |place| format!("; {place}"));
         Error::NoOffer(format!(
-            "{name}: no {wanted} in {seconds:.1} s; {sent}{reason}"
+            "{name}: no {wanted} in {seconds:.1} s; {sent}{reason}{place}"
         ))
     }
 

@@ -244,14 +244,7 @@ impl Witness {
         while let Some(event) = port.poll_event() {
             log::info!("{name}: {event}");
             ask |= matches!(event, SwitchEvent::Forwarding | SwitchEvent::LacpUp);
-            match event {
-                SwitchEvent::Neighbour { .. } => {}
-                // No reason for silence any longer.
-                SwitchEvent::Forwarding | SwitchEvent::LacpUp => self.diagnosis.switch_port = None,
-                SwitchEvent::Blocked { .. }
-                | SwitchEvent::LacpDown
-                | SwitchEvent::Authentication => self.diagnosis.switch_port = Some(event),
-            }
+            self.diagnosis.note_switch(event);
         }
         ask
     }

@@ -182,9 +182,10 @@ pub(super) fn switch(frame: &[u8], text: &mut String) -> Result<bool, DecodeErro
         }
         SwitchFrame::Slow(SlowFrame::Marker(_)) => write!(text, "LACP marker"),
         SwitchFrame::Authentication => write!(text, "EAPOL, identity requested"),
-        SwitchFrame::Lldp { system, port } => {
+        SwitchFrame::Lldp { system, port, vlan } => {
             let (system, port) = (text_of(system.as_bytes()), text_of(port.as_bytes()));
-            write!(text, "LLDP, switch \"{system}\", port \"{port}\"")
+            let _ = write!(text, "LLDP, switch \"{system}\", port \"{port}\"");
+            vlan.map_or(Ok(()), |vlan| write!(text, ", VLAN {vlan}"))
         }
         SwitchFrame::Slow(SlowFrame::Other) | SwitchFrame::Other => return Ok(false),
     };

@@ -30,7 +30,7 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let text = if settings.json {
         answers::json(&surveyed, &rows)
     } else {
-        answers::text(&rows, settings.verbosity > 0, columns())
+        answers::text(&rows, settings.verbosity > 0, columns()) + &answers::places(&surveyed)
     };
     print(&text);
     if rows.is_empty() {

@@ -46,6 +46,8 @@ pub enum SwitchEvent {
         system: String,
         /// Its port.
         port: String,
+        /// The VLAN of frames without a tag there.
+        vlan: Option<u16>,
     },
 }
 
@@ -63,7 +65,10 @@ impl fmt::Display for SwitchEvent {
             ),
             Self::LacpUp => f.write_str("LACP is up, and the port forwards"),
             Self::Authentication => f.write_str("the port asks for 802.1X, which is not supported"),
-            Self::Neighbour { system, port } => write!(f, "plugged into port {port} of {system}"),
+            Self::Neighbour { system, port, vlan } => {
+                write!(f, "plugged into port {port} of {system}")?;
+                vlan.map_or(Ok(()), |vlan| write!(f, ", VLAN {vlan}"))
+            }
         }
     }
 }
@@ -145,8 +150,8 @@ impl Switch {
                 }
             }
             SwitchFrame::Authentication => self.report(SwitchEvent::Authentication),
-            SwitchFrame::Lldp { system, port } => {
-                self.report(SwitchEvent::Neighbour { system, port })
+            SwitchFrame::Lldp { system, port, vlan } => {
+                self.report(SwitchEvent::Neighbour { system, port, vlan })
             }
             SwitchFrame::Slow(SlowFrame::Other) | SwitchFrame::Other => {}
         }

@@ -11,6 +11,7 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer};
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
+use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::text::safe::Safe;
 
 /// An answer with the verdict on it.
@@ -104,6 +105,23 @@ fn table(rows: &[AnswerRow<'_>]) -> String {
     }
     let lines = lines.iter().map(|line| format!("{}\n", line.trim_end()));
     lines.collect()
+}
+
+/// Returns a line for each interface whose switch has said where it is plugged in, or on which tags were
+/// seen.
+pub(super) fn places(surveyed: &[Surveyed]) -> String {
+    let mut text = String::new();
+    for one in surveyed {
+        let tags: Vec<_> = one.vlans().iter().map(ToString::to_string).collect();
+        let tags = (!tags.is_empty()).then(|| format!("VLANs on the wire: {}", tags.join(",")));
+        let place = one.neighbour().map(ToString::to_string);
+        let parts: Vec<_> = place.into_iter().chain(tags).collect();
+        if !parts.is_empty() {
+            let line = format!("{}: {}", one.link.name, parts.join("; "));
+            text.push_str(&format!("{}\n", Safe::line(line)));
+        }
+    }
+    text
 }
 
 /// Columns before a value in a block.
@@ -253,6 +271,15 @@ struct JsonInterface<'a> {
     name: &'a str,
     mac: String,
     carrier: bool,
+    vlans: &'a [u16],
+    switch: Option<JsonSwitch<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonSwitch<'a> {
+    system: &'a str,
+    port: &'a str,
+    vlan: Option<u16>,
 }
 
 #[derive(Serialize)]
@@ -315,6 +342,15 @@ fn json_interface(surveyed: &Surveyed) -> JsonInterface<'_> {
         name: &surveyed.link.name,
         mac: surveyed.link.mac.to_string(),
         carrier: surveyed.had_carrier,
+        vlans: surveyed.vlans(),
+        switch: match surveyed.neighbour() {
+            Some(SwitchEvent::Neighbour { system, port, vlan }) => Some(JsonSwitch {
+                system,
+                port,
+                vlan: *vlan,
+            }),
+            Some(_) | None => None,
+        },
     }
 }
 
