@@ -23,6 +23,8 @@ use std::process;
 use std::thread::sleep;
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use crate::config::{Config, OnFailure, OnLocalBoot};
 use crate::error;
 use crate::link;
@@ -32,6 +34,7 @@ use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::exec::Program;
 use crate::sys::machine::{self, PowerAction};
+use crate::sys::messages;
 use crate::timeline::{BEFORE, Timeline};
 #[cfg(feature = "attended")]
 use consoles::Consoles;
@@ -58,6 +61,8 @@ pub fn run() -> ! {
     timeline.note("process 1 begins");
     // First, since devtmpfs has /dev/console; failures are logged once it is open.
     let mounted = mount_all();
+    // The kernel's log, and its settings, are there from now on.
+    messages::start(LevelFilter::Info, true);
     if let Err(error) = machine::open_console() {
         log::error!("{}", error.chain());
     }

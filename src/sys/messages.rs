@@ -26,7 +26,7 @@ use wireboot_proto::text::safe::Safe;
 const VARIABLES: [&str; 2] = ["WIREBOOT_LOG", "RUST_LOG"];
 /// Longest text of one record of the kernel's log: longer writes are refused (`PRINTKRB_RECORD_MAX` of
 /// `devkmsg_write`; older ones have 992 bytes, `LOG_LINE_MAX`).
-const MAX_RECORD: usize = 960;
+const MAX_RECORD: usize = 959;
 /// The setting of the kernel that lets a process write more than ten lines in five seconds.
 const DEVKMSG: &str = "/proc/sys/kernel/printk_devkmsg";
 /// The process namespace that the kernel makes at its start (`PROC_PID_INIT_INO`).
@@ -201,8 +201,9 @@ impl Output {
         // A container may not change it for the machine that it is on.
         if fs::read_link("/proc/self/ns/pid").is_ok_and(|name| name.as_os_str() == FIRST_NAMESPACE)
         {
-            // Refused where the kernel's command line has printk.devkmsg.
-            let _ = fs::write(DEVKMSG, "on");
+            // Refused where the kernel's command line has printk.devkmsg, and without the line's end
+            // (devkmsg_sysctl_set_loglvl).
+            let _ = fs::write(DEVKMSG, "on\n");
         }
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         if read(DEVKMSG).trim() == "on" {
@@ -228,9 +229,11 @@ impl Output {
         let log = self.kernel_log.as_ref();
         if let Some(mut log) = log.filter(|_| !HAS_LEFT_KERNEL_LOG.load(Ordering::Relaxed)) {
             let record = format!("<{severity}>wireboot: {prefix}{space}{text}");
-            let record = record.as_bytes();
-            let record = record.get(..MAX_RECORD).unwrap_or(record);
-            if log.write_all(record).is_ok() && severity < self.console_level {
+            let mut record = record.into_bytes();
+            record.truncate(MAX_RECORD);
+            // Without the end of the line nobody sees it before the next one (prb_final_commit).
+            record.push(b'\n');
+            if log.write_all(&record).is_ok() && severity < self.console_level {
                 return;
             }
         }

@@ -15,6 +15,8 @@ mod account;
 mod arm64;
 #[cfg(feature = "arping")]
 mod arping;
+#[cfg(feature = "attended")]
+mod attended;
 mod binary;
 mod bonds;
 mod boot_cases;
