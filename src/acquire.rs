@@ -23,8 +23,12 @@ mod session;
 #[cfg(feature = "ipv6")]
 mod session6;
 mod station;
+#[cfg(feature = "ipv6")]
+mod station6;
 #[cfg(feature = "discover")]
 mod survey;
+#[cfg(all(feature = "discover", feature = "ipv6"))]
+mod survey6;
 mod switch_port;
 mod waiting;
 mod witness;
@@ -61,8 +65,12 @@ use kept::Kept;
 pub use lease_store::fuzz as fuzz_lease_file;
 use race::{best_offer, drive, open, race, until, wait};
 pub use session::Session;
+#[cfg(all(feature = "discover", feature = "ipv6"))]
+pub use session6::Heard6;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};
+#[cfg(all(feature = "discover", feature = "ipv6"))]
+pub use survey6::{Surveyed6, survey6};
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
@@ -118,8 +126,8 @@ fn bound_by_ipv6(bound: Box<Bound6>, lease: Lease6, gate: &Gate) -> (Binding, Le
 /// Listening begins before the interfaces are raised, asking the moment one has a carrier.
 ///
 /// # Errors
-/// [`Error::NoCarrier`] when no interface has one in time, [`Error::NoOffer`] or
-/// [`Error::Refused`] when no server grants an address in time after that.
+/// [`Reason::NoCarrier`] when no interface has one in time, [`Reason::NoOffer`] or
+/// [`Reason::Refused`] when no server grants an address in time after that.
 pub fn lease(
     found: Found,
     config: &Config,
@@ -172,7 +180,7 @@ pub fn preview(
 /// Asks for the options that go with `address`, which the interface has or is given first.
 ///
 /// # Errors
-/// As [`lease()`], and [`Error::Usage`] when there are several interfaces.
+/// As [`lease()`], and [`Reason::Usage`] when there are several interfaces.
 pub fn inform(
     found: Found,
     address: Ipv4Addr,
@@ -198,7 +206,7 @@ pub fn inform(
 /// is as it was found, and the lease is released unless the interface had its address before.
 ///
 /// # Errors
-/// [`Error::Configure`] with what was refused.
+/// [`Reason::Configure`] with what was refused.
 pub fn configure(session: Session) -> Result<(Session, Lease), Error> {
     match session.configure() {
         Ok(lease) => Ok((session, lease)),
@@ -272,7 +280,7 @@ pub fn listen_on(
 /// files for other programs as they were before.
 ///
 /// # Errors
-/// As [`link::first_up`], and [`Error::Configure`] with what the kernel refused.
+/// As [`link::first_up`], and [`Reason::Configure`] with what the kernel refused.
 pub fn without_dhcp(
     config: &Config,
     lease: &Lease,
@@ -309,7 +317,7 @@ pub fn without_dhcp(
 /// for them; the script is run. Returns how many there were.
 ///
 /// # Errors
-/// [`Error::Configure`] with what the kernel refused.
+/// [`Reason::Configure`] with what the kernel refused.
 pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Error> {
     let mut released = 0;
     for link in links {

@@ -7,6 +7,8 @@ use std::convert::Infallible;
 use crate::acquire;
 #[cfg(feature = "root")]
 use crate::acquire::Binding;
+#[cfg(feature = "root")]
+use crate::config::RootConfig;
 use crate::config::{Config, Stage};
 use crate::console::Console;
 #[cfg(feature = "root")]
@@ -36,18 +38,23 @@ pub fn run(config: &Config) -> Result<Stage, Error> {
 fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     // Before anything is touched: a fault in these files is the same with an address.
     let trust = Trust::of(&config.trust)?;
-    fetch::check(&config.fetch)?;
+    fetch::check(config)?;
     let signals = Signals::of_boot().map_err(Reason::no_signals)?;
     // Otherwise the next step raises the interfaces, since it listens on them before they are up.
     gate.end_with(Stage::Link, || link::up(&config.link, Some(&signals)))?;
     let (mut binding, lease) = acquire::bind(config, gate, &signals)?;
+    #[cfg(feature = "report")]
+    fetch::begin_reports(config, binding.link(), &lease, &trust, gate)?;
     gate.pass(Stage::Lease)?;
     let follow = || -> Result<Infallible, Exit> {
         // From here on the lease is renewed beside everything else, and a signal undoes it.
         binding.renew(signals, gate.clone())?;
         #[cfg(feature = "root")]
         if root::is_wanted(&config.root) {
-            return mount_root(config, gate, &mut binding, &lease, &trust);
+            let interface = &binding.link().name;
+            let fetcher = Fetcher::new(config, interface, &lease, &trust, &gate.timeline)?;
+            gate.pass(Stage::Plan)?;
+            return mount_root(config, &config.root, gate, &mut binding, &lease, fetcher);
         }
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
@@ -57,6 +64,14 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         let planning = planning::follow(config, binding.link(), &lease, fetcher, &trust)?;
         let kernel = planning.kernel.clone();
         gate.pass(Stage::Plan)?;
+        #[cfg(feature = "root")]
+        if let Some(root) = planning.root()?
+            && root::is_wanted(&root)
+        {
+            root::load_modules(&root);
+            let fetcher = planning.fetcher;
+            return mount_root(config, &root, gate, &mut binding, &lease, fetcher);
+        }
         let image = planning.assemble()?;
         binding.check_address_in(&image.command_line);
         gate.pass(Stage::Image)?;
@@ -81,27 +96,27 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         Ok(image.start()?)
     };
     let Err(exit) = follow();
+    gate.report(&exit);
     // A step behind the lease was only looked at, and nobody renews the lease from here on.
     binding.restore();
     Err(exit)
 }
 
-/// Mounts the root that the configuration names, and ends this process, behind which process 1 switches to it.
+/// Mounts the root that the configuration or a plan names, and ends this process, behind which process 1 switches to it.
 #[cfg(feature = "root")]
 fn mount_root(
     config: &Config,
+    root: &RootConfig,
     gate: &Gate,
     binding: &mut Binding,
     lease: &Lease,
-    trust: &Trust,
+    fetcher: Fetcher,
 ) -> Result<Infallible, Exit> {
-    let fetcher = Fetcher::new(config, &binding.link().name, lease, trust, &gate.timeline)?;
-    gate.pass(Stage::Plan)?;
-    let image = root::fetch(&config.root, lease, &fetcher, &config.trust.sandbox)?;
+    let image = root::fetch(root, lease, &fetcher, &config.trust.sandbox)?;
     // Its workers end.
     drop(fetcher);
     gate.pass(Stage::Image)?;
-    let mounted = root::mount(&image, &config.root, &config.trust.sandbox)?;
+    let mounted = root::mount(&image, root, &config.trust.sandbox)?;
     gate.timeline.done("mount");
     let measurements = image.measure()?;
     (gate.timeline).extend(measurements.iter().copied().map(Moment::from));
@@ -114,6 +129,6 @@ fn mount_root(
     );
     // The next system asks for the same address; until it does, the kernel keeps it.
     binding.settle();
-    mounted.keep();
+    mounted.keep()?;
     std::process::exit(SWITCH_ROOT.into())
 }

@@ -65,7 +65,7 @@ impl Neighbourhood {
     /// Ethernet interface with a carrier.
     ///
     /// # Errors
-    /// [`Error::NoInterface`] if there is none, or it is down or no Ethernet.
+    /// [`Reason::NoInterface`] if there is none, or it is down or no Ethernet.
     pub fn find(name: Option<&str>, target: Option<Ipv4Addr>) -> Result<Self, Error> {
         let mut watch = Watch::open()?;
         let mut links = Vec::new();
@@ -132,7 +132,7 @@ impl Neighbourhood {
     /// Asks for every address of the interface's networks, and hands over each who answers.
     ///
     /// # Errors
-    /// [`Error::Usage`] without an address, or if the network is too large to be scanned.
+    /// [`Reason::Usage`] without an address, or if the network is too large to be scanned.
     pub fn scan(&self, signals: &Signals, mut take: impl FnMut(ArpPacket)) -> Result<(), Error> {
         let name = &self.link.name;
         let Some((own, prefix_len)) = self.addresses.first().copied() else {
@@ -187,7 +187,7 @@ impl Asker {
     /// Begins to listen for ARP about `target`.
     ///
     /// # Errors
-    /// [`Error::Configure`] without CAP_NET_RAW.
+    /// [`Reason::Configure`] without CAP_NET_RAW.
     pub fn about(on: &Neighbourhood, target: Ipv4Addr) -> Result<Self, Error> {
         Self::open(on, &arp_about(target))
     }
@@ -215,7 +215,7 @@ impl Asker {
     /// Asks, or announces: to `receiver`, or to all.
     ///
     /// # Errors
-    /// [`Error::System`] if the interface went down.
+    /// [`Reason::System`] if the interface went down.
     pub fn ask(
         &mut self,
         question: Question,
@@ -251,7 +251,7 @@ impl Asker {
     /// Waits until a packet has arrived, or for `until`.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] by one of `signals`.
+    /// [`Reason::Interrupted`] by one of `signals`.
     pub fn wait(&self, until: Instant, signals: &Signals) -> Result<(), Error> {
         let sources = [self.ring.socket().as_fd(), signals.as_fd()];
         sys::wait_readable(&sources, Some(until)).map_err(cannot("wait"))?;

@@ -23,6 +23,8 @@ mod names;
 mod obtain;
 #[cfg(feature = "root")]
 mod oci;
+#[cfg(feature = "report")]
+mod post;
 mod progress;
 mod proxy;
 mod query;
@@ -48,7 +50,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, FetchConfig};
+use crate::config::Config;
 use crate::error::{Error, Reason};
 use crate::measure;
 use crate::sys::SyscallError;
@@ -67,6 +69,8 @@ pub use clock::Clock;
 use failure::{Failure, FetchRefusal, other};
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
 pub use names::Names;
+#[cfg(feature = "report")]
+pub use post::begin_reports;
 use progress::Progress;
 pub use progress::{Board, Style};
 pub use rotation::Mirrors;
@@ -75,8 +79,11 @@ use staged::Staged;
 /// Checks the files that https needs and the addresses of mirrors, before anything is fetched.
 ///
 /// # Errors
-/// [`Error::Usage`] when a file cannot be read or used, or a mirror is no URL.
-pub fn check(config: &FetchConfig) -> Result<(), Error> {
+/// [`Reason::Usage`] when a file cannot be read or used, or a mirror is no URL.
+pub fn check(config: &Config) -> Result<(), Error> {
+    #[cfg(feature = "report")]
+    post::address(&config.output)?;
+    let config = &config.fetch;
     Mirrors::of(&config.mirrors)?;
     for (path, what) in [
         (&config.ca, "the authorities"),
@@ -110,7 +117,7 @@ impl Fetcher {
     /// Returns a fetcher that works over `interface` with this lease.
     ///
     /// # Errors
-    /// [`Error::Usage`] when a mirror is no URL.
+    /// [`Reason::Usage`] when a mirror is no URL.
     pub fn new(
         config: &Config,
         interface: &str,
@@ -144,6 +151,8 @@ impl Fetcher {
             mirrors: Mirrors::of(&config.fetch.mirrors)?.and_servers_of(lease),
             speed: config.fetch.speed,
             hashes: measure::is_wanted(config, trust.policy.must_be_signed),
+            #[cfg(feature = "root")]
+            registries: oci::registries()?,
             board: Board::new(Style::for_people(config.output.quiet)),
             timeline: timeline.clone(),
             ..Self::default()
@@ -156,8 +165,8 @@ impl Fetcher {
     /// only when the server gives neither answer.
     ///
     /// # Errors
-    /// [`Error::Fetch`] when it cannot be fetched completely or is longer than `max_len` bytes;
-    /// [`Error::Verification`] when it does not have the hash that its address asks for.
+    /// [`Reason::Fetch`] when it cannot be fetched completely or is longer than `max_len` bytes;
+    /// [`Reason::Verification`] when it does not have the hash that its address asks for.
     pub fn get(&self, url: &Url, max_len: u64) -> Result<Option<SealedFile>, Error> {
         self.to_memory(url, max_len, true)
     }
@@ -241,7 +250,7 @@ impl Fetcher {
     /// once it is complete and verified.
     ///
     /// # Errors
-    /// As [`Fetcher::save_from`], and [`Error::Output`].
+    /// As [`Fetcher::save_from`], and [`Reason::Output`].
     pub fn write_out(
         &self,
         mirrors: &[Url],

@@ -8,6 +8,12 @@ use std::convert::Infallible;
 use crate::config::{Config, Stage};
 use crate::error::Error;
 use crate::recorder::Recorder;
+#[cfg(feature = "report")]
+use crate::reports::Reports;
+#[cfg(feature = "report")]
+use crate::sys::messages;
+#[cfg(feature = "attended")]
+use crate::sys::watchdog::Watchdog;
 use crate::timeline::Timeline;
 
 /// The records of a boot, which are passed from stage to stage and saved at its end; clones are of the
@@ -19,9 +25,19 @@ pub struct Gate {
     /// The last frames of the boot.
     pub recorder: Recorder,
     stop_after: Option<Stage>,
+    /// Resets the machine when the boot hangs.
+    #[cfg(feature = "attended")]
+    watchdog: Watchdog,
+    /// Reports to others.
+    #[cfg(feature = "report")]
+    pub reports: Reports,
     /// The file for the frames, on success too.
     record: Option<String>,
 }
+
+/// The most characters of frames in a report: what a worker is asked has at most 128 KiB in all.
+#[cfg(feature = "report")]
+const MAX_FRAMES: usize = 96 << 10;
 
 /// The reason why a boot ends.
 #[derive(Debug)]
@@ -41,10 +57,24 @@ impl From<Error> for Exit {
 impl Gate {
     /// Begins the timeline of a boot.
     pub fn open(config: &Config) -> Self {
+        #[cfg(feature = "report")]
+        messages::hold_for_syslog();
+        #[cfg(feature = "attended")]
+        let watchdog = Watchdog::default();
+        #[cfg(feature = "attended")]
+        config
+            .boot
+            .watchdog
+            .iter()
+            .for_each(|time| watchdog.begin(*time));
         Self {
+            #[cfg(feature = "attended")]
+            watchdog,
             timeline: Timeline::begin(),
             recorder: Recorder::default(),
             stop_after: config.boot.stop_after,
+            #[cfg(feature = "report")]
+            reports: Reports::default(),
             record: config.output.record.clone(),
         }
     }
@@ -83,16 +113,45 @@ impl Gate {
             // Timed before the measurements, which belong to no stage.
             Stage::Load => log::info!("{}", self.timeline.summary()),
         }
+        #[cfg(feature = "report")]
+        (self.reports).send(&stage.to_string(), || self.timeline.json(), "");
         if self.is_last(stage) {
             return Err(Exit::After(stage));
         }
         Ok(())
     }
 
+    /// Tells others how a boot ends, while the network is still there.
+    pub fn report(&self, exit: &Exit) {
+        #[cfg(feature = "report")]
+        {
+            if let Exit::Failed(error) = exit {
+                let why = error.chain();
+                messages::end_syslog(&why);
+                let frames = self.recorder.base64();
+                let frames = frames.filter(|frames| frames.len() < MAX_FRAMES);
+                let why = serde_json::to_string(&why).unwrap_or_default();
+                let frames = frames.map_or_else(|| "null".to_owned(), |text| format!("\"{text}\""));
+                let fields = format!("\"error\":{why},\"frames\":{frames},");
+                (self.reports).send("failed", || self.timeline.json(), &fields);
+            }
+            self.reports.finish();
+        }
+        #[cfg(not(feature = "report"))]
+        let _ = exit;
+    }
+
     /// Logs what is begun at the end of a boot, and saves the records before it, with the event `moment`.
     pub fn close(&self, what: &str, moment: &str) {
         log::info!("{what}");
         self.timeline.note(moment);
+        #[cfg(feature = "report")]
+        {
+            (self.reports).send(moment, || self.timeline.json(), "");
+            self.reports.finish();
+        }
+        #[cfg(feature = "attended")]
+        self.watchdog.end();
         self.timeline.save();
         // The result is the one that is passed.
         let _ = (self.recorder).save_after(self.record.as_deref(), Ok::<(), Infallible>(()));
@@ -103,6 +162,8 @@ impl Gate {
     /// # Errors
     /// The error of `exit`.
     pub fn close_after(&self, exit: Exit) -> Result<Stage, Error> {
+        #[cfg(feature = "attended")]
+        self.watchdog.end();
         let result = match exit {
             Exit::After(stage) => Ok(stage),
             Exit::Failed(error) => Err(error),

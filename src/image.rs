@@ -64,7 +64,7 @@ impl Image {
     /// says so.
     ///
     /// # Errors
-    /// [`Error::NothingBootable`] when the kernel is none or the command line is too long for it,
+    /// [`Reason::NothingBootable`] when the kernel is none or the command line is too long for it,
     /// and what copying says when memory is short.
     pub fn assemble(
         plan: &BootPlan,
@@ -129,7 +129,7 @@ impl Image {
     /// Returns the hash of each part. Those that are not known are computed if they are wanted.
     ///
     /// # Errors
-    /// [`Error::System`] when a part cannot be read back.
+    /// [`Reason::System`] when a part cannot be read back.
     pub fn measure(&self, is_wanted: bool) -> Result<Vec<Measurement>, Error> {
         let files = [
             ("kernel", Some(&self.kernel)),
@@ -146,7 +146,7 @@ impl Image {
     /// where that one is refused; a device tree is not taken with files.
     ///
     /// # Errors
-    /// [`Error::Kexec`] with what the refusal means.
+    /// [`Reason::Kexec`] with what the refusal means.
     pub fn load(&self, loader: Loader) -> Result<(), Error> {
         if TAKES_DEVICE_TREE && self.device_tree.is_some() {
             match self.segments()?.load() {
@@ -442,10 +442,7 @@ fn copying(source: io::Error) -> Error {
             source: source.into(),
         });
     }
-    system(SyscallError {
-        call: "copy",
-        source,
-    })
+    system(SyscallError::of("copy", source))
 }
 
 fn system(source: SyscallError) -> Error {

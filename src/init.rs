@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "attended")]
+mod consoles;
 #[cfg(feature = "firmware")]
 mod kernel_log;
 mod modules;
@@ -21,6 +23,8 @@ use std::process;
 use std::thread::sleep;
 use std::time::Duration;
 
+use log::LevelFilter;
+
 use crate::config::{Config, OnFailure, OnLocalBoot};
 use crate::error;
 use crate::link;
@@ -30,7 +34,10 @@ use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
 use crate::sys;
 use crate::sys::exec::Program;
 use crate::sys::machine::{self, PowerAction};
+use crate::sys::messages;
 use crate::timeline::{BEFORE, Timeline};
+#[cfg(feature = "attended")]
+use consoles::Consoles;
 pub(crate) use modules::{load_requested, requested};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
@@ -54,6 +61,8 @@ pub fn run() -> ! {
     timeline.note("process 1 begins");
     // First, since devtmpfs has /dev/console; failures are logged once it is open.
     let mounted = mount_all();
+    // The kernel's log, and its settings, are there from now on.
+    messages::start(LevelFilter::Info, true);
     if let Err(error) = machine::open_console() {
         log::error!("{}", error.chain());
     }
@@ -62,6 +71,11 @@ pub fn run() -> ! {
     }
     // Before any other thread is started: each has its own signal mask.
     let supervisor = Supervisor::begin();
+    #[cfg(feature = "attended")]
+    let mut consoles = Consoles::join().unwrap_or_else(|error| {
+        log::warn!("not all consoles are used: {}", error.chain());
+        None
+    });
     let config = config();
     if let Err(error) = link::raise_loopback() {
         log::warn!("{}", error.chain());
@@ -79,7 +93,11 @@ pub fn run() -> ! {
     let mut pauses = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let pause = pauses.next_delay(&mut random);
-        if let Err(end) = attempt(&supervisor, &timeline, &config, pause) {
+        let part = || {
+            #[cfg(feature = "attended")]
+            consoles.take().into_iter().for_each(Consoles::part);
+        };
+        if let Err(end) = attempt(&supervisor, &timeline, &config, pause, part) {
             // Returns only if the kernel refuses.
             log::error!("{}", supervisor.end(end).chain());
             sleep(pause);
@@ -87,7 +105,7 @@ pub fn run() -> ! {
     }
 }
 
-/// Boots once, acts on a failure, and pauses.
+/// Boots once, acts on a failure, and pauses; `part_consoles` before another program becomes process 1.
 ///
 /// # Errors
 /// How the machine ends, by a signal or `wireboot.on-failure`.
@@ -96,6 +114,7 @@ fn attempt(
     timeline: &Timeline,
     config: &Config,
     pause: Duration,
+    part_consoles: impl FnOnce(),
 ) -> Result<(), PowerAction> {
     let mut then = config.boot.on_failure;
     let why = supervisor.run(&boot().variable(BEFORE, &timeline.lines()))?;
@@ -109,13 +128,17 @@ fn attempt(
         Some(error::LOCAL_BOOT) => match config.boot.on_local_boot {
             Some(OnLocalBoot::Reboot) => return Err(PowerAction::Restart),
             Some(OnLocalBoot::PowerOff) => return Err(PowerAction::PowerOff),
-            Some(OnLocalBoot::Exit) => process::exit(error::LOCAL_BOOT.into()),
+            Some(OnLocalBoot::Exit) => {
+                part_consoles();
+                process::exit(error::LOCAL_BOOT.into())
+            }
             Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
             None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
         },
         #[cfg(feature = "root")]
         Some(error::SWITCH_ROOT) => {
-            let Err(error) = root::switch(&config.root);
+            part_consoles();
+            let Err(error) = root::switch();
             log::error!("{}", error.chain());
         }
         Some(1..) | None => log::error!("boot failed: {why}"),

@@ -18,7 +18,7 @@
 //! | reports | `report` | tell others of a change of the lease |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack`, `worker` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
-//! | records | `timeline`, [`recorder`] | what a run leaves behind for people |
+//! | records | `timeline`, [`recorder`], `reports` | what a run leaves behind for people |
 //! | values | [`error`], [`settings`], [`config`] | settings and errors |
 //! | kernel | [`sys`] | system calls, with the only unsafe code |
 //!
@@ -44,9 +44,14 @@ pub mod capture {
     pub mod file;
     pub mod language;
     pub mod line;
+    #[cfg(feature = "ipv6")]
+    mod line6;
     pub mod live;
+    mod names;
     mod options;
     pub mod output;
+    mod protocols;
+    pub mod relation;
 }
 pub mod cli;
 mod console;
@@ -113,6 +118,8 @@ mod measure;
 mod planning;
 pub mod recorder;
 mod report;
+#[cfg(feature = "report")]
+mod reports;
 #[cfg(feature = "root")]
 mod root;
 mod script;

@@ -59,7 +59,7 @@ pub struct Found {
 /// all, since the others may still get theirs.
 ///
 /// # Errors
-/// As [`find`] and [`raise`], and [`Error::NoCarrier`] when none has a carrier within the
+/// As [`find`] and [`raise`], and [`Reason::NoCarrier`] when none has a carrier within the
 /// `timeout` of `config`; interfaces that were set up are set down again then.
 pub fn up(config: &LinkConfig, signals: Option<&Signals>) -> Result<Vec<Link>, Error> {
     raised(config, signals).map(|(found, _)| found.links)
@@ -106,7 +106,7 @@ fn raised(config: &LinkConfig, signals: Option<&Signals>) -> Result<(Found, usiz
 /// ones are missing at the timeout, the others are used.
 ///
 /// # Errors
-/// [`Error::NoInterface`] with the interfaces found and why none was usable, [`Error::Interrupted`]
+/// [`Reason::NoInterface`] with the interfaces found and why none was usable, [`Reason::Interrupted`]
 /// by one of `signals`.
 pub fn find(
     config: &LinkConfig,
@@ -190,7 +190,7 @@ const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 /// Sets the interfaces up, and stores which were down.
 ///
 /// # Errors
-/// [`Error::Configure`] if none of them could be set up; otherwise a failure is only logged.
+/// [`Reason::Configure`] if none of them could be set up; otherwise a failure is only logged.
 pub fn raise<'a>(links: impl IntoIterator<Item = &'a Link>) -> Result<(), Error> {
     raise_all(links.into_iter().collect())
 }
@@ -275,7 +275,7 @@ fn wait_for_partner(
 /// existing ones are used as they are. The parents are up.
 ///
 /// # Errors
-/// [`Error::Configure`] when none can be made, [`Error::System`] without a route socket.
+/// [`Reason::Configure`] when none can be made, [`Reason::System`] without a route socket.
 pub fn add_vlans<'a>(
     parents: impl IntoIterator<Item = &'a Link>,
     ids: &[u16],

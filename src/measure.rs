@@ -58,7 +58,7 @@ pub fn is_wanted(config: &Config, must_be_signed: bool) -> bool {
 /// whose hash is not known yet are left out unless `is_wanted`.
 ///
 /// # Errors
-/// [`Error::System`] if a part cannot be read.
+/// [`Reason::System`] if a part cannot be read.
 pub fn parts<'a>(
     files: impl Iterator<Item = (&'static str, &'a SealedFile)>,
     command_line: Option<&str>,

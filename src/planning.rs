@@ -9,17 +9,23 @@ use std::io::{self, IsTerminal};
 use std::rc::Rc;
 use std::time::Duration;
 
+#[cfg(feature = "root")]
+use crate::config::RootConfig;
 use crate::config::{self, BootConfig, Config, Loader, PlanOutput, Stage};
 use crate::console::Console;
 use crate::error::{Error, Reason};
 use crate::fetch::Fetcher;
 use crate::image::Image;
 use crate::link::Link;
+#[cfg(feature = "root")]
+use crate::settings::{cmdline::words, root};
 use crate::sys::SyscallError;
 use crate::sys::memfd::SealedFile;
 use crate::sys::terminal;
 use crate::trust::Trust;
 use facts::{beside_server_name, facts};
+#[cfg(feature = "root")]
+use wireboot_proto::boot::Place;
 use wireboot_proto::boot::{
     Answer, BootPlan, Facts, HEAD_LEN, Note, Planner, Purpose, Query, Step, kernel_refusal, report,
 };
@@ -27,6 +33,8 @@ use wireboot_proto::dhcp::lease::Lease;
 #[cfg(feature = "root")]
 use wireboot_proto::oci::{Reference, Role};
 use wireboot_proto::text::url::Url;
+#[cfg(feature = "root")]
+use wireboot_proto::text::url::without_credentials;
 use wireboot_proto::worker::Room;
 
 /// Fetched files by their URLs.
@@ -67,8 +75,14 @@ impl Files {
 pub struct Planning {
     /// The kernel.
     pub kernel: Url,
+    /// Its command line, where that of the kernel itself is not meant.
+    #[cfg_attr(
+        not(feature = "root"),
+        expect(dead_code, reason = "it may name a root")
+    )]
+    command_line: String,
     /// What fetches the rest.
-    fetcher: Fetcher,
+    pub fetcher: Fetcher,
     maker: Maker,
 }
 
@@ -82,10 +96,24 @@ enum Maker {
 }
 
 impl Planning {
+    /// Returns the root that the plan is to mount in place of its kernel.
+    ///
+    /// # Errors
+    /// [`Reason::NothingBootable`] for a word about it that is wrong.
+    #[cfg(feature = "root")]
+    pub fn root(&self) -> Result<Option<RootConfig>, Error> {
+        root::of_plan(&words(&self.command_line)).map_err(|why| {
+            Box::new(Reason::NothingBootable {
+                what: format!("{}: its root is none: {why}", self.kernel),
+                source: None,
+            })
+        })
+    }
+
     /// Makes the image of the plan.
     ///
     /// # Errors
-    /// As [`Planned::assemble`], and [`Error::Fetch`] when the worker itself fails.
+    /// As [`Planned::assemble`], and [`Reason::Fetch`] when the worker itself fails.
     pub fn assemble(self) -> Result<Image, Error> {
         match self.maker {
             Maker::Own(mut planned) => planned.assemble(&self.fetcher),
@@ -137,11 +165,29 @@ impl Copies {
 }
 
 impl Planned {
+    /// Adds what becomes of a root that the command line names.
+    #[cfg(feature = "root")]
+    fn with_note_of_root(mut self) -> Self {
+        let command_line = self.plan.with_append(&self.plan.command_line);
+        if let Some(text) = root::explain(&words(&command_line)) {
+            let place = Place::whole(&self.plan.kernel.url);
+            let is_detail = false;
+            let note = Note {
+                place,
+                text,
+                is_detail,
+            };
+            log::info!("{note}");
+            self.notes.push(note);
+        }
+        self
+    }
+
     /// Fetches the parts of the plan that are not among the files yet, the kernel first, and makes
     /// the image of all.
     ///
     /// # Errors
-    /// [`Error::NothingBootable`] if the kernel is none, before anything else is fetched, that of the
+    /// [`Reason::NothingBootable`] if the kernel is none, before anything else is fetched, that of the
     /// first part that cannot be fetched, and those of [`Image::assemble`].
     fn assemble(&mut self, fetcher: &Fetcher) -> Result<Image, Error> {
         self.fetch_parts(|url, max_len, room| fetcher.with_room(room).need(url, max_len))?;
@@ -188,7 +234,7 @@ fn add_artifact(facts: &mut Facts, fetcher: &Fetcher) -> Result<(), Error> {
     };
     let nothing = |why: &str| {
         Box::new(Reason::NothingBootable {
-            what: format!("{}: {why}", facts.boot_file_name),
+            what: format!("{}: {why}", without_credentials(&facts.boot_file_name)),
             source: None,
         })
     };
@@ -265,12 +311,16 @@ pub fn follow(
         )
         .map_err(|error| beside_server_name(error, lease))?;
         let planned = Planned { copies, ..planned };
+        #[cfg(feature = "root")]
+        let planned = planned.with_note_of_root();
         report(config, &planned.plan, &planned.notes);
-        Ok((planned.plan.kernel.url.clone(), planned))
+        let kernel = planned.plan.kernel.url.clone();
+        let command_line = planned.plan.with_append(&planned.plan.command_line);
+        Ok(((kernel, command_line), planned))
     };
-    let (kernel, maker) = if !config.trust.sandbox.has_workers() {
-        let (kernel, planned) = plan(&fetcher)?;
-        (kernel, Maker::Own(Box::new(planned)))
+    let ((kernel, command_line), maker) = if !config.trust.sandbox.has_workers() {
+        let (made, planned) = plan(&fetcher)?;
+        (made, Maker::Own(Box::new(planned)))
     } else {
         let sandbox = &config.trust.sandbox;
         let assemble = |mut planned: Planned, fetcher: &Fetcher| planned.assemble(fetcher);
@@ -279,6 +329,7 @@ pub fn follow(
     };
     Ok(Planning {
         kernel,
+        command_line,
         fetcher,
         maker,
     })
@@ -289,7 +340,7 @@ pub fn follow(
 /// and `query` answers a question about the network.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] with file, line and word, [`Error::Instead`] with what the boot file says
+/// [`Reason::NothingBootable`] with file, line and word, [`Reason::Instead`] with what the boot file says
 /// to do, or the error of the fetch that ended the plan.
 fn drive(
     facts: Facts,
@@ -391,7 +442,7 @@ fn drive(
                         source: error.into(),
                     }),
                     None => Box::new(Reason::NothingBootable {
-                        what: "no kernel to boot".to_owned(),
+                        what: "the boot file leads to no kernel".to_owned(),
                         source: Some(error.into()),
                     }),
                 }));

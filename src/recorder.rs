@@ -12,6 +12,9 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+#[cfg(feature = "report")]
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::sys;
 use crate::sys::files;
 use crate::sys::packet::Metadata;
@@ -21,6 +24,9 @@ use wireboot_proto::time::Timestamp;
 
 /// File for the frames of a command that fails without `--record`.
 pub const DEFAULT_FILE: &str = "/run/wireboot/failure.pcapng";
+
+/// So many frames back one is looked for that another socket has received, too.
+const LAST: usize = 8;
 
 /// A handle of the recorder; its clones record into the same memory.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +62,15 @@ impl Recorder {
             Err(error) => log::warn!("cannot write the last frames to {path}: {error}"),
         }
         result
+    }
+
+    /// Returns the frames as pcapng in Base64; none where there are none.
+    #[cfg(feature = "report")]
+    pub fn base64(&self) -> Option<String> {
+        let pcapng = |frames: &mut RecordedFrames| {
+            (!frames.is_empty()).then(|| STANDARD.encode(frames.pcapng(now())))
+        };
+        self.with(pcapng)
     }
 
     /// Returns the number of frames written.
@@ -111,10 +126,6 @@ impl RecordedFrames {
                 self.interfaces.len() - 1
             }
         };
-        if let Some((_, counters)) = self.interfaces.get_mut(index) {
-            counters.accepted += 1;
-            counters.delivered += 1;
-        }
         let packet = FrameRecord {
             interface: u32::try_from(index).unwrap_or(u32::MAX),
             timestamp,
@@ -122,6 +133,18 @@ impl RecordedFrames {
             tag,
             direction,
         };
+        // Two sockets, one for each family, may receive a frame, at the same time of the kernel.
+        let last = self.packets.iter().rev().take(LAST);
+        if last
+            .into_iter()
+            .any(|(known, frame)| *known == packet && frame == bytes)
+        {
+            return;
+        }
+        if let Some((_, counters)) = self.interfaces.get_mut(index) {
+            counters.accepted += 1;
+            counters.delivered += 1;
+        }
         self.bytes += bytes.len();
         self.packets.push_back((packet, bytes.to_vec()));
         while self.bytes > Self::CAPACITY
@@ -163,6 +186,23 @@ impl RecordedFrames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_frame_that_two_sockets_have_received_is_kept_once() {
+        let mut frames = RecordedFrames::default();
+        let time = Timestamp::new(7, 1);
+        for (name, time, octets) in [
+            ("eth0", time, [1]),
+            ("eth0", time, [2]),
+            ("eth0", time, [1]),
+            ("eth1", time, [1]),
+            ("eth0", Timestamp::new(7, 2), [1]),
+        ] {
+            frames.push(name, FrameDirection::Inbound, time, None, &octets);
+        }
+        assert_eq!(frames.packets.len(), 4);
+        assert_eq!(frames.interfaces[0].1.accepted, 3);
+    }
 
     #[test]
     fn the_last_frames_are_kept_and_the_memory_is_bounded() {

@@ -12,9 +12,14 @@ mod image;
 mod mounts;
 mod remote;
 mod switch;
+mod unpacking;
 mod verity;
 
+use std::fs;
+use std::path::Path;
+
 use crate::config::{RootConfig, RootSource};
+use crate::sys::exec::Program;
 use crate::timeline;
 
 pub use image::fetch;
@@ -46,6 +51,21 @@ pub fn modules(config: &RootConfig) -> Vec<&'static str> {
         }
     }
     modules
+}
+
+/// Loads the modules that a root of a plan may need: process 1 has only loaded those of its own words.
+pub fn load_modules(config: &RootConfig) {
+    let Ok(program) = fs::read_to_string("/proc/sys/kernel/modprobe") else {
+        return;
+    };
+    for name in modules(config) {
+        // As the kernel calls it (call_modprobe in kernel/module/kmod.c); what is missing is told later.
+        let program = Program::new(Path::new(program.trim()), "modprobe");
+        let program = program.argument("-q").argument("--").argument(name);
+        if let Ok(mut started) = program.start() {
+            started.wait();
+        }
+    }
 }
 
 /// Returns whether there is a root to mount, and a first process that will switch to it.

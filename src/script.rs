@@ -83,7 +83,7 @@ impl<'a> Event<'a> {
 /// this process gives up privileges, which a script may need, and before it has another thread.
 ///
 /// # Errors
-/// As [`check`], and [`Error::System`] when there can be no further process.
+/// As [`check`], and [`Reason::System`] when there can be no further process.
 pub fn begin(script: Option<&Path>) -> Result<(), Error> {
     let Some(path) = script else {
         return Ok(());
@@ -117,7 +117,7 @@ pub fn run(interface: &str, event: Event<'_>) {
 /// Checks that the script is a program.
 ///
 /// # Errors
-/// [`Error::Usage`] when there is no such file or it cannot be executed.
+/// [`Reason::Usage`] when there is no such file or it cannot be executed.
 fn check(path: &Path) -> Result<(), Error> {
     let unusable = |why: String| {
         Box::new(Reason::Usage(format!(

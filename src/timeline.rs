@@ -140,6 +140,12 @@ impl Timeline {
         self.with(|all| all.to_string())
     }
 
+    /// Returns the timeline as JSON.
+    #[cfg(feature = "report")]
+    pub fn json(&self) -> String {
+        self.with(|all| all.json())
+    }
+
     /// Writes the file that `wireboot account` reads. A failure is only logged: no boot depends on it.
     pub fn save(&self) {
         let text = self.with(|all| all.text() + &all.json());

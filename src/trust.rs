@@ -29,7 +29,7 @@ impl Trust {
     /// Reads the policy, and adds the keys and requirements of all sources.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a policy or key that cannot be read, and when signatures are required
+    /// [`Reason::Usage`] for a policy or key that cannot be read, and when signatures are required
     /// without a key.
     pub fn of(config: &TrustConfig) -> Result<Self, Error> {
         let mut policy = Policy::default();
@@ -83,7 +83,7 @@ impl Trust {
 /// Adds a key, given as a file name or as the key itself.
 ///
 /// # Errors
-/// [`Error::Usage`] for a value that is neither a readable file nor a key.
+/// [`Reason::Usage`] for a value that is neither a readable file nor a key.
 pub fn add_key(keys: &mut Keys, value: &str) -> Result<(), Error> {
     // A minisign key is 56 characters of base64, which is no likely file name.
     let (added, unread) = match file::read_text(value.as_ref()) {

@@ -81,7 +81,7 @@ impl Worker {
     /// Starts a worker, which does `act` until its end, as [`Fork::run`] says.
     ///
     /// # Errors
-    /// [`Error::System`]: no process can be made.
+    /// [`Reason::System`]: no process can be made.
     pub fn start(
         config: &SandboxConfig,
         role: WorkerRole,
@@ -191,8 +191,8 @@ impl Worker {
     }
 }
 
-/// Many times what the kernel takes to end a process with all its memory.
-const END_TIME: Duration = Duration::from_secs(10);
+/// Many times what the kernel takes to end a process with all its memory; the tests' have none.
+const END_TIME: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// Gives up all privileges, and says what could not be given up.
 fn confine(config: &SandboxConfig, role: WorkerRole, ends_with_thread: bool) {

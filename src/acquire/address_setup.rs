@@ -67,7 +67,7 @@ impl AddressSetup {
     /// Sets what `lease` says, `age` after it was requested, and writes the files of `client_id`.
     ///
     /// # Errors
-    /// [`Error::Configure`] with what the kernel refused.
+    /// `Reason::Configure` with what the kernel refused.
     pub(super) fn configure(
         &self,
         lease: &Lease,
@@ -156,7 +156,7 @@ impl AddressSetup {
     /// interface for it; false without such a file.
     ///
     /// # Errors
-    /// [`Error::Configure`] with what the kernel refused; the file is removed all the same.
+    /// `Reason::Configure` with what the kernel refused; the file is removed all the same.
     pub(super) fn remove_saved(&self) -> Result<bool, Error> {
         let Some(saved) = self.lease_store.read(self.link.mac) else {
             return Ok(false);

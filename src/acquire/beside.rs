@@ -25,6 +25,8 @@ use crate::error::Error;
 use crate::link::Change;
 #[cfg(feature = "ipv6")]
 use crate::link::Link;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::time::Instant;
 #[cfg(feature = "ipv6")]
 use wireboot_proto::time::earliest;
@@ -48,7 +50,7 @@ impl Beside {
             is_wanted: config.dhcp.family.is_some(),
         };
         for link in links {
-            match Session6::open(link, config) {
+            match Session6::open(link, config, Purpose::Lease) {
                 Ok(session) => all.sessions.push(session),
                 Err(error) => all.note_failure(&error),
             }

@@ -90,7 +90,7 @@ impl Binding {
     /// with the interface as it was found and the records of `gate` saved, until [`Binding::settle`].
     ///
     /// # Errors
-    /// [`Error::System`] when a call fails that every machine should allow.
+    /// [`Reason::System`] when a call fails that every machine should allow.
     pub fn renew(&mut self, signals: Signals, gate: Gate) -> Result<(), Error> {
         let kept = match std::mem::replace(&mut self.lease, Leased::Gone) {
             Leased::Idle(kept) => kept,
@@ -98,6 +98,7 @@ impl Binding {
                 self.lease = Leased::Static(Arc::clone(&earlier));
                 let link = Arc::clone(&self.link);
                 thread::spawn(move || {
+                    sys::wait_beside();
                     // A port in LACP forwards only while that is answered.
                     let port = SwitchPort::open(&link, sys::now());
                     let mut port = port.inspect_err(|error| log::debug!("{error}")).ok();
@@ -137,16 +138,14 @@ impl Binding {
         let failed = |source| {
             Box::new(Reason::System {
                 doing: "cannot renew the lease beside the boot".to_owned(),
-                source: SyscallError {
-                    call: "pipe",
-                    source,
-                },
+                source: SyscallError::of("pipe", source),
             })
         };
         // A pipe, since the thread sleeps in poll, which no flag or channel ends.
         let (stop, stopper) = pipe().map_err(failed)?;
         let mut renewal = KeptRenewal::begin(kept)?;
         let thread = thread::spawn(move || {
+            sys::wait_beside();
             let name = renewal.link_name();
             let end = loop {
                 if let Err(error) = renewal.handle_events() {

@@ -28,7 +28,7 @@ const FOR_EVER: u8 = 255;
 /// to; as it is when it names one itself, or the user does.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] when no boot server answers, [`Error::Instead`] when the local disk is
+/// [`Reason::NothingBootable`] when no boot server answers, [`Reason::Instead`] when the local disk is
 /// chosen.
 pub fn boot_file(
     binding: &Binding,

@@ -12,6 +12,7 @@ use wireboot_proto::dhcp::Discard;
 use wireboot_proto::dhcp::offer::Offer;
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::icmpv6::RouterAdvertisement;
+use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::time::Seconds;
 
 /// Progress of an interface on the way to a lease.
@@ -83,8 +84,12 @@ pub(super) struct Diagnosis {
     pub(super) ipv6_only: Option<Ipv4Addr>,
     /// IPv6 routers.
     routers: Vec<RouterAdvertisement>,
-    /// Last event of the switch port.
-    pub(super) switch_port: Option<String>,
+    /// IPv6 is asked for, too.
+    pub(super) is_with_ipv6: bool,
+    /// Why the switch port forwards nothing.
+    switch_port: Option<SwitchEvent>,
+    /// Which switch and port that is.
+    pub(super) neighbour: Option<SwitchEvent>,
     /// Whether there is a carrier now.
     has_carrier: bool,
     /// Whether the interface does not exist now.
@@ -131,6 +136,18 @@ impl Diagnosis {
         }
     }
 
+    /// Notes what the switch says of its port.
+    pub(super) fn note_switch(&mut self, event: SwitchEvent) {
+        match event {
+            SwitchEvent::Neighbour { .. } => self.neighbour = Some(event),
+            // No reason for silence any longer.
+            SwitchEvent::Forwarding | SwitchEvent::LacpUp => self.switch_port = None,
+            SwitchEvent::Blocked { .. } | SwitchEvent::LacpDown | SwitchEvent::Authentication => {
+                self.switch_port = Some(event);
+            }
+        }
+    }
+
     pub(super) const fn progress(&self) -> LeaseProgress {
         if self.refusal.is_some() {
             LeaseProgress::Refused
@@ -171,23 +188,25 @@ impl Diagnosis {
         let name = &link.name;
         let seconds = Seconds(waited);
         let sent = self.sent();
-        let (tags, reason) = (self.tags(), self.reason(link, received));
+        let reason = self.reason(link, received);
+        let place = self.neighbour.as_ref();
+        let place = place.map_or_else(String::new, |place| format!("; {place}"));
         Box::new(Reason::NoOffer(format!(
-            "{name}: no {wanted} in {seconds:.1} s; {sent}{tags}{reason}"
+            "{name}: no {wanted} in {seconds:.1} s; {sent}{reason}{place}"
         )))
     }
 
-    /// Returns which VLANs are on the wire, where no server has answered without a tag.
-    fn tags(&self) -> String {
-        if !cfg!(feature = "bond") || self.vlans.is_empty() || self.offered.is_some() {
-            return String::new();
+    /// Returns which VLANs are on the wire, if any.
+    fn tags(&self) -> Option<String> {
+        if !cfg!(feature = "bond") || self.vlans.is_empty() {
+            return None;
         }
         let vlans: Vec<_> = self.vlans.iter().map(ToString::to_string).collect();
         let vlans = vlans.join(",");
-        format!(
+        Some(format!(
             " without a tag, where frames of the VLANs {vlans} are seen (try them with \
-             vlan=try:{vlans})"
-        )
+             vlan=try:{vlans}); is this the right port, and is its untagged VLAN the right one?"
+        ))
     }
 
     /// Says how the interface `name` stands while it has no lease.
@@ -245,7 +264,7 @@ impl Diagnosis {
             );
         }
         if !discards.is_empty() {
-            return format!("; {discards}");
+            return format!("; {discards}; correct that on the server or relay");
         }
         if let Some(proxy) = self.proxy {
             return format!(
@@ -263,10 +282,18 @@ impl Diagnosis {
             let routers = self.routers.iter().take(MAX_NAMED);
             let routers: Vec<_> = routers.map(ToString::to_string).collect();
             let routers = routers.join(", ");
-            return format!("; no DHCPv4 server answered; routers of IPv6 are here: {routers}");
+            let mut text =
+                format!("; no DHCPv4 server answered; routers of IPv6 are here: {routers}");
+            if cfg!(feature = "ipv6") && !self.is_with_ipv6 {
+                text.push_str("; try --family 6");
+            }
+            return text;
         }
         if let Some(event) = &self.switch_port {
-            return format!("; {event}");
+            return format!("; {event}; {}", event.advice());
+        }
+        if let Some(tags) = self.tags() {
+            return tags;
         }
         let seen = self.seen(received);
         if seen == 0 {

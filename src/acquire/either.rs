@@ -40,7 +40,7 @@ pub(super) fn either(
         config,
         Some(signals),
         &mut beside,
-        |session| session.set_defers_choice(true),
+        Session::set_beside_ipv6,
         &mut |sessions, now| accept_best(sessions, config, now),
     );
     if let Ok(Some(place)) = won {

@@ -1,12 +1,16 @@
 //! Acquires addresses of IPv6 on one of the interfaces, and keeps them.
 
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::beside::Beside;
 use super::keep::{cannot_wait, confine, wait_until_due};
+use super::race::{open_shared, until};
+use super::session::Session;
 use super::session6::Session6;
-use crate::config::Config;
+use crate::config::{Config, DhcpConfig};
 use crate::error::{Error, Reason};
 use crate::link::{self, Found, Link, Watch};
 use crate::report;
@@ -15,11 +19,15 @@ use crate::sys;
 use crate::sys::clock::Alarm;
 use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use crate::sys::signal::{Signal, Signals};
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::time::{Instant, Seconds};
 
 /// Shortest time from one change of the interface to the next, whatever routers send.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a server of IPv4 may take where IPv6 has failed.
+const IPV4_TIME: Duration = Duration::from_secs(1);
 
 /// An interface with its lease, and the monitor of its changes.
 #[derive(Debug)]
@@ -40,8 +48,13 @@ impl Bound6 {
     }
 
     /// Puts the interface back as it was found.
-    pub(super) fn restore(self) {
+    pub fn restore(self) {
         self.session.restore();
+    }
+
+    /// Leaves the addresses until their lifetimes are over, and the rest to the kernel.
+    pub fn outlive(self) {
+        self.session.outlive();
     }
 }
 
@@ -49,19 +62,64 @@ impl Bound6 {
 /// and on failure all, are left as they were found.
 ///
 /// # Errors
-/// [`Error::NoCarrier`] when no interface has one in time, [`Error::NoOffer`] when neither router nor server
-/// gives an address in time after that, [`Error::Refused`] when another host has the link-local address,
-/// [`Error::Configure`] with what the kernel refused.
+/// [`Reason::NoCarrier`] when no interface has one in time, [`Reason::NoOffer`] when neither router nor server
+/// gives an address in time after that, [`Reason::Refused`] when another host has the link-local address,
+/// [`Reason::Configure`] with what the kernel refused.
 pub fn lease(
     found: Found,
     config: &Config,
     signals: Option<&Signals>,
 ) -> Result<(Bound6, Lease6), Error> {
     let Found { links, mut watch } = found;
+    let mut sessions = open(links, config, Purpose::Lease)?;
+    let mut settled = settle(&mut sessions, &mut watch, config, signals);
+    if let Err(error) = &mut settled
+        && let Reason::NoOffer(text) = &mut **error
+        && let Some(server) = server_of_ipv4(&sessions, config, signals)
+    {
+        text.push_str(&format!(
+            "; the DHCPv4 server {server} is here; try --family 4"
+        ));
+    }
+    let bound = settled.and_then(|place| configure(sessions.swap_remove(place), watch));
+    // A server may have set an address aside that nobody uses.
+    for other in sessions {
+        other.release();
+    }
+    bound
+}
+
+/// As [`lease`] for `--dry-run`: returns what would be set, which is not, and asks servers for offers alone.
+/// The interface is put back by [`Bound6::restore`].
+///
+/// # Errors
+/// As [`lease`].
+pub fn preview(
+    found: Found,
+    config: &Config,
+    signals: &Signals,
+) -> Result<(Bound6, Lease6), Error> {
+    let Found { links, mut watch } = found;
+    let mut sessions = open(links, config, Purpose::Preview)?;
+    let settled = settle(&mut sessions, &mut watch, config, Some(signals));
+    let leased = settled.map(|place| {
+        let session = sessions.swap_remove(place);
+        let lease = session.lease();
+        (Bound6 { session, watch }, lease)
+    });
+    sessions.into_iter().for_each(Session6::restore);
+    leased
+}
+
+pub(super) fn open(
+    links: Vec<Link>,
+    config: &Config,
+    purpose: Purpose,
+) -> Result<Vec<Session6>, Error> {
     let mut sessions = Vec::new();
     let mut refused = None;
     for link in links {
-        match Session6::open(Arc::new(link), config) {
+        match Session6::open(Arc::new(link), config, purpose) {
             Ok(session) => sessions.push(session),
             Err(error) => {
                 log::debug!("{}", error.chain());
@@ -69,16 +127,41 @@ pub fn lease(
             }
         }
     }
-    if let Some(error) = refused.filter(|_| sessions.is_empty()) {
-        return Err(error);
+    match refused.filter(|_| sessions.is_empty()) {
+        Some(error) => Err(error),
+        None => Ok(sessions),
     }
-    let settled = settle(&mut sessions, &mut watch, config, signals);
-    let bound = settled.and_then(|place| configure(sessions.swap_remove(place), watch));
-    // A server may have set an address aside that nobody uses.
-    for other in sessions {
-        other.release();
-    }
-    bound
+}
+
+/// Returns a server that offers an address of IPv4 at once.
+fn server_of_ipv4(
+    sessions: &[Session6],
+    config: &Config,
+    signals: Option<&Signals>,
+) -> Option<Ipv4Addr> {
+    let links = sessions.iter().map(Session6::shared_link);
+    let mut asking = open_shared(links, &config.dhcp).ok()?;
+    let brief = Config {
+        dhcp: DhcpConfig {
+            timeout: IPV4_TIME,
+            ..DhcpConfig::default()
+        },
+        ..Config::default()
+    };
+    let place = until(
+        &mut asking,
+        &mut Watch::open().ok()?,
+        &brief,
+        signals,
+        &mut Beside::default(),
+        Session::only_discover,
+        &mut |asking, _| {
+            asking
+                .iter()
+                .position(|session| session.standing().is_some())
+        },
+    );
+    asking.get(place.ok()??)?.preview()?.server
 }
 
 /// Configures the interface of a session, which is put back as it was found when the kernel refuses that.
@@ -93,7 +176,7 @@ pub(super) fn configure(mut session: Session6, watch: Watch) -> Result<(Bound6, 
 }
 
 /// Drives the sessions until one has its lease; returns its place.
-fn settle(
+pub(super) fn settle(
     sessions: &mut [Session6],
     watch: &mut Watch,
     config: &Config,
@@ -258,7 +341,7 @@ fn listen(
 /// configuration, which ends with its lifetimes, and SIGUSR2 gives everything back.
 ///
 /// # Errors
-/// [`Error::System`] when a call fails that every machine should allow.
+/// [`Reason::System`] when a call fails that every machine should allow.
 pub fn keep(
     bound: Bound6,
     lease: &Lease6,
@@ -276,6 +359,7 @@ pub fn keep(
             Some(Signal::Hangup) => renewal.session.renew(sys::now()),
             Some(Signal::Interrupt | Signal::End) => {
                 log::info!("{name}: ends, and leaves the addresses as they are");
+                renewal.session.outlive();
                 return Ok(());
             }
             Some(Signal::User2) => {
@@ -286,7 +370,11 @@ pub fn keep(
             }
             None => {}
         }
-        renewal.handle_events()?;
+        if let Err(error) = renewal.handle_events() {
+            // As another host has the address that was given.
+            renewal.session.release();
+            return Err(error);
+        }
         renewal.wait(&[signals.as_fd()])?;
     }
 }
@@ -307,7 +395,7 @@ impl Renewal6 {
     /// Begins to keep the lease of a configured session.
     ///
     /// # Errors
-    /// [`Error::System`] without a timer.
+    /// [`Reason::System`] without a timer.
     pub(super) fn begin(bound: Bound6) -> Result<Self, Error> {
         Ok(Self {
             session: bound.session,
@@ -354,7 +442,7 @@ impl Renewal6 {
     /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
-    /// [`Error::System`] when `poll` fails.
+    /// [`Reason::System`] when `poll` fails.
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
         let mut sources = others.to_vec();

@@ -28,7 +28,7 @@ use wireboot_proto::time::{Instant, earliest};
 /// end that leaves the lease.
 ///
 /// # Errors
-/// [`Error::System`] when a call fails that every machine should allow.
+/// [`Reason::System`] when a call fails that every machine should allow.
 pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), Error> {
     let mut renewal = Renewal::begin(session)?;
     let name = renewal.session.link().name.clone();
@@ -93,7 +93,7 @@ impl Renewal {
     /// Begins to keep the lease of a configured session.
     ///
     /// # Errors
-    /// [`Error::System`] when a call fails that every machine should allow.
+    /// [`Reason::System`] when a call fails that every machine should allow.
     pub(super) fn begin(mut session: Session) -> Result<Self, Error> {
         // Renewals are answered by unicast to port 68, which the kernel would refuse by ICMP
         // without a socket.
@@ -183,7 +183,7 @@ impl Renewal {
     /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
-    /// [`Error::System`] when `poll` fails.
+    /// [`Reason::System`] when `poll` fails.
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         let deadlines = [self.session.poll_timeout(), self.check_at];
         let mut sources = others.to_vec();

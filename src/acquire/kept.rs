@@ -54,7 +54,7 @@ impl KeptRenewal {
     /// Begins to keep the lease.
     ///
     /// # Errors
-    /// [`Error::System`] when a call fails that every machine should allow.
+    /// `Reason::System` when a call fails that every machine should allow.
     pub(super) fn begin(kept: Kept) -> Result<Self, Error> {
         Ok(match kept {
             Kept::V4(session) => Self::V4(Box::new(Renewal::begin(*session)?)),
@@ -87,7 +87,7 @@ impl KeptRenewal {
     /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
-    /// [`Error::System`] when `poll` fails.
+    /// `Reason::System` when `poll` fails.
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         match self {
             Self::V4(renewal) => renewal.wait(others),

@@ -2,6 +2,7 @@
 //! those on VLANs that are tried, which begin late.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::beside::Beside;
@@ -53,8 +54,14 @@ pub(super) fn race(
 }
 
 pub(super) fn open(links: Vec<Link>, config: &DhcpConfig) -> Result<Vec<Session>, Error> {
-    let sessions = links.into_iter().map(|link| Session::open(link, config));
-    sessions.collect()
+    open_shared(links.into_iter().map(Arc::new), config)
+}
+
+pub(super) fn open_shared(
+    links: impl Iterator<Item = Arc<Link>>,
+    config: &DhcpConfig,
+) -> Result<Vec<Session>, Error> {
+    links.map(|link| Session::open(link, config)).collect()
 }
 
 /// Returns the session that has a lease, whose moments go to `timeline`, and ends the others.
@@ -316,7 +323,7 @@ impl<'a> Trial<'a> {
     /// there. All are asked on at once: in turn, each would cost the time in which a server may answer.
     ///
     /// # Errors
-    /// [`Error::Configure`] when no VLAN can be made.
+    /// [`Reason::Configure`] when no VLAN can be made.
     pub(super) fn begin(&self, sessions: &mut Vec<Session>, config: &Config) -> Result<(), Error> {
         if sessions.iter().any(Session::has_answer) {
             return Ok(());
@@ -329,7 +336,7 @@ impl<'a> Trial<'a> {
             names.join(" ")
         );
         for link in links {
-            let mut session = Session::open(link, &config.dhcp)?;
+            let mut session = Session::open(Arc::new(link), &config.dhcp)?;
             session.share_switch_port();
             (self.prepare)(&mut session);
             sessions.push(session);

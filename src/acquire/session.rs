@@ -50,11 +50,10 @@ impl Session {
     /// Opens the sockets on `link`, which may be down.
     ///
     /// # Errors
-    /// [`Error::Configure`] without CAP_NET_RAW.
-    pub(super) fn open(link: Link, config: &DhcpConfig) -> Result<Self, Error> {
+    /// [`Reason::Configure`] without CAP_NET_RAW.
+    pub(super) fn open(link: Arc<Link>, config: &DhcpConfig) -> Result<Self, Error> {
         let station = Station::open(&link)?;
         let client = client_config(&link, config);
-        let link = Arc::new(link);
         let setup = AddressSetup::new(Arc::clone(&link), config);
         // Offers cannot be compared by asking for one address.
         // INIT-REBOOT asks one server for one address, and hears no proxy and no second offer.
@@ -109,6 +108,13 @@ impl Session {
         self.dialogue.set_defers_choice(defers);
     }
 
+    /// Offers are requested by [`Session::accept`] only, and IPv6 is asked for beside.
+    #[cfg(feature = "ipv6")]
+    pub(super) const fn set_beside_ipv6(&mut self) {
+        self.set_defers_choice(true);
+        self.witness.diagnosis.is_with_ipv6 = true;
+    }
+
     pub(super) fn set_link_monitor(&mut self, monitor: Watch) {
         self.link_monitor = Some(monitor);
     }
@@ -116,7 +122,7 @@ impl Session {
     /// Returns the link monitor, a new one if there is none.
     ///
     /// # Errors
-    /// [`Error::System`] when the kernel refuses a netlink socket.
+    /// [`Reason::System`] when the kernel refuses a netlink socket.
     pub(super) fn take_link_monitor(&mut self) -> Result<Watch, Error> {
         self.link_monitor.take().map_or_else(Watch::open, Ok)
     }
@@ -249,7 +255,7 @@ impl Session {
     /// network answer for each other.
     ///
     /// # Errors
-    /// [`Error::System`] when the kernel fails to deliver them.
+    /// [`Reason::System`] when the kernel fails to deliver them.
     pub(super) fn handle_input(&mut self, monitor: &mut Watch, now: Instant) -> Result<(), Error> {
         if !self.has_begun() {
             return Ok(());
@@ -399,7 +405,7 @@ impl Session {
     /// Configures the interface as its lease says, and writes the files; returns the lease.
     ///
     /// # Errors
-    /// [`Error::Configure`] with what the kernel refused.
+    /// [`Reason::Configure`] with what the kernel refused.
     pub(super) fn configure(&self) -> Result<Lease, Error> {
         let over = || {
             Box::new(Reason::NoOffer(format!(
@@ -525,7 +531,7 @@ impl Session {
 /// when there is no such lease.
 ///
 /// # Errors
-/// [`Error::Configure`] without CAP_NET_RAW, or with what the kernel refused.
+/// [`Reason::Configure`] without CAP_NET_RAW, or with what the kernel refused.
 pub(super) fn release_saved(link: Link, config: &DhcpConfig) -> Result<bool, Error> {
     let link = Arc::new(link);
     let setup = AddressSetup::new(Arc::clone(&link), config);

@@ -1,29 +1,26 @@
 //! IPv6 on one interface: the sockets and settings around a [`Ipv6Client`].
 
 use std::fmt::Display;
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::net::Ipv6Addr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::client_config::{identity, seed};
+use super::station6::{MAX_BATCH, Station6};
 use crate::config::{Config, Family, HandOver};
 use crate::error::{Error, Reason};
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
-use crate::sys::filter::FilterProgram;
-use crate::sys::ipv6::{NeighborSocket, link_local_socket};
-use crate::sys::packet::{PacketSocket, SocketConfig};
-use crate::sys::{self, SyscallError, rcu};
-use wireboot_proto::ipv6::address::link_local;
-use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use crate::sys;
+use wireboot_proto::ipv6::client::{Config6, Ipv6Client};
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::json::Lease6Fields;
 use wireboot_proto::ipv6::lease::Lease6;
-use wireboot_proto::packet::dhcpv6::{ALL_SERVERS, CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
 use wireboot_proto::packet::neighbor::NeighborMessage;
 use wireboot_proto::time::Instant;
@@ -31,10 +28,10 @@ use wireboot_proto::time::Instant;
 /// How long an offer waits for a better one if no boot file is needed. RFC 8415 §18.2.1 has the first delay,
 /// a second; other servers of a link answer within milliseconds.
 const OFFER_WAIT: Duration = Duration::from_millis(250);
-/// Messages that are read at once, so that a flood leaves time for everything else.
-const MAX_BATCH: usize = 64;
 /// The largest message: that of a link with jumbo frames.
 const MAX_MESSAGE_LEN: usize = 9216;
+/// Messages that are noted in a survey; more are a flood.
+const MAX_HEARD: usize = 64;
 
 /// An interface that asks routers and servers of IPv6.
 #[derive(Debug)]
@@ -46,8 +43,6 @@ pub struct Session6 {
     hand_over: HandOver,
     /// Once ours are written.
     earlier_files: Option<EarlierFiles>,
-    /// What there is, if nobody is to be asked.
-    fixed: Option<Lease6>,
     may_enable: bool,
     settings: Ipv6Settings,
     /// From the first carrier on.
@@ -57,31 +52,37 @@ pub struct Session6 {
     is_running: bool,
     /// A router or server has said something since it was last asked for.
     has_news: bool,
+    /// What a survey has heard.
+    heard: Vec<Heard6>,
+}
+
+/// A message of a router or server.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Heard6 {
+    /// Who sent it.
+    pub source: Ipv6Addr,
+    /// The message of a router from its type on, or of a server.
+    pub message: Vec<u8>,
+    /// Whether it is a router's.
+    pub is_router: bool,
+    /// How long after the carrier it came.
+    pub after: Duration,
 }
 
 #[derive(Debug)]
 struct Running {
     client: Ipv6Client,
-    neighbors: NeighborSocket,
-    /// For probes; there until the end.
-    frames: Option<PacketSocket>,
-    /// Once the link-local address may be used.
-    servers: Option<UdpSocket>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Somebody waits for what comes after it, such as a boot by the other family.
-        rcu::hastened(|| drop(self.frames.take()));
-    }
+    station: Station6,
+    /// The link-local address is set.
+    has_link_local: bool,
 }
 
 impl Session6 {
     /// Prepares an interface, which may be down.
     ///
     /// # Errors
-    /// [`Error::Configure`] with what the kernel refused.
-    pub(super) fn open(link: Arc<Link>, config: &Config) -> Result<Self, Error> {
+    /// [`Reason::Configure`] with what the kernel refused.
+    pub(super) fn open(link: Arc<Link>, config: &Config, purpose: Purpose) -> Result<Self, Error> {
         let dhcp = &config.dhcp;
         // Who races IPv4 leaves IPv6 off where it is.
         let may_enable = dhcp.family == Some(Family::V6);
@@ -94,6 +95,12 @@ impl Session6 {
             config: Config6 {
                 mac,
                 identity: Identity::new(dhcp.identify, &dhcp.introduction, mac, &options),
+                purpose,
+                given: dhcp
+                    .given
+                    .ipv6
+                    .lease()
+                    .filter(|_| purpose == Purpose::Lease),
                 // The user may have named one.
                 wants_boot_file: dhcp.proxy_wait.is_some() && config.boot.file.is_none(),
                 offer_wait: dhcp.proxy_wait.unwrap_or(OFFER_WAIT),
@@ -105,12 +112,17 @@ impl Session6 {
             given: dhcp.given.ipv6.clone(),
             hand_over: dhcp.hand_over,
             earlier_files: None,
-            fixed: dhcp.given.ipv6.lease(),
             running: None,
             has_carrier: false,
             is_running: false,
             has_news: false,
+            heard: Vec::new(),
         })
+    }
+
+    /// Returns what a survey has heard, each message once.
+    pub(super) fn take_heard(&mut self) -> Vec<Heard6> {
+        std::mem::take(&mut self.heard)
     }
 
     /// The interface.
@@ -125,9 +137,8 @@ impl Session6 {
 
     /// Who this client is for servers, once there was a carrier.
     pub fn identity(&self) -> Option<&Identity> {
-        self.running
-            .as_ref()
-            .map(|running| running.client.identity())
+        let client = &self.running.as_ref()?.client;
+        client.is_asking().then(|| client.identity())
     }
 
     /// Returns the fields of its lease for programs, of an event if there is one.
@@ -150,7 +161,7 @@ impl Session6 {
 
     /// Returns whether there has been a carrier.
     pub(super) const fn has_begun(&self) -> bool {
-        self.running.is_some() || (self.fixed.is_some() && self.has_carrier)
+        self.running.is_some()
     }
 
     /// Handles a change of the interface.
@@ -180,19 +191,18 @@ impl Session6 {
             None => return Ok(()),
         }
         let carrier = change.link.carrier && !change.gone;
-        if self.fixed.is_some() {
-            if carrier && !self.has_carrier {
-                let address = link_local(self.link.mac);
-                self.settings.set_link_local(&self.link, address)?;
-            }
-        } else if carrier && self.running.is_none() {
+        if carrier && self.running.is_none() {
             self.running = Some(Box::new(self.begin(now)?));
             log::debug!("{}: carrier; asking for IPv6", self.link.name);
         } else if carrier && (!self.has_carrier || (change.link.running && !self.is_running)) {
             // What was sent before the kernel's queues were active is lost, and it then sets the MTU of
             // IPv6 anew (addrconf_notify).
             if let Some(running) = &mut self.running {
-                running.client.handle_carrier(now);
+                if self.has_carrier {
+                    running.client.handle_carrier(now);
+                } else {
+                    running.client.handle_return(now);
+                }
             }
             self.has_news = true;
         }
@@ -201,56 +211,43 @@ impl Session6 {
     }
 
     fn begin(&self, now: Instant) -> Result<Running, Error> {
-        let (name, index) = (&self.link.name, self.link.index());
-        let refused = |source| {
-            Box::new(Reason::Configure {
-                interface: name.clone(),
-                what: "up the sockets of IPv6 (they take CAP_NET_RAW)".to_owned(),
-                source,
-            })
-        };
-        let neighbors = NeighborSocket::open(name, index).map_err(refused)?;
-        let nothing = FilterProgram::nothing();
-        let mut options = SocketConfig::new(index, &nothing);
-        // It only sends.
-        options.protocol = 0;
-        let frames = options.open().map_err(refused)?;
+        let client = Ipv6Client::new(self.config.clone(), now);
+        let station = Station6::open(Arc::clone(&self.link), client.link_local())?;
         Ok(Running {
-            client: Ipv6Client::new(self.config.clone(), now),
-            neighbors,
-            frames: Some(frames),
-            servers: None,
+            client,
+            station,
+            has_link_local: false,
         })
     }
 
     /// Handles what has arrived.
     ///
     /// # Errors
-    /// [`Error::Refused`] when another host has the link-local address, [`Error::System`] when the kernel
+    /// [`Reason::Refused`] when another host has the link-local address, [`Reason::System`] when the kernel
     /// fails to deliver.
     pub(super) fn handle_input(&mut self, now: Instant) -> Result<(), Error> {
         let name = &self.link.name;
         let Some(running) = &mut self.running else {
             return Ok(());
         };
+        running.station.record();
         let mut buf = [0; MAX_MESSAGE_LEN];
-        let unreadable = |source| {
-            Box::new(Reason::System {
-                doing: format!("cannot read from {name}"),
-                source,
-            })
-        };
         for _ in 0..MAX_BATCH {
-            let received = running.neighbors.receive(&mut buf).map_err(unreadable)?;
-            let Some(input) = received else {
+            let Some(input) = running.station.receive_neighbor(&mut buf)? else {
                 break;
             };
             let message = buf.get(..input.len).unwrap_or_default();
             let (source, hop_limit) = (input.source, input.hop_limit);
             let client = &mut running.client;
             if message.first() == Some(&ROUTER_ADVERTISEMENT) {
+                if !client.is_asking() {
+                    continue;
+                }
                 match client.handle_router(source, hop_limit, message, now) {
-                    Ok(()) => self.has_news = true,
+                    Ok(()) => {
+                        self.has_news = true;
+                        hear(&mut self.heard, client, (source, message, true), now);
+                    }
                     Err(why) => note_ignored(name, source, &why),
                 }
                 continue;
@@ -266,23 +263,26 @@ impl Session6 {
                          in use twice?"
                     ))));
                 }
+                if !client.is_asking() {
+                    return Err(Box::new(Reason::Refused(format!(
+                        "{what}, which was given"
+                    ))));
+                }
                 log::warn!("{what}; it is not used");
                 self.has_news = true;
             }
         }
-        let Some(servers) = &running.servers else {
-            return Ok(());
-        };
         for _ in 0..MAX_BATCH {
-            let Ok((len, SocketAddr::V6(source))) = servers.recv_from(&mut buf) else {
+            let Some((len, source)) = running.station.receive_server(&mut buf) else {
                 break;
             };
             let payload = buf.get(..len).unwrap_or_default();
-            let source = *source.ip();
-            match running.client.handle_server(source, payload, now) {
+            let client = &mut running.client;
+            match client.handle_server(source, payload, now) {
                 Ok(()) => self.has_news = true,
                 Err(why) => note_ignored(name, source, &why),
             }
+            hear(&mut self.heard, client, (source, payload, false), now);
         }
         Ok(())
     }
@@ -290,46 +290,25 @@ impl Session6 {
     /// Drives the timers, and sends what is due.
     ///
     /// # Errors
-    /// [`Error::Configure`] when the link-local address or its socket is refused.
+    /// [`Reason::Configure`] when the link-local address or its socket is refused.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         let Some(running) = &mut self.running else {
             return Ok(());
         };
-        let (link, index) = (&self.link, self.link.index());
-        if running.servers.is_none() && running.client.may_use_link_local(now) {
-            let address = running.client.link_local();
-            self.settings.set_link_local(link, address)?;
-            let socket = link_local_socket(address, CLIENT_PORT, index);
-            running.servers = Some(socket.map_err(|source| {
-                Box::new(Reason::Configure {
-                    interface: link.name.clone(),
-                    what: format!(
-                        "up port {CLIENT_PORT} of {address} (does another DHCPv6 client run?)"
-                    ),
-                    source,
-                })
-            })?);
+        let (client, station) = (&mut running.client, &mut running.station);
+        if !running.has_link_local && client.may_use_link_local(now) {
+            self.settings
+                .set_link_local(&self.link, client.link_local())?;
+            running.has_link_local = true;
+            if client.is_asking() {
+                station.bind_client_port()?;
+            }
         }
-        running.client.handle_timeout(now);
-        while let Some(transmit) = running.client.poll_transmit(now) {
-            let name = &link.name;
-            let sent = match &transmit {
-                Transmit6::Frame(frame) => {
-                    link.recorder.sent(name, frame);
-                    running.frames.as_ref().map_or(Ok(()), |to| to.send(frame))
-                }
-                Transmit6::Solicitation(message) => {
-                    log::debug!("{name}: router solicitation");
-                    running.neighbors.send_to_routers(message)
-                }
-                Transmit6::Dhcp(kind, message) => {
-                    log::debug!("{name}: {kind}");
-                    send_to_servers(running.servers.as_ref(), message, index)
-                }
-            };
+        client.handle_timeout(now);
+        while let Some(transmit) = client.poll_transmit(now) {
             // It is sent again.
-            if let Err(error) = sent {
-                log::debug!("{name}: {}", error.chain());
+            if let Err(error) = station.send(&transmit) {
+                log::debug!("{}: {}", self.link.name, error.chain());
             }
         }
         Ok(())
@@ -343,15 +322,14 @@ impl Session6 {
     /// Adds the descriptors to wait on.
     pub(super) fn add_sources<'a>(&'a self, sources: &mut Vec<BorrowedFd<'a>>) {
         if let Some(running) = &self.running {
-            sources.push(running.neighbors.as_fd());
-            sources.extend(running.servers.as_ref().map(AsFd::as_fd));
+            running.station.add_sources(sources);
         }
     }
 
     /// Returns whether nothing better is to be expected than the lease that there is.
     pub(super) fn is_settled(&self, now: Instant) -> bool {
         let running = self.running.as_ref();
-        running.map_or(self.has_begun(), |running| running.client.is_settled(now))
+        running.is_some_and(|running| running.client.is_settled(now))
     }
 
     /// Returns whether a server has named a boot file.
@@ -379,20 +357,9 @@ impl Session6 {
     /// lease.
     ///
     /// # Errors
-    /// [`Error::Configure`] with what the kernel refused.
+    /// [`Reason::Configure`] with what the kernel refused.
     pub(super) fn configure(&mut self) -> Result<Lease6, Error> {
-        let mut lease = match (&self.running, &self.fixed) {
-            (Some(running), _) => running.client.lease(sys::now()),
-            (None, Some(lease)) => lease.clone(),
-            (None, None) => Lease6::default(),
-        };
-        if self.ignores_server_dns {
-            lease.dns.clear();
-        }
-        // Where routers and servers have given nothing, nothing is set.
-        if self.has_begun() {
-            self.given.amend(&mut lease);
-        }
+        let lease = self.lease();
         self.settings.apply(&self.link, &lease)?;
         let link = &self.link;
         let holder = HandOverIdentity {
@@ -403,10 +370,23 @@ impl Session6 {
         };
         self.earlier_files
             .get_or_insert_with(|| handover::read6(&link.name, &link.made_of));
-        let identity = self.running.as_ref();
-        let identity = identity.map(|running| running.client.identity());
-        handover::write6(&holder, identity, &lease, self.hand_over);
+        handover::write6(&holder, self.identity(), &lease, self.hand_over);
         Ok(lease)
+    }
+
+    /// Returns what routers, servers and the user say at present.
+    pub(super) fn lease(&self) -> Lease6 {
+        let running = self.running.as_ref();
+        let mut lease =
+            running.map_or_else(Lease6::default, |running| running.client.lease(sys::now()));
+        if self.ignores_server_dns {
+            lease.dns.clear();
+        }
+        // Where routers and servers have given nothing, nothing is set.
+        if self.has_begun() {
+            self.given.amend(&mut lease);
+        }
+        lease
     }
 
     /// Renews the lease of a server now.
@@ -435,6 +415,11 @@ impl Session6 {
         self.link.restore();
     }
 
+    /// Leaves the addresses, which nobody renews, and gives the interface back to the kernel.
+    pub(super) fn outlive(mut self) {
+        self.settings.hand_back();
+    }
+
     /// Gives the lease of a server back, and undoes what is of IPv6: the interface is somebody else's.
     pub(super) fn end_beside(mut self) {
         self.send_release();
@@ -442,10 +427,9 @@ impl Session6 {
     }
 
     fn send_release(&mut self) {
-        let index = self.link.index();
         if let Some(running) = &mut self.running
             && let Some(message) = running.client.release(sys::now())
-            && let Err(error) = send_to_servers(running.servers.as_ref(), &message, index)
+            && let Err(error) = running.station.send_to_servers(&message)
         {
             log::warn!("{}: not released: {}", self.link.name, error.chain());
         }
@@ -461,19 +445,29 @@ impl Session6 {
     }
 }
 
-fn note_ignored(name: &str, source: Ipv6Addr, why: &dyn Display) {
-    log::debug!("{name}: a message of {source} is ignored: {why}");
+/// Notes a message in a survey, unless it has been noted.
+fn hear(
+    heard: &mut Vec<Heard6>,
+    client: &Ipv6Client,
+    (source, message, is_router): (Ipv6Addr, &[u8], bool),
+    now: Instant,
+) {
+    let is_same = |known: &Heard6| {
+        (known.source, known.is_router) == (source, is_router)
+            // Behind the number of the exchange.
+            && known.message.get(4..) == message.get(4..)
+    };
+    if client.purpose() == Purpose::Survey && heard.len() < MAX_HEARD && !heard.iter().any(is_same)
+    {
+        heard.push(Heard6 {
+            source,
+            message: message.to_vec(),
+            is_router,
+            after: now.since(client.began_at()),
+        });
+    }
 }
 
-fn send_to_servers(
-    socket: Option<&UdpSocket>,
-    message: &[u8],
-    index: u32,
-) -> Result<(), SyscallError> {
-    let to = SocketAddr::V6(SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, index));
-    let sent = socket.map_or(Ok(0), |socket| socket.send_to(message, to));
-    sent.map(drop).map_err(|source| SyscallError {
-        call: "sendto(ff02::1:2)",
-        source,
-    })
+fn note_ignored(name: &str, source: Ipv6Addr, why: &dyn Display) {
+    log::debug!("{name}: a message of {source} is ignored: {why}");
 }

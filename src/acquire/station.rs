@@ -76,7 +76,7 @@ impl Station {
     /// Begins to receive DHCP replies on `link`, which may be down.
     ///
     /// # Errors
-    /// [`Error::Configure`] without CAP_NET_RAW.
+    /// [`Reason::Configure`] without CAP_NET_RAW.
     #[inline(never)]
     pub(super) fn open(link: &Link) -> Result<Self, Error> {
         let listener = Listener::open(link).map_err(|source| {

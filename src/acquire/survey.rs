@@ -6,14 +6,15 @@ use std::time::Duration;
 use super::client_config::client_config;
 use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
 use super::station::{Reception, Station};
-use super::switch_port::TaggedFrames;
+use super::switch_port::{SwitchPort, TaggedFrames};
 use crate::config::{Config, DhcpConfig};
 use crate::error::{Error, Reason};
 use crate::link::{self, Change, Found, Link, Presence, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
-use wireboot_proto::time::Instant;
+use wireboot_proto::switch::SwitchEvent;
+use wireboot_proto::time::{Instant, earliest};
 
 /// Result of the survey on one interface.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub struct Surveyed {
 /// It ends when each interface with a carrier has been asked on, however many have none.
 ///
 /// # Errors
-/// [`Error::NoCarrier`] when no interface has one in time.
+/// [`Reason::NoCarrier`] when no interface has one in time.
 pub fn survey(
     found: Found,
     config: &Config,
@@ -83,6 +84,16 @@ impl Surveyed {
         diagnosis.nobody(&self.link, "offer", wait, received)
     }
 
+    /// Returns the VLANs whose tags were seen on the wire.
+    pub fn vlans(&self) -> &[u16] {
+        &self.asker.diagnosis.vlans
+    }
+
+    /// Returns the switch and port that the interface is plugged into, as the switch has said.
+    pub const fn neighbour(&self) -> Option<&SwitchEvent> {
+        self.asker.diagnosis.neighbour.as_ref()
+    }
+
     /// Says which answers were discarded, and why; empty when none was.
     pub fn discarded(&self) -> String {
         self.asker.diagnosis.discards.to_string()
@@ -117,6 +128,8 @@ impl Surveyed {
                         Err(error) => log::warn!("{}: {}", self.link.name, error.chain()),
                     }
                     asker.survey = Some(survey);
+                    let port = SwitchPort::open(&self.link, now);
+                    asker.switch_port = port.inspect_err(|error| log::debug!("{error}")).ok();
                     if cfg!(feature = "bond") {
                         let tagged = TaggedFrames::open(&self.link);
                         asker.tagged = tagged.inspect_err(|error| log::debug!("{error}")).ok();
@@ -140,6 +153,7 @@ struct SurveySession {
     /// Frames that had been counted when they were counted last.
     received_last: Option<u64>,
     tagged: Option<TaggedFrames>,
+    switch_port: Option<SwitchPort>,
 }
 
 impl SurveySession {
@@ -151,6 +165,7 @@ impl SurveySession {
             diagnosis: Diagnosis::default(),
             received_last: None,
             tagged: None,
+            switch_port: None,
         })
     }
 
@@ -180,6 +195,21 @@ impl SurveySession {
         })
     }
 
+    /// Reads what the switch says.
+    fn handle_switch(&mut self, name: &str, now: Instant) {
+        let Some(port) = &mut self.switch_port else {
+            return;
+        };
+        port.handle_timeout(name, now);
+        if let Err(error) = port.receive(name, now) {
+            log::debug!("{name}: {}", error.chain());
+        }
+        while let Some(event) = port.poll_event() {
+            log::debug!("{name}: {event}");
+            self.diagnosis.note_switch(event);
+        }
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         let xid = self.survey.as_ref().map(Survey::xid);
         self.station.handle_timeout(xid, now);
@@ -201,7 +231,12 @@ impl SurveySession {
 
     fn poll_timeout(&self) -> Option<Instant> {
         let survey = self.survey.as_ref().and_then(Survey::poll_timeout);
-        survey.into_iter().chain(self.station.poll_timeout()).min()
+        let port = self.switch_port.as_ref();
+        earliest(&[
+            survey,
+            self.station.poll_timeout(),
+            port.and_then(SwitchPort::poll_timeout),
+        ])
     }
 
     fn is_over(&self) -> bool {
@@ -227,6 +262,7 @@ fn ask(
         }
         for one in surveyed.iter_mut() {
             one.asker.handle_input(&one.link.name, now)?;
+            one.asker.handle_switch(&one.link.name, now);
             one.asker.handle_timeout(now);
             if let Some(survey) = &mut one.asker.survey {
                 one.answers
@@ -251,6 +287,7 @@ fn ask(
         let mut sources: Vec<_> = begun()
             .flat_map(|one| one.asker.station.sources())
             .collect();
+        sources.extend(begun().filter_map(|one| Some(one.asker.switch_port.as_ref()?.source())));
         sources.push(watch.as_fd());
         sources.push(signals.as_fd());
         // Interfaces without a carrier are left out: their timers have not begun.

@@ -243,17 +243,7 @@ impl Witness {
         while let Some(event) = port.poll_event() {
             log::info!("{name}: {event}");
             ask |= matches!(event, SwitchEvent::Forwarding | SwitchEvent::LacpUp);
-            match event {
-                SwitchEvent::Neighbour { .. } => {}
-                // No reason for silence any longer.
-                SwitchEvent::LacpUp => self.diagnosis.switch_port = None,
-                SwitchEvent::Blocked { .. }
-                | SwitchEvent::Forwarding
-                | SwitchEvent::LacpDown
-                | SwitchEvent::Authentication => {
-                    self.diagnosis.switch_port = Some(event.to_string());
-                }
-            }
+            self.diagnosis.note_switch(event);
         }
         ask
     }

@@ -3,8 +3,9 @@
 //! Tests are made in libpcap's order, since a load beyond the end of the frame rejects it
 //! whatever the rest of the expression says.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
+use super::relation::{Layer, Relation};
 use crate::sys::filter::{
     Condition, FilterProgram, Load, ProgramError, Size, WHOLE_FRAME, ancillary,
 };
@@ -19,6 +20,8 @@ pub enum Expression {
     Everything,
     /// One test.
     Primitive(Primitive),
+    /// A comparison of a field with a number.
+    Relation(Relation),
     /// Does not hold.
     Not(Box<Self>),
     /// Both hold.
@@ -34,16 +37,28 @@ pub enum Primitive {
     Vlan(Option<u16>),
     /// The protocol of the frame.
     EtherType(u16),
-    /// ICMP over IPv4.
-    Icmp,
-    /// ICMP over IPv6.
-    Icmp6,
+    /// A SAP of LLC, in a frame without an EtherType.
+    Llc(u8),
+    /// A protocol over IPv4, over IPv6, or over any of them.
+    IpProtocol(Network, u8),
+    /// So many bytes at least, or else at most.
+    Length(bool, u32),
+    /// To all stations.
+    Broadcast,
+    /// To a group of stations.
+    Multicast,
+    /// To a group, over IPv4 or IPv6.
+    IpMulticast(Network),
     /// A transport protocol, over IPv4 or IPv6.
     Transport(Transport),
     /// A hardware address.
     EtherHost(Endpoint, MacAddress),
     /// An IP address.
     Host(Network, Endpoint, IpAddr),
+    /// An IPv4 network, with its mask.
+    Net(Network, Endpoint, u32, u32),
+    /// An IPv6 network, with the length of its prefix.
+    Net6(Endpoint, Ipv6Addr, u8),
     /// Ports from the first to the last; never in a later fragment.
     Ports(Transport, Endpoint, u16, u16),
 }
@@ -57,6 +72,8 @@ pub enum Endpoint {
     Destination,
     /// One of the two.
     Either,
+    /// Both.
+    Both,
 }
 
 /// The headers in which an address is searched.
@@ -117,6 +134,7 @@ impl Expression {
         match self {
             Self::Everything => false,
             Self::Primitive(primitive) => matches!(primitive, Primitive::Vlan(_)),
+            Self::Relation(_) => false,
             Self::Not(inner) => inner.mentions_vlan(),
             Self::And(left, right) | Self::Or(left, right) => {
                 left.mentions_vlan() || right.mentions_vlan()
@@ -134,7 +152,8 @@ struct FrameLayout {
     tag_is_beside: bool,
 }
 
-const IPPROTO_ICMP: u32 = 1;
+/// The largest length in place of an EtherType (`ETHERMTU` of libpcap).
+const MAX_LENGTH: u32 = 1500;
 const IPPROTO_TCP: u32 = 6;
 const IPPROTO_UDP: u32 = 17;
 const IPPROTO_FRAGMENT: u32 = 44;
@@ -146,6 +165,7 @@ impl FrameLayout {
         match expression {
             Expression::Everything => Condition::Constant(true),
             Expression::Primitive(primitive) => self.primitive(*primitive),
+            Expression::Relation(relation) => self.relation(relation),
             Expression::Not(inner) => self.lower(inner).negated(),
             Expression::And(left, right) => {
                 let left = self.lower(left);
@@ -162,8 +182,40 @@ impl FrameLayout {
         match primitive {
             Primitive::Vlan(id) => self.vlan(id),
             Primitive::EtherType(ethertype) => self.ethertype(ethertype),
-            Primitive::Icmp => self.ipv4_protocol(IPPROTO_ICMP),
-            Primitive::Icmp6 => self.ipv6_protocol(IPPROTO_ICMPV6),
+            // As libpcap: a length first, then the SAP.
+            Primitive::Llc(sap) => Condition::AtLeast(half(12 + self.tags_len), MAX_LENGTH + 1)
+                .negated()
+                .and(Condition::equal(octet(self.payload()), sap.into())),
+            Primitive::IpProtocol(network, number) => {
+                let (ip, ip6) = (
+                    self.ipv4_protocol(number.into()),
+                    self.ipv6_protocol(number.into()),
+                );
+                match network {
+                    Network::Ip => ip,
+                    Network::Ip6 => ip6,
+                    Network::Any | Network::Arp | Network::Rarp => ip.or(ip6),
+                }
+            }
+            Primitive::Length(true, len) => Condition::AtLeast(Load::Length, len),
+            Primitive::Length(false, len) => match len.checked_add(1) {
+                Some(more) => Condition::AtLeast(Load::Length, more).negated(),
+                None => Condition::Constant(true),
+            },
+            Primitive::Broadcast => ether_host(Endpoint::Destination, MacAddress::BROADCAST),
+            Primitive::Multicast => Condition::AnyBit(octet(0), 1),
+            Primitive::IpMulticast(Network::Ip6) => self
+                .ethertype(ETHERTYPE_IPV6)
+                .and(Condition::equal(octet(self.payload() + 24), 0xff)),
+            Primitive::IpMulticast(_) => self
+                .ethertype(ETHERTYPE_IPV4)
+                .and(Condition::AtLeast(octet(self.payload() + 16), 224)),
+            Primitive::Net(network, direction, address, mask) => {
+                self.network(network, direction, address, mask)
+            }
+            Primitive::Net6(direction, address, prefix_len) => {
+                self.network6(direction, address, prefix_len)
+            }
             Primitive::Transport(transport) => any(transport
                 .numbers()
                 .iter()
@@ -219,45 +271,80 @@ impl FrameLayout {
     }
 
     fn host(&self, network: Network, direction: Endpoint, address: IpAddr) -> Condition {
-        let at = self.payload();
         match address {
-            IpAddr::V4(address) => {
-                let is = |offset| Condition::equal(word(at + offset), address.to_bits());
-                let within = |ethertype, source, destination| {
-                    self.ethertype(ethertype)
-                        .and(direction.choose(is(source), is(destination)))
-                };
-                let (ip, arp, rarp) = (
-                    within(ETHERTYPE_IPV4, 12, 16),
-                    within(ETHERTYPE_ARP, 14, 24),
-                    within(ETHERTYPE_RARP, 14, 24),
-                );
-                match network {
-                    Network::Any => ip.or(arp).or(rarp),
-                    Network::Ip => ip,
-                    Network::Arp => arp,
-                    Network::Rarp => rarp,
-                    Network::Ip6 => Condition::Constant(false),
-                }
-            }
-            IpAddr::V6(address) => {
-                let words = address.octets();
-                let is = |start: u32| {
-                    let (words, _) = words.as_chunks::<4>();
-                    (0_u32..).zip(words).fold(
-                        Condition::Constant(true),
-                        |condition, (index, bytes)| {
-                            condition.and(Condition::equal(
-                                word(at + start + 4 * index),
-                                u32::from_be_bytes(*bytes),
-                            ))
-                        },
-                    )
-                };
-                self.ethertype(ETHERTYPE_IPV6)
-                    .and(direction.choose(is(8), is(24)))
-            }
+            IpAddr::V4(address) => self.network(network, direction, address.to_bits(), u32::MAX),
+            IpAddr::V6(address) => self.network6(direction, address, 128),
         }
+    }
+
+    fn network(&self, network: Network, direction: Endpoint, address: u32, mask: u32) -> Condition {
+        let at = self.payload();
+        let is = |offset| Condition::Equal(word(at + offset), mask, address);
+        let within = |ethertype, source, destination| {
+            self.ethertype(ethertype)
+                .and(direction.choose(is(source), is(destination)))
+        };
+        let (ip, arp, rarp) = (
+            within(ETHERTYPE_IPV4, 12, 16),
+            within(ETHERTYPE_ARP, 14, 24),
+            within(ETHERTYPE_RARP, 14, 24),
+        );
+        match network {
+            Network::Any => ip.or(arp).or(rarp),
+            Network::Ip => ip,
+            Network::Arp => arp,
+            Network::Rarp => rarp,
+            Network::Ip6 => Condition::Constant(false),
+        }
+    }
+
+    fn network6(&self, direction: Endpoint, address: Ipv6Addr, prefix_len: u8) -> Condition {
+        let at = self.payload();
+        let mask = u128::MAX
+            .checked_shl(128 - u32::from(prefix_len.min(128)))
+            .unwrap_or(0);
+        let (words, masks) = (address.octets(), mask.to_be_bytes());
+        let is = |start: u32| {
+            let (words, masks) = (words.as_chunks::<4>().0, masks.as_chunks::<4>().0);
+            let all = (0_u32..)
+                .zip(words.iter().zip(masks))
+                .map(|(index, (bytes, mask))| {
+                    Condition::Equal(
+                        word(at + start + 4 * index),
+                        u32::from_be_bytes(*mask),
+                        u32::from_be_bytes(*bytes),
+                    )
+                });
+            all.fold(Condition::Constant(true), Condition::and)
+        };
+        self.ethertype(ETHERTYPE_IPV6)
+            .and(direction.choose(is(8), is(24)))
+    }
+
+    fn relation(&self, relation: &Relation) -> Condition {
+        let (size, offset, at) = (relation.size, relation.offset, self.payload());
+        let load = |offset| Load::Frame { size, offset };
+        let (is_there, load) = match relation.layer {
+            Layer::Frame => (Condition::Constant(true), load(offset)),
+            Layer::Length => (Condition::Constant(true), Load::Length),
+            Layer::Network(ethertype) => (self.ethertype(ethertype), load(at + offset)),
+            Layer::Transport(number) => (
+                self.ipv4_protocol(number)
+                    .and(Condition::AnyBit(half(at + 6), 0x1fff).negated()),
+                Load::BehindIpv4 {
+                    size,
+                    header: at,
+                    offset,
+                },
+            ),
+            Layer::Icmp6 => (
+                self.ethertype(ETHERTYPE_IPV6)
+                    .and(Condition::equal(octet(at + 6), IPPROTO_ICMPV6)),
+                load(at + 40 + offset),
+            ),
+        };
+        let test = Condition::Compare(load, relation.steps.clone(), relation.test);
+        is_there.and(if relation.holds { test } else { test.negated() })
     }
 
     fn ports(&self, transport: Transport, direction: Endpoint, first: u16, last: u16) -> Condition {
@@ -301,6 +388,7 @@ impl Endpoint {
             Self::Source => source,
             Self::Destination => destination,
             Self::Either => source.or(destination),
+            Self::Both => source.and(destination),
         }
     }
 }

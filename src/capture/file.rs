@@ -21,6 +21,8 @@ pub struct ReadConfig {
     pub count: Option<u64>,
     /// The output format.
     pub format: OutputFormat,
+    /// Most bytes of a frame that are kept.
+    pub snap_len: usize,
 }
 
 /// Frame counters of a file.
@@ -38,7 +40,7 @@ const CHUNK_LEN: usize = 64 * 1024;
 /// Reads a capture file to its end and writes the frames that pass the filter.
 ///
 /// # Errors
-/// [`Error::Usage`] with the offset at which the file is malformed; the frames before it have been
+/// [`Reason::Usage`] with the offset at which the file is malformed; the frames before it have been
 /// written then.
 pub fn read(
     settings: &ReadConfig,
@@ -46,6 +48,7 @@ pub fn read(
     to: &mut dyn Write,
 ) -> Result<ReadCounts, Error> {
     let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
+    output.set_snap_len(settings.snap_len);
     let mut counters = ReadCounts::default();
     let result = copy(settings, from, &mut output, &mut counters);
     output.flush()?;
@@ -123,7 +126,7 @@ fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Err
             let call = "read";
             Err(Box::new(Reason::System {
                 doing: "reading a capture".to_owned(),
-                source: SyscallError { call, source },
+                source: SyscallError::of(call, source),
             }))
         }
     }
@@ -131,6 +134,7 @@ fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Err
 
 #[cfg(test)]
 mod tests {
+    use super::super::line::LineStyle;
     use super::*;
     use wireboot_proto::packet::ethernet::ETHERTYPE_ARP;
 
@@ -161,13 +165,18 @@ mod tests {
             filter,
             count,
             format,
+            snap_len: usize::MAX,
         }
     }
 
-    const LINES: OutputFormat = OutputFormat::Lines {
+    const LINES: OutputFormat = OutputFormat::Lines(LineStyle {
         verbose: false,
-        bytes: false,
-    };
+        quiet: false,
+        ethernet: false,
+        time: 0,
+        hex: [0, 0],
+        ascii: false,
+    });
 
     #[test]
     fn the_frames_that_pass_are_put_down() {

@@ -3,23 +3,27 @@
 //! ```text
 //! expression = term { ("and" | "&&" | "or" | "||") term }     equal rank, from left to right
 //! term       = ("not" | "!") term | "(" expression ")" | primitive
-//! primitive  = "arp" | "rarp" | "ip" | "ip6" | "icmp" | "icmp6" | "tcp" | "udp"
+//! primitive  = "arp" | "rarp" | "ip" | "ip6" | "stp" | IPPROTOCOL
 //!            | "vlan" [ID]
-//!            | "ether" ["src" | "dst"] "host" MAC
-//!            | ["ip" | "ip6" | "arp"] ["src" | "dst"] ["host"] ADDRESS
-//!            | ["tcp" | "udp"] ["src" | "dst"] ("port" PORT | "portrange" FIRST-LAST)
+//!            | "ether" [DIRECTION] ["host"] MAC
+//!            | "ether" "proto" (NUMBER | NAME) | ["ip" | "ip6"] "proto" (NUMBER | NAME)
+//!            | ["ether"] ("broadcast" | "multicast") | ("ip" | "ip6") "multicast"
+//!            | ["ip" | "ip6" | "arp" | "rarp"] [DIRECTION] ["host"] ADDRESS
+//!            | ["ip" | "ip6" | "arp" | "rarp"] [DIRECTION] "net" NETWORK ["mask" MASK]
+//!            | ["tcp" | "udp"] [DIRECTION] ("port" PORT | "portrange" FIRST-LAST)
+//!            | ("greater" | "less") LENGTH | relation        see the module `relation`
+//! DIRECTION  = "src" | "dst" | "src or dst" | "src and dst"
 //! ```
 //!
-//! As in pcap-filter, the expression after `vlan` is about the frame inside the tag. Everything else
-//! is refused with its position, and so are values without qualifiers after `and` and `or`
-//! (`port 67 or 68`).
+//! As in pcap-filter, the expression after `vlan` is about the frame inside the tag, and a value by
+//! itself after `and` and `or`, or in parentheses, has the qualifiers before it (`port 67 or 68`).
+//! Everything else is refused with its position.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::compile::{Endpoint, Expression, Network, Primitive, Transport};
-use wireboot_proto::packet::ethernet::{
-    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP,
-};
+use super::names::{PROTOCOLS, STP, alone, ethertype, network, port, short_network};
+use super::relation::{self, Comparison};
 
 /// A syntax error, with its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +47,7 @@ pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
         words: words(text),
         next: 0,
         depth: 0,
+        last: None,
     };
     if parser.words.is_empty() {
         return Ok(Expression::Everything);
@@ -80,7 +85,12 @@ struct ExpressionParser<'a> {
     words: Vec<(usize, &'a str)>,
     next: usize,
     depth: usize,
+    /// What was said before the last value.
+    last: Option<Qualifiers<'a>>,
 }
+
+/// What a value is: its protocol, its direction, and its kind.
+type Qualifiers<'a> = (Option<&'a str>, Endpoint, Option<&'a str>);
 
 /// Limit of nesting, for a small stack.
 const MAX_DEPTH: usize = 100;
@@ -98,10 +108,11 @@ impl<'a> ExpressionParser<'a> {
 
     /// Returns an error about the next word.
     fn error(&self, what: impl Into<String>) -> SyntaxError {
-        let at = self
-            .words
-            .get(self.next)
-            .map_or(self.text.len(), |(at, _)| *at);
+        let next = self.words.get(self.next);
+        self.error_at(next.map_or(self.text.len(), |(at, _)| *at), what)
+    }
+
+    fn error_at(&self, at: usize, what: impl Into<String>) -> SyntaxError {
         SyntaxError {
             what: what.into(),
             text: self.text.to_owned(),
@@ -131,6 +142,8 @@ impl<'a> ExpressionParser<'a> {
         }
         let term = if self.take(&["not", "!"]).is_some() {
             Expression::Not(Box::new(self.term()?))
+        } else if let Some(relation) = self.relation()? {
+            relation
         } else if self.take(&["("]).is_some() {
             let inner = self.expression()?;
             if self.take(&[")"]).is_none() {
@@ -138,48 +151,193 @@ impl<'a> ExpressionParser<'a> {
             }
             inner
         } else {
-            Expression::Primitive(self.primitive()?)
+            self.primitive()?
         };
         self.depth -= 1;
         Ok(term)
     }
 
-    fn primitive(&mut self) -> Result<Primitive, SyntaxError> {
-        if self.take(&["vlan"]).is_some() {
-            let id = self.peek().and_then(|word| word.parse().ok());
-            self.next += usize::from(id.is_some());
-            return match id {
-                Some(0x1000..) => {
-                    self.next -= 1;
-                    Err(self.error("a VLAN identifier is 0 to 4095"))
-                }
-                id => Ok(Primitive::Vlan(id)),
-            };
+    /// Reads a comparison, if there is one here.
+    fn relation(&mut self) -> Result<Option<Expression>, SyntaxError> {
+        let Some((at, word)) = self.words.get(self.next).copied() else {
+            return Ok(None);
+        };
+        let is_field = relation::begins(self.text.get(at..).unwrap_or_default());
+        let may_be = word.starts_with(|c: char| c == '(' || c.is_ascii_digit());
+        if !is_field && !may_be {
+            return Ok(None);
+        }
+        match relation::read(self.text, at) {
+            Ok((comparison, end)) => {
+                self.next = self.words.iter().take_while(|(at, _)| *at < end).count();
+                Ok(Some(match comparison {
+                    Comparison::Field(relation) => Expression::Relation(relation),
+                    Comparison::Constant(true) => Expression::Everything,
+                    Comparison::Constant(false) => {
+                        Expression::Not(Box::new(Expression::Everything))
+                    }
+                }))
+            }
+            // Something else may begin with a parenthesis or a number.
+            Err(_) if !is_field => Ok(None),
+            Err((at, what)) => Err(self.error_at(at, what)),
+        }
+    }
+
+    fn primitive(&mut self) -> Result<Expression, SyntaxError> {
+        if let Some(primitive) = self.unqualified()? {
+            return Ok(Expression::Primitive(primitive));
         }
         let protocol = self.take(&[
-            "ether", "arp", "rarp", "ip", "ip6", "icmp", "icmp6", "tcp", "udp",
+            "ether", "arp", "rarp", "ip", "ip6", "icmp", "icmp6", "tcp", "udp", "igmp", "esp",
+            "ah", "pim", "sctp",
         ]);
-        let direction = match self.take(&["src", "dst"]) {
+        if let Some(kind) = self.take(&["proto", "broadcast", "multicast"]) {
+            return self.of_protocol(protocol, kind).map(Expression::Primitive);
+        }
+        let direction = self.direction();
+        let kind = self.take(&["host", "net", "port", "portrange"]);
+        let mut qualifiers = (protocol, direction, kind);
+        if qualifiers == (None, Endpoint::Either, None) {
+            // A value by itself has what was said before the last one.
+            qualifiers = self.last.unwrap_or(qualifiers);
+            if self.address().is_none() && self.last.is_none() {
+                return Err(self.unknown());
+            }
+        } else if kind.is_some() && self.take(&["("]).is_some() {
+            self.last = Some(qualifiers);
+            let inner = self.expression()?;
+            if self.take(&[")"]).is_none() {
+                return Err(self.error("a closing parenthesis is missing"));
+            }
+            return Ok(inner);
+        }
+        let primitive = self.qualified(qualifiers)?;
+        Ok(Expression::Primitive(primitive))
+    }
+
+    /// Reads a primitive without qualifiers, if there is one here.
+    fn unqualified(&mut self) -> Result<Option<Primitive>, SyntaxError> {
+        let Some(word) = self.take(&[
+            "vlan",
+            "stp",
+            "broadcast",
+            "multicast",
+            "proto",
+            "greater",
+            "less",
+        ]) else {
+            return Ok(None);
+        };
+        Ok(Some(match word {
+            "vlan" => {
+                let id = self.peek().and_then(|word| word.parse().ok());
+                if let Some(0x1000..) = id {
+                    return Err(self.error("a VLAN identifier is 0 to 4095"));
+                }
+                self.next += usize::from(id.is_some());
+                Primitive::Vlan(id)
+            }
+            "stp" => Primitive::Llc(STP),
+            "broadcast" => Primitive::Broadcast,
+            "multicast" => Primitive::Multicast,
+            "proto" => self.of_protocol(None, word)?,
+            _ => {
+                let number = self.value("a length in bytes")?;
+                return Ok(Some(Primitive::Length(word == "greater", number)));
+            }
+        }))
+    }
+
+    /// Reads what goes with `kind` of a protocol.
+    fn of_protocol(
+        &mut self,
+        protocol: Option<&str>,
+        kind: &str,
+    ) -> Result<Primitive, SyntaxError> {
+        Ok(match (protocol, kind) {
+            (Some("ether"), "broadcast") => Primitive::Broadcast,
+            (Some("ether"), "multicast") => Primitive::Multicast,
+            (Some("ip"), "multicast") => Primitive::IpMulticast(Network::Ip),
+            (Some("ip6"), "multicast") => Primitive::IpMulticast(Network::Ip6),
+            (Some("ether"), "proto") => {
+                let word = self.name();
+                let number = word.and_then(ethertype);
+                let number = number
+                    .ok_or_else(|| self.error("an EtherType such as 0x0806 is expected here"))?;
+                self.next += 1;
+                match u8::try_from(number) {
+                    Ok(sap) => Primitive::Llc(sap),
+                    // Between them it is a length, which is no protocol.
+                    Err(_) => Primitive::EtherType(number),
+                }
+            }
+            (None | Some("ip" | "ip6"), "proto") => {
+                let word = self.name();
+                let known = PROTOCOLS.iter().find(|(name, ..)| word == Some(*name));
+                let number = known.map(|(_, number, _)| *number);
+                let number = number.or_else(|| relation::number(word?)?.try_into().ok());
+                let number =
+                    number.ok_or_else(|| self.error("a protocol over IP is expected here"))?;
+                self.next += 1;
+                let network = match protocol {
+                    Some("ip") => Network::Ip,
+                    Some(_) => Network::Ip6,
+                    None => Network::Any,
+                };
+                Primitive::IpProtocol(network, number)
+            }
+            _ => {
+                self.next -= 1;
+                let protocol = protocol.unwrap_or_default();
+                return Err(self.error(format!("\"{kind}\" does not go with {protocol}")));
+            }
+        })
+    }
+
+    /// Returns the next word without the backslash that tells names from primitives.
+    fn name(&self) -> Option<&'a str> {
+        let word = self.peek()?;
+        Some(word.strip_prefix('\\').unwrap_or(word))
+    }
+
+    fn direction(&mut self) -> Endpoint {
+        let first = self.take(&["src", "dst"]);
+        let after = |count: usize| self.words.get(self.next + count).map(|(_, word)| *word);
+        let is_other = |word| {
+            matches!(
+                (first, word),
+                (Some("src"), Some("dst")) | (Some("dst"), Some("src"))
+            )
+        };
+        let both = match after(0) {
+            Some("or") if is_other(after(1)) => Some(Endpoint::Either),
+            Some("and") if is_other(after(1)) => Some(Endpoint::Both),
+            _ => None,
+        };
+        self.next += if both.is_some() { 2 } else { 0 };
+        match first {
+            Some(_) if both.is_some() => both.unwrap_or(Endpoint::Either),
             Some("src") => Endpoint::Source,
             Some(_) => Endpoint::Destination,
             None => Endpoint::Either,
-        };
-        let kind = self.take(&["host", "port", "portrange"]);
+        }
+    }
+
+    /// Reads the value that goes with `qualifiers`.
+    fn qualified(&mut self, qualifiers: Qualifiers<'a>) -> Result<Primitive, SyntaxError> {
+        let (protocol, direction, kind) = qualifiers;
         let complete = direction == Endpoint::Either && kind.is_none();
-        match (protocol, kind) {
+        let primitive = match (protocol, kind) {
             (Some(protocol), None) if complete && protocol != "ether" => {
-                if self
-                    .peek()
-                    .is_some_and(|word| word.parse::<IpAddr>().is_ok())
-                    && let Some(network) = network(Some(protocol))
-                {
-                    return self.host(network, direction);
+                if self.address().is_none() || network(Some(protocol)).is_none() {
+                    return Ok(alone(protocol));
                 }
-                Ok(alone(protocol))
+                self.host(network(Some(protocol)).unwrap_or(Network::Any), direction)?
             }
-            (Some("ether"), Some("host")) => {
+            (Some("ether"), None | Some("host")) => {
                 let address = self.value("a hardware address such as 52:54:00:12:34:56")?;
-                Ok(Primitive::EtherHost(direction, address))
+                Primitive::EtherHost(direction, address)
             }
             (None | Some("tcp" | "udp"), Some("port" | "portrange")) => {
                 let transport = match protocol {
@@ -188,21 +346,67 @@ impl<'a> ExpressionParser<'a> {
                     None => Transport::Any,
                 };
                 let (first, last) = self.ports(kind == Some("portrange"))?;
-                Ok(Primitive::Ports(transport, direction, first, last))
+                Primitive::Ports(transport, direction, first, last)
+            }
+            (protocol, Some("net")) if network(protocol).is_some() => {
+                self.net(network(protocol).unwrap_or(Network::Any), direction)?
             }
             (protocol, None | Some("host")) if network(protocol).is_some() => {
-                let network = network(protocol).unwrap_or(Network::Any);
-                if complete && protocol.is_none() && self.address().is_none() {
-                    return Err(self.unknown());
-                }
-                self.host(network, direction)
+                self.host(network(protocol).unwrap_or(Network::Any), direction)?
             }
             (protocol, _) => {
                 self.next -= 1;
                 let protocol = protocol.unwrap_or_default();
-                Err(self.error(format!("\"{protocol}\" does not go with this")))
+                return Err(self.error(format!("\"{protocol}\" does not go with this")));
             }
+        };
+        self.last = Some(qualifiers);
+        Ok(primitive)
+    }
+
+    /// Reads a network: `10`, `192.168`, `192.0.2.0/24`, `192.0.2.0 mask 255.255.255.0`, `2001:db8::/32`.
+    fn net(&mut self, network: Network, direction: Endpoint) -> Result<Primitive, SyntaxError> {
+        let word = self.peek().unwrap_or_default();
+        let (address, len) = match word.split_once('/') {
+            Some((address, len)) => (address, Some(len)),
+            None => (word, None),
+        };
+        let what = "a network such as 192.0.2.0/24 is expected here";
+        if let Ok(address) = address.parse::<Ipv6Addr>() {
+            let len = len.map_or(Some(128), |len| len.parse().ok());
+            let len = len
+                .filter(|len| *len <= 128)
+                .ok_or_else(|| self.error(what))?;
+            if !matches!(network, Network::Any | Network::Ip6) {
+                return Err(self.error(format!("{address} is of another family")));
+            }
+            let inside = u128::MAX.checked_shr(len.into()).unwrap_or(0);
+            if address.to_bits() & inside != 0 {
+                return Err(self.error(format!("{address} has bits behind its prefix")));
+            }
+            self.next += 1;
+            return Ok(Primitive::Net6(direction, address, len));
         }
+        let (mut bits, mut mask) = short_network(address).ok_or_else(|| self.error(what))?;
+        if let Some(len) = len {
+            let len = len.parse::<u32>().ok().filter(|len| *len <= 32);
+            let len = len.ok_or_else(|| self.error(what))?;
+            mask = u32::MAX.checked_shl(32 - len).unwrap_or(0);
+        }
+        if network == Network::Ip6 {
+            return Err(self.error(format!("{address} is of another family")));
+        }
+        self.next += 1;
+        if len.is_none() && self.take(&["mask"]).is_some() {
+            let given: Ipv4Addr = self.value("a mask such as 255.255.255.0")?;
+            mask = given.to_bits();
+        }
+        if bits & !mask != 0 {
+            self.next -= 1;
+            return Err(self.error(format!("{address} has bits outside its mask")));
+        }
+        bits &= mask;
+        Ok(Primitive::Net(network, direction, bits, mask))
     }
 
     fn unknown(&self) -> SyntaxError {
@@ -263,46 +467,6 @@ impl<'a> ExpressionParser<'a> {
     }
 }
 
-fn network(protocol: Option<&str>) -> Option<Network> {
-    match protocol {
-        None => Some(Network::Any),
-        Some("ip") => Some(Network::Ip),
-        Some("ip6") => Some(Network::Ip6),
-        Some("arp") => Some(Network::Arp),
-        Some("rarp") => Some(Network::Rarp),
-        Some(_) => None,
-    }
-}
-
-/// Returns the test for a protocol by itself.
-fn alone(protocol: &str) -> Primitive {
-    match protocol {
-        "arp" => Primitive::EtherType(ETHERTYPE_ARP),
-        "rarp" => Primitive::EtherType(ETHERTYPE_RARP),
-        "ip" => Primitive::EtherType(ETHERTYPE_IPV4),
-        "ip6" => Primitive::EtherType(ETHERTYPE_IPV6),
-        "icmp" => Primitive::Icmp,
-        "icmp6" => Primitive::Icmp6,
-        "tcp" => Primitive::Transport(Transport::Tcp),
-        _ => Primitive::Transport(Transport::Udp),
-    }
-}
-
-/// Parses a port number, or the name of a port that a boot uses.
-fn port(word: &str) -> Option<u16> {
-    Some(match word {
-        // tcpdump looks names up in /etc/services, which an initramfs does not have.
-        "bootps" => 67,
-        "bootpc" => 68,
-        "tftp" => 69,
-        "domain" => 53,
-        "http" => 80,
-        "ntp" => 123,
-        "https" => 443,
-        number => number.parse().ok()?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,9 +484,13 @@ mod tests {
             ("udp and", 7, "ends where"),
             ("ether host 1:2", 11, "a hardware address"),
             ("vlan 4096", 5, "0 to 4095"),
-            ("ip[9] = 17", 0, "\"ip[9]\" is not understood"),
+            ("ip[9] = x", 8, "a number"),
             ("icmp port 7", 5, "does not go"),
-            ("port 67 or 68", 11, "not understood"),
+            ("port 67 or 192.0.2.1", 11, "a port"),
+            ("net 192.0.2.1/24", 4, "outside its mask"),
+            ("net 2001:db8::1/32", 4, "behind its prefix"),
+            ("ip broadcast", 3, "does not go"),
+            ("proto x", 6, "a protocol"),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.at, at, "{error}");

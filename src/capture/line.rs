@@ -3,38 +3,312 @@
 //! Payloads that are not decoded are shown with their protocol and length.
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+#[cfg(feature = "ipv6")]
+use super::line6;
 use super::options;
+use super::protocols::{icmp, switch, tcp, text_of, tftp};
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
     ETHERTYPE_SLOW, EthernetHeader,
 };
+#[cfg(feature = "ipv6")]
+use wireboot_proto::packet::icmpv6::NEXT_HEADER_ICMPV6;
 use wireboot_proto::packet::udp::Datagram;
-use wireboot_proto::packet::{ipv4, option, tftp};
+use wireboot_proto::packet::{ipv4, option};
 use wireboot_proto::reader::{DecodeError, Reader};
 use wireboot_proto::time::Timestamp;
+
+/// How lines are written: the flags of tcpdump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LineStyle {
+    /// With a line for each DHCP option (`-v`).
+    pub verbose: bool,
+    /// With protocols and lengths alone (`-q`).
+    pub quiet: bool,
+    /// With the header of Ethernet (`-e`).
+    pub ethernet: bool,
+    /// How often `-t` was given.
+    pub time: usize,
+    /// How often `-x` was given, and `-X`.
+    pub hex: [usize; 2],
+    /// With the bytes as text (`-A`).
+    pub ascii: bool,
+}
+
+/// Writer of lines.
+#[derive(Debug, Default)]
+pub struct Lines {
+    style: LineStyle,
+    /// When the first frame was received, and the last.
+    times: Option<(Timestamp, Timestamp)>,
+    /// Clients of TFTP, whose transfers are between other ports than 69.
+    clients: Vec<SocketAddr>,
+}
+
+/// As many clients are known.
+const MAX_CLIENTS: usize = 64;
 
 /// Returns the line for a frame of `original_len` bytes with its tags in `bytes`, and with
 /// `verbose` one more line for each DHCP option.
 pub fn line(timestamp: Timestamp, bytes: &[u8], original_len: u32, verbose: bool) -> String {
-    let seconds = timestamp.as_secs() % 86_400;
-    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let nanoseconds = timestamp.subsec_nanos();
-    let mut text = format!("{hours:02}:{minutes:02}:{seconds:02}.{nanoseconds:09} ");
-    if let Err(error) = frame(bytes, verbose, &mut text) {
-        let _ = write!(text, "[{error}]");
-    }
-    let _ = write!(text, ", length {original_len}");
-    if u32::try_from(bytes.len()).is_ok_and(|len| len < original_len) {
-        let _ = write!(text, " ({} captured)", bytes.len());
-    }
-    text
+    let style = LineStyle {
+        verbose,
+        ..LineStyle::default()
+    };
+    Lines::new(style).line(timestamp, bytes, original_len)
 }
 
-/// Returns the bytes in rows of sixteen, hexadecimal and as text.
-pub fn dump(bytes: &[u8]) -> String {
+impl Lines {
+    /// Begins with the first frame.
+    pub fn new(style: LineStyle) -> Self {
+        Self {
+            style,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the line for the next frame, of `original_len` bytes, with its tags in `bytes`.
+    pub fn line(&mut self, timestamp: Timestamp, bytes: &[u8], original_len: u32) -> String {
+        let mut text = self.time(timestamp);
+        if self.style.ethernet {
+            ethernet(bytes, original_len, &mut text);
+        }
+        if let Err(error) = self.frame(bytes, &mut text) {
+            let _ = write!(text, "[{error}]");
+        }
+        let _ = write!(text, ", length {original_len}");
+        if u32::try_from(bytes.len()).is_ok_and(|len| len < original_len) {
+            let _ = write!(text, " ({} captured)", bytes.len());
+        }
+        self.append_bytes(bytes, &mut text);
+        text
+    }
+
+    /// Returns when the frame was received, as `-t` says.
+    fn time(&mut self, timestamp: Timestamp) -> String {
+        let (first, last) = self.times.unwrap_or((timestamp, timestamp));
+        self.times = Some((first, timestamp));
+        let since = |before: Timestamp| {
+            let time = timestamp.as_nanos().saturating_sub(before.as_nanos());
+            Timestamp::from_nanos(time)
+        };
+        let shown = match self.style.time {
+            3 => since(last),
+            5.. => since(first),
+            0..=2 | 4 => timestamp,
+        };
+        let (seconds, nanoseconds) = (shown.as_secs(), shown.subsec_nanos());
+        let day = seconds % 86_400;
+        let (hours, minutes, second) = (day / 3_600, day / 60 % 60, day % 60);
+        match self.style.time {
+            1 => String::new(),
+            2 => format!("{seconds}.{nanoseconds:09} "),
+            4 => {
+                let (year, month, day) = date(seconds / 86_400);
+                format!(
+                    "{year}-{month:02}-{day:02} {hours:02}:{minutes:02}:{second:02}.{nanoseconds:09} "
+                )
+            }
+            0 | 3 | 5.. => format!("{hours:02}:{minutes:02}:{second:02}.{nanoseconds:09} "),
+        }
+    }
+
+    fn append_bytes(&self, bytes: &[u8], text: &mut String) {
+        let payload = EthernetHeader::decode(bytes).map_or(bytes, |(_, payload)| payload);
+        let [hex, both] = self.style.hex;
+        // Twice is with the header of the link, as tcpdump has it.
+        let of = |count: usize| if count > 1 { bytes } else { payload };
+        if both > 0 {
+            text.push_str(&dump(of(both), true));
+        } else if hex > 0 {
+            text.push_str(&dump(of(hex), false));
+        } else if self.style.ascii {
+            text.push('\n');
+            let lines: Vec<_> = payload.split(|byte| *byte == b'\n').map(text_of).collect();
+            text.push_str(&lines.join("\n"));
+        }
+    }
+
+    fn frame(&mut self, bytes: &[u8], text: &mut String) -> Result<(), DecodeError> {
+        let (header, payload) = EthernetHeader::decode(bytes)?;
+        if let Some(tci) = header.vlan {
+            let _ = write!(text, "vlan {}, ", tci & 0x0fff);
+        }
+        match header.ethertype {
+            ETHERTYPE_IPV4 => self.packet(payload, text),
+            ETHERTYPE_ARP => arp(payload, text),
+            ETHERTYPE_IPV6 => self.packet6(payload, text),
+            other => {
+                let (source, destination) = (header.source, header.destination);
+                let _ = write!(text, "{source} > {destination}: ");
+                if matches!(switch(bytes, text), Ok(true)) {
+                    return Ok(());
+                }
+                let _ = match other {
+                    // Below 0x0600 the field is a length (IEEE 802.3 §3.2.6).
+                    0..ETHERTYPE_MIN => write!(text, "802.3"),
+                    ETHERTYPE_LLDP => write!(text, "LLDP"),
+                    ETHERTYPE_SLOW => write!(text, "slow protocol"),
+                    ETHERTYPE_EAPOL => write!(text, "EAPOL"),
+                    _ => write!(text, "ethertype {other:#06x}"),
+                };
+                Ok(())
+            }
+        }
+    }
+
+    fn packet(&mut self, payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
+        text.push_str("IP ");
+        let (header, bytes) = ipv4::Ipv4Header::decode(payload)?;
+        let (source, destination) = (header.source, header.destination);
+        match header.protocol {
+            6 => {
+                let mut reader = Reader::new(bytes);
+                let (from, to) = (reader.u16("source port")?, reader.u16("destination port")?);
+                let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
+                if self.style.quiet {
+                    text.push_str("TCP");
+                    return Ok(());
+                }
+                return tcp(bytes, bytes.len(), text);
+            }
+            1 => {
+                let _ = write!(text, "{source} > {destination}: ");
+                return icmp(bytes, text);
+            }
+            ipv4::PROTOCOL_UDP => {
+                // On the sender's side the network card often fills in the checksum later.
+                let datagram = Datagram::decode(source, destination, bytes, false)?;
+                let (from, to) = (datagram.source.port(), datagram.destination.port());
+                let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
+                match (from, to) {
+                    _ if self.style.quiet => text.push_str("UDP"),
+                    (67 | 68 | 4011, _) | (_, 67 | 68 | 4011) => {
+                        dhcp(datagram.payload, self.style.verbose, text)?;
+                    }
+                    _ => {
+                        let ends = [datagram.source, datagram.destination].map(SocketAddr::V4);
+                        self.datagram(ends, datagram.payload, text)?;
+                    }
+                }
+            }
+            other => {
+                let _ = write!(text, "{source} > {destination}: {}", protocol(other));
+            }
+        }
+        Ok(())
+    }
+
+    fn packet6(&mut self, payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
+        let mut reader = Reader::new(payload);
+        reader.take(4, "IPv6 header")?;
+        let len = usize::from(reader.u16("payload length")?);
+        let mut next_header = reader.u8("next header")?;
+        reader.take(1, "hop limit")?;
+        let source = Ipv6Addr::from(reader.array::<16>("source")?);
+        let destination = Ipv6Addr::from(reader.array::<16>("destination")?);
+        // Behind it is padding of the frame.
+        let rest = reader.rest();
+        let mut reader = Reader::new(rest.get(..len).unwrap_or(rest));
+        // Hop-by-hop options, routing and destination options (RFC 8200 §4).
+        while matches!(next_header, 0 | 43 | 60) {
+            next_header = reader.u8("next header")?;
+            let len = usize::from(reader.u8("extension length")?);
+            reader.take(6 + len * 8, "extension header")?;
+        }
+        let bytes = reader.rest();
+        text.push_str("IP6 ");
+        if let 6 | 17 = next_header {
+            let (from, to) = (reader.u16("source port")?, reader.u16("destination port")?);
+            let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
+            if next_header == 6 && !self.style.quiet {
+                return tcp(bytes, bytes.len(), text);
+            }
+            reader.take(4, "UDP header")?;
+            match (from, to) {
+                _ if self.style.quiet => text.push_str(&protocol(next_header)),
+                #[cfg(feature = "ipv6")]
+                _ if line6::is_dhcp([from, to]) => {
+                    line6::dhcp(reader.rest(), self.style.verbose, text)?;
+                }
+                _ => {
+                    let ends = [(source, from), (destination, to)];
+                    let ends = ends.map(|(address, port)| SocketAddr::from((address, port)));
+                    self.datagram(ends, reader.rest(), text)?;
+                }
+            }
+            return Ok(());
+        }
+        let _ = write!(text, "{source} > {destination}: {}", protocol(next_header));
+        #[cfg(feature = "ipv6")]
+        if next_header == NEXT_HEADER_ICMPV6 {
+            text.push_str(", ");
+            line6::icmp(reader.rest(), self.style.verbose, text)?;
+        }
+        Ok(())
+    }
+
+    /// Describes a datagram that is one of TFTP or of no protocol that is known.
+    fn datagram(
+        &mut self,
+        ends: [SocketAddr; 2],
+        payload: &[u8],
+        text: &mut String,
+    ) -> Result<(), DecodeError> {
+        let [source, destination] = ends;
+        if destination.port() == 69
+            && self.clients.len() < MAX_CLIENTS
+            && !self.clients.contains(&source)
+        {
+            self.clients.push(source);
+        }
+        let is_known = ends
+            .iter()
+            .any(|end| end.port() == 69 || self.clients.contains(end));
+        if is_known {
+            return tftp(payload, text);
+        }
+        text.push_str("UDP");
+        Ok(())
+    }
+}
+
+/// Returns year, month and day of a day since 1970.
+// The calendar repeats every 400 years, counted from a March (days_from_civil of Howard Hinnant).
+const fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year;
+    (if month <= 2 { year + 1 } else { year }, month, day)
+}
+
+/// Writes the header of Ethernet, as `tcpdump -e` does.
+fn ethernet(bytes: &[u8], original_len: u32, text: &mut String) {
+    let Ok((header, _)) = EthernetHeader::decode(bytes) else {
+        return;
+    };
+    let (source, destination) = (header.source, header.destination);
+    let _ = write!(text, "{source} > {destination}, ");
+    let _ = match header.ethertype {
+        0..ETHERTYPE_MIN => write!(text, "802.3"),
+        ETHERTYPE_IPV4 => write!(text, "ethertype IPv4 (0x0800)"),
+        ETHERTYPE_ARP => write!(text, "ethertype ARP (0x0806)"),
+        ETHERTYPE_IPV6 => write!(text, "ethertype IPv6 (0x86dd)"),
+        other => write!(text, "ethertype Unknown ({other:#06x})"),
+    };
+    let _ = write!(text, ", length {original_len}: ");
+}
+
+/// Returns the bytes in rows of sixteen, hexadecimal and on request as text.
+pub fn dump(bytes: &[u8], has_text: bool) -> String {
     let mut text = String::new();
     for (row, chunk) in bytes.chunks(16).enumerate() {
         // The layout of tcpdump -X, which scripts parse.
@@ -45,34 +319,12 @@ pub fn dump(bytes: &[u8]) -> String {
                 let _ = write!(text, "{byte:02x}");
             }
         }
-        let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
-        let _ = write!(text, "{:width$}{}", "", text_of(chunk));
-    }
-    text
-}
-
-fn frame(bytes: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
-    let (header, payload) = EthernetHeader::decode(bytes)?;
-    if let Some(tci) = header.vlan {
-        let _ = write!(text, "vlan {}, ", tci & 0x0fff);
-    }
-    match header.ethertype {
-        ETHERTYPE_IPV4 => packet(payload, verbose, text),
-        ETHERTYPE_ARP => arp(payload, text),
-        ETHERTYPE_IPV6 => ipv6(payload, text),
-        other => {
-            let (source, destination) = (header.source, header.destination);
-            let _ = match other {
-                // Below 0x0600 the field is a length (IEEE 802.3 §3.2.6).
-                0..ETHERTYPE_MIN => write!(text, "{source} > {destination}: 802.3"),
-                ETHERTYPE_LLDP => write!(text, "{source} > {destination}: LLDP"),
-                ETHERTYPE_SLOW => write!(text, "{source} > {destination}: slow protocol"),
-                ETHERTYPE_EAPOL => write!(text, "{source} > {destination}: EAPOL"),
-                _ => write!(text, "{source} > {destination}: ethertype {other:#06x}"),
-            };
-            Ok(())
+        if has_text {
+            let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
+            let _ = write!(text, "{:width$}{}", "", text_of(chunk));
         }
     }
+    text
 }
 
 fn arp(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
@@ -91,21 +343,6 @@ fn arp(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn ipv6(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
-    let mut reader = Reader::new(payload);
-    reader.take(6, "IPv6 header")?;
-    let next_header = reader.u8("next header")?;
-    reader.take(1, "hop limit")?;
-    let source = Ipv6Addr::from(reader.array::<16>("source")?);
-    let destination = Ipv6Addr::from(reader.array::<16>("destination")?);
-    let _ = write!(
-        text,
-        "IP6 {source} > {destination}: {}",
-        protocol(next_header)
-    );
-    Ok(())
-}
-
 fn protocol(number: u8) -> String {
     match number {
         1 => "ICMP".to_owned(),
@@ -114,57 +351,6 @@ fn protocol(number: u8) -> String {
         58 => "ICMP6".to_owned(),
         other => format!("protocol {other}"),
     }
-}
-
-fn packet(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
-    text.push_str("IP ");
-    let (header, bytes) = ipv4::Ipv4Header::decode(payload)?;
-    let (source, destination) = (header.source, header.destination);
-    match header.protocol {
-        6 => {
-            let mut reader = Reader::new(bytes);
-            let (from, to) = (reader.u16("source port")?, reader.u16("destination port")?);
-            let _ = write!(text, "{source}.{from} > {destination}.{to}: TCP");
-        }
-        ipv4::PROTOCOL_UDP => {
-            // On the sender's side the network card often fills in the checksum later.
-            let datagram = Datagram::decode(source, destination, bytes, false)?;
-            let (from, to) = (datagram.source.port(), datagram.destination.port());
-            let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
-            match (from, to) {
-                (67 | 68 | 4011, _) | (_, 67 | 68 | 4011) => {
-                    dhcp(datagram.payload, verbose, text)?;
-                }
-                (69, _) | (_, 69) => trivial(datagram.payload, text)?,
-                _ => text.push_str("UDP"),
-            }
-        }
-        other => {
-            let _ = write!(text, "{source} > {destination}: {}", protocol(other));
-        }
-    }
-    Ok(())
-}
-
-fn trivial(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
-    let packet = tftp::TftpPacket::decode(payload)?;
-    let (what, file) = match packet {
-        tftp::TftpPacket::ReadRequest { file, .. } => ("read", file),
-        tftp::TftpPacket::WriteRequest { file, .. } => ("write", file),
-        tftp::TftpPacket::Data { .. }
-        | tftp::TftpPacket::Acknowledgment { .. }
-        | tftp::TftpPacket::Error { .. }
-        | tftp::TftpPacket::OptionAcknowledgment { .. } => {
-            // The opcode, which `decode` has found to be one of 3 to 6.
-            let names = ["data", "acknowledgment", "error", "option acknowledgment"];
-            let opcode = payload.get(1).map_or(0, |opcode| usize::from(*opcode));
-            let name = opcode.checked_sub(3).and_then(|kind| names.get(kind));
-            let _ = write!(text, "TFTP {}", name.unwrap_or(&"packet"));
-            return Ok(());
-        }
-    };
-    let _ = write!(text, "TFTP {what} \"{}\"", text_of(file));
-    Ok(())
 }
 
 fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeError> {
@@ -197,17 +383,6 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// Returns the bytes as text without control characters.
-fn text_of(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|byte| match byte {
-            b' '..=b'~' => char::from(*byte),
-            _ => '.',
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +407,143 @@ mod tests {
         }
     }
 
+    /// A frame of fe80::1 to ff02::1 with `body` behind the header of IPv6.
+    #[cfg(feature = "ipv6")]
+    fn frame6(next_header: u8, body: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0x33, 0x33, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 1, 0x86, 0xdd];
+        frame.extend([
+            0x60,
+            0,
+            0,
+            0,
+            0,
+            u8::try_from(body.len()).unwrap(),
+            next_header,
+            255,
+        ]);
+        for address in ["fe80::1", "ff02::1"] {
+            frame.extend(address.parse::<Ipv6Addr>().unwrap().octets());
+        }
+        frame.extend_from_slice(body);
+        frame
+    }
+
+    #[cfg(feature = "ipv6")]
+    #[test]
+    fn ipv6_says_what_neighbours_routers_groups_and_servers_say() {
+        let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();
+        let mut router = vec![134, 0, 0, 0, 64, 0xc0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        router.extend([3, 4, 64, 0xc0, 0, 0, 0x0e, 0x10, 0, 0, 7, 8, 0, 0, 0, 0]);
+        router.extend(address("2001:db8:1::"));
+        router.extend([5, 1, 0, 0, 0, 0, 5, 0xdc]);
+        let solicitation = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &address("fe80::2")].concat();
+        let advertisement = [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &address("fe80::2")].concat();
+        // Behind hop-by-hop options with the alert for routers.
+        let mut report = vec![58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 0, 0, 0, 0, 0, 2];
+        report.extend([4, 0, 0, 0]);
+        report.extend(address("ff02::1:ff00:2"));
+        report.extend([3, 0, 0, 0]);
+        report.extend(address("ff02::1:2"));
+        let query = [&[130, 0, 0, 0, 0, 1, 0, 0][..], &[0; 16], &[0; 4]].concat();
+        let mut server = vec![2, 35, 2, 34, 0, 0, 0, 0, 2, 1, 2, 3];
+        server.extend([0, 3, 0, 40, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 24]);
+        server.extend(address("2001:db8::7"));
+        server.extend([0, 0, 0, 50, 0, 0, 0, 60]);
+        server.extend(b"\0\x3b\0\x0atftp://a\x1bb");
+        let refusal = b"\x02\x23\x02\x22\0\0\0\0\x07\0\0\x01\0\x0d\0\x02\0\x02";
+        let relayed = [
+            &[2, 35, 2, 35, 0, 0, 0, 0, 12, 0][..],
+            &address("2001:db8::1"),
+            &address("fe80::9"),
+            &[0, 9, 0, 4, 1, 0, 0, 2],
+        ];
+        for (next_header, body, expected) in [
+            (
+                58,
+                &router[..],
+                "fe80::1 > ff02::1: ICMP6, router advertisement, servers have addresses, \
+                 servers have configuration, default router for 1800 s, \
+                 prefix 2001:db8:1::/64 on the link for addresses for 3600 s, MTU 1500",
+            ),
+            (
+                58,
+                &[133, 0, 0, 0, 0, 0, 0, 0],
+                "fe80::1 > ff02::1: ICMP6, router solicitation",
+            ),
+            (
+                58,
+                &solicitation,
+                "fe80::1 > ff02::1: ICMP6, neighbor solicitation, who has fe80::2",
+            ),
+            (
+                58,
+                &advertisement,
+                "fe80::1 > ff02::1: ICMP6, neighbor advertisement, target is fe80::2",
+            ),
+            (
+                0,
+                &report,
+                "fe80::1 > ff02::1: ICMP6, multicast listener report v2, joins ff02::1:ff00:2, \
+                 leaves ff02::1:2",
+            ),
+            (
+                58,
+                &query,
+                "fe80::1 > ff02::1: ICMP6, multicast listener query",
+            ),
+            (
+                58,
+                &[200, 1, 0, 0],
+                "fe80::1 > ff02::1: ICMP6, type 200, code 1",
+            ),
+            (
+                17,
+                &server,
+                "fe80::1.547 > ff02::1.546: DHCPv6 ADVERTISE, xid 0x010203, address 2001:db8::7 \
+                 for 60 s",
+            ),
+            (
+                17,
+                refusal,
+                "fe80::1.547 > ff02::1.546: DHCPv6 REPLY, xid 0x000001, status NoAddrsAvail",
+            ),
+            (
+                17,
+                &relayed.concat(),
+                "fe80::1.547 > ff02::1.547: DHCPv6 RELAY-FORW, link 2001:db8::1, peer fe80::9: \
+                 SOLICIT, xid 0x000002",
+            ),
+            (
+                17,
+                b"\x10\0\0\x45\0\0\0\0\0\x01file\0octet\0",
+                "fe80::1.4096 > ff02::1.69: TFTP read \"file\" octet",
+            ),
+            (
+                6,
+                &[0, 80, 16, 0, 0, 0, 0, 9, 0, 0, 0, 5, 0x50, 0x12, 0xfa, 0xf0],
+                "fe80::1.80 > ff02::1.4096: Flags [S.], seq 9, ack 5, win 64240, 0 bytes",
+            ),
+            (44, &[0; 8], "fe80::1 > ff02::1: protocol 44"),
+        ] {
+            let bytes = frame6(next_header, body);
+            let len = u32::try_from(bytes.len()).unwrap();
+            let text = line(Timestamp::default(), &bytes, len, false);
+            let text = text.split_once(" IP6 ").unwrap().1;
+            assert_eq!(text, format!("{expected}, length {len}"));
+            // No end of a frame, and no byte of it, does harm.
+            for at in 0..bytes.len() {
+                let _ = line(Timestamp::default(), &bytes[..at], len, true);
+                let mut changed = bytes.clone();
+                changed[at] ^= 0xff;
+                let _ = line(Timestamp::default(), &changed, len, true);
+            }
+        }
+        let verbose = line(Timestamp::default(), &frame6(58, &router), 118, true);
+        let expected =
+            "\n\tprefix 2001:db8:1::/64 on the link for addresses for 3600 s\n\tMTU 1500\n\t";
+        assert!(verbose.contains(expected), "{verbose}");
+    }
+
     #[test]
     fn nothing_from_the_network_can_steer_the_terminal() {
         assert_eq!(text_of(b"a\x1b[2J\xc3\n"), "a.[2J..");
@@ -240,8 +552,66 @@ mod tests {
     #[test]
     fn octets_are_dumped_with_their_text() {
         assert_eq!(
-            dump(b"ab\n"),
+            dump(b"ab\n", true),
             "\n\t0x0000:  6162 0a                                  ab."
         );
+        assert_eq!(dump(b"ab\n", false), "\n\t0x0000:  6162 0a");
+    }
+
+    #[test]
+    fn times_are_written_as_each_t_of_tcpdump_has_them() {
+        let at = |seconds| Timestamp::new(seconds, 5);
+        let written = |time| {
+            let style = LineStyle {
+                time,
+                ..LineStyle::default()
+            };
+            let mut lines = Lines::new(style);
+            [at(951_782_400), at(951_782_401), at(951_782_403)].map(|at| {
+                let line = lines.line(at, &[0; 14], 14);
+                line.split("00:00:00:00")
+                    .next()
+                    .unwrap()
+                    .trim_end()
+                    .to_owned()
+            })
+        };
+        assert_eq!(written(1)[0], "");
+        assert_eq!(written(2)[1], "951782401.000000005");
+        assert_eq!(written(3)[2], "00:00:02.000000000");
+        assert_eq!(written(4)[0], "2000-02-29 00:00:00.000000005");
+        assert_eq!(written(5)[2], "00:00:03.000000000");
+        for (day, expected) in [
+            (0, (1970, 1, 1)),
+            (19_723, (2024, 1, 1)),
+            (20_819, (2027, 1, 1)),
+        ] {
+            assert_eq!(date(day), expected);
+        }
+    }
+
+    #[test]
+    fn blocks_of_a_transfer_are_known_by_the_client_that_asked() {
+        let mut lines = Lines::new(LineStyle::default());
+        let near = std::net::SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 2), 2000);
+        let far = |port| std::net::SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), port);
+        let mut line = |source, destination, payload: &[u8]| {
+            let datagram = Datagram {
+                source,
+                destination,
+                payload,
+            };
+            let mac = wireboot_proto::packet::ethernet::MacAddress([2, 0, 0, 0, 0, 1]);
+            let frame = datagram.encode_frame(mac, mac).unwrap();
+            lines.line(Timestamp::new(0, 0), &frame, 60)
+        };
+        assert!(line(far(3000), near, b"\0\x03\0\x01x").contains(": UDP"));
+        let request = line(near, far(69), b"\0\x01a\0octet\0");
+        assert!(
+            request.contains(": TFTP read \"a\" octet, length 60"),
+            "{request}"
+        );
+        let block = line(far(3000), near, b"\0\x03\0\x01x");
+        assert!(block.contains(": TFTP data, block 1, 1 bytes, "), "{block}");
     }
 }

@@ -37,6 +37,10 @@ pub struct CaptureConfig {
     pub format: OutputFormat,
     /// What is given up once the rings are mapped.
     pub sandbox: SandboxConfig,
+    /// Most bytes of a frame that are kept.
+    pub snap_len: usize,
+    /// Whether each frame is written at once.
+    pub is_at_once: bool,
 }
 
 /// Frame counters of one interface.
@@ -71,6 +75,13 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
     let signals = Signals::open().map_err(|source| system("waiting for signals", source))?;
     let mut session = Capture::open(settings, to)?;
     worker::give_up(&settings.sandbox, "the capture", 0, Calls::Capture);
+    let names: Vec<_> = session.sources.iter().map(|source| source.name).collect();
+    // What programs that start tcpdump wait for.
+    eprintln!(
+        "listening on {}, link-type EN10MB (Ethernet), snapshot length {}",
+        names.join(", "),
+        settings.snap_len.min(MAX_SNAP_LEN)
+    );
     loop {
         let mut emptied = true;
         for number in 0..session.sources.len() {
@@ -95,6 +106,9 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
     session.finish()
 }
 
+/// The longest of libpcap (`MAXIMUM_SNAPLEN`).
+const MAX_SNAP_LEN: usize = 262_144;
+
 /// Frames read from one interface before the next one; a batch is read completely.
 const TURN: u64 = 10_000;
 
@@ -110,12 +124,14 @@ struct Capture<'a> {
     output: FrameWriter<'a>,
     /// Frames left until the limit.
     left: u64,
+    is_at_once: bool,
 }
 
 impl<'a> Capture<'a> {
     fn open(settings: &'a CaptureConfig, to: &'a mut dyn Write) -> Result<Self, Error> {
         let mut sources = Vec::new();
         let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
+        output.set_snap_len(settings.snap_len);
         for (index, name) in &settings.interfaces {
             let options = SocketConfig {
                 promiscuous: settings.promiscuous,
@@ -137,6 +153,7 @@ impl<'a> Capture<'a> {
             sources,
             output,
             left: settings.count.unwrap_or(u64::MAX),
+            is_at_once: settings.is_at_once,
         })
     }
 
@@ -164,6 +181,9 @@ impl<'a> Capture<'a> {
                     direction: direction(frame.metadata().direction),
                 };
                 self.output.frame(&packet, frame.octets())?;
+                if self.is_at_once {
+                    self.output.flush()?;
+                }
             }
         }
         self.left -= count;

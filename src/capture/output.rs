@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use super::line;
+use super::line::{LineStyle, Lines};
 use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use wireboot_proto::format::pcapng::{self, FrameRecord, InterfaceStatistics};
@@ -15,12 +15,7 @@ use wireboot_proto::time::Timestamp;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
     /// One line each.
-    Lines {
-        /// With all DHCP options.
-        verbose: bool,
-        /// With the bytes.
-        bytes: bool,
-    },
+    Lines(LineStyle),
     /// Blocks of a pcapng file.
     Pcapng,
 }
@@ -29,6 +24,9 @@ pub enum OutputFormat {
 pub struct FrameWriter<'a> {
     to: &'a mut dyn Write,
     format: OutputFormat,
+    /// Most bytes of a frame that are kept.
+    snap_len: usize,
+    lines: Lines,
     /// The buffer, of its full length; the first `filled` bytes are to be written.
     buf: Vec<u8>,
     filled: usize,
@@ -44,9 +42,15 @@ const BUFFER_LEN: usize = 64 * 1024;
 impl<'a> FrameWriter<'a> {
     /// Begins an output of frames that pass `filter`.
     pub fn begin(to: &'a mut dyn Write, format: OutputFormat, filter: &str) -> Result<Self, Error> {
+        let style = match format {
+            OutputFormat::Lines(style) => style,
+            OutputFormat::Pcapng => LineStyle::default(),
+        };
         let mut output = Self {
             to,
             format,
+            snap_len: usize::MAX,
+            lines: Lines::new(style),
             buf: vec![0; BUFFER_LEN],
             filled: 0,
             filter: filter.to_owned(),
@@ -58,6 +62,11 @@ impl<'a> FrameWriter<'a> {
             output.append(&block)?;
         }
         Ok(output)
+    }
+
+    /// Keeps so many bytes of each frame.
+    pub const fn set_snap_len(&mut self, len: usize) {
+        self.snap_len = len;
     }
 
     /// Adds an interface; they are numbered from 0.
@@ -75,7 +84,8 @@ impl<'a> FrameWriter<'a> {
     // Runs for every frame of a flood; what is rarely needed is not inlined.
     #[inline(always)]
     pub fn frame(&mut self, packet: &FrameRecord, bytes: &[u8]) -> Result<(), Error> {
-        let OutputFormat::Lines { verbose, .. } = self.format else {
+        let bytes = bytes.get(..self.snap_len).unwrap_or(bytes);
+        if self.format == OutputFormat::Pcapng {
             let len = pcapng::packet_len(packet, bytes);
             if self.buf.len() - self.filled < len {
                 self.make_room(len)?;
@@ -85,12 +95,12 @@ impl<'a> FrameWriter<'a> {
                 self.filled += len;
             }
             return Ok(());
-        };
-        self.lines(packet, bytes, verbose)
+        }
+        self.lines(packet, bytes)
     }
 
     #[cold]
-    fn lines(&mut self, packet: &FrameRecord, bytes: &[u8], verbose: bool) -> Result<(), Error> {
+    fn lines(&mut self, packet: &FrameRecord, bytes: &[u8]) -> Result<(), Error> {
         let tagged;
         let (bytes, tag_len) = match packet.tag {
             None => (bytes, 0),
@@ -108,10 +118,7 @@ impl<'a> FrameWriter<'a> {
             text.push(' ');
         }
         let len = packet.original_len.saturating_add(tag_len);
-        text.push_str(&line::line(packet.timestamp, bytes, len, verbose));
-        if let OutputFormat::Lines { bytes: true, .. } = self.format {
-            text.push_str(&line::dump(bytes));
-        }
+        text.push_str(&self.lines.line(packet.timestamp, bytes, len));
         text.push('\n');
         self.append(text.as_bytes())
     }
@@ -160,10 +167,7 @@ impl<'a> FrameWriter<'a> {
         written.map_err(|source| {
             Box::new(Reason::System {
                 doing: "writing what was captured".to_owned(),
-                source: SyscallError {
-                    call: "write",
-                    source,
-                },
+                source: SyscallError::of("write", source),
             })
         })
     }

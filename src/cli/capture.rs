@@ -5,10 +5,12 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use crate::capture::compile::Expression;
+use crate::capture::line::LineStyle;
 use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
 use crate::config::SandboxConfig;
 use crate::error::{Error, Reason};
+use crate::link::{Change, Watch};
 use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
@@ -16,9 +18,12 @@ use crate::sys::ring::{Layout, Version};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::print;
 use crate::worker;
+use wireboot_proto::netlink::route::LinkInfo;
 
 // As tcpdump's default for Ethernet.
 const SLOT_LEN: u32 = 2048;
+/// The name for all interfaces, as libpcap has it.
+const ANY: &str = "any";
 // Under a flood larger blocks halve the wake-ups.
 const BLOCK_LEN: u32 = 256 * 1024;
 const RETIRE_TIME: Duration = Duration::from_millis(100);
@@ -31,6 +36,9 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         is_verbose: settings.verbosity > 0,
         options: settings.capture,
     };
+    if task.options.lists {
+        return list();
+    }
     let program = task.program()?;
     if task.options.prints_program {
         print(&program.to_string());
@@ -59,13 +67,29 @@ impl CaptureTask {
                 "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'";
             return Err(Box::new(Reason::Usage(advice.to_owned())));
         }
+        let present = present()?;
         let mut interfaces = Vec::new();
         for name in &self.interfaces {
-            let index = nix::net::if_::if_nametoindex(name.as_str()).map_err(|errno| {
-                Box::new(Reason::NoInterface(format!("{name}: {}", errno.desc())))
-            })?;
-            interfaces.push((index, name.clone()));
+            let is_any = name == ANY && present.iter().all(|link| link.name != ANY);
+            let chosen = present.iter().filter(|link| {
+                let is_named = link.name == *name;
+                if is_any { link.up } else { is_named }
+            });
+            let before = interfaces.len();
+            interfaces.extend(chosen.map(|link| (link.index, link.name.clone())));
+            if interfaces.len() == before {
+                return Err(Box::new(Reason::NoInterface(format!(
+                    "{name}: no such interface"
+                ))));
+            }
         }
+        for link in &present {
+            let is_chosen = interfaces.iter().any(|(index, _)| *index == link.index);
+            if is_chosen && !link.up {
+                log::warn!("{}: the interface is down", link.name);
+            }
+        }
+        let names: Vec<_> = interfaces.iter().map(|(_, name)| name.clone()).collect();
         let settings = live::CaptureConfig {
             interfaces,
             program,
@@ -75,20 +99,32 @@ impl CaptureTask {
             count: self.options.count,
             format: self.format(),
             sandbox: self.sandbox,
+            snap_len: self.snap_len(),
+            is_at_once: self.options.is_at_once,
         };
         let all = live::capture(&settings, &mut *self.destination()?)?;
-        for (name, counters) in self.interfaces.iter().zip(all) {
+        let mut sums = [0; 3];
+        for (name, counters) in names.iter().zip(all) {
             let kernel = counters.statistics;
-            self.print_counters(&format!(
-                "{name}: {} frames captured, {} received by filter, {} dropped by kernel, {} after the \
-                 end, {} queue freezes",
-                counters.captured,
-                kernel.packets,
-                kernel.drops,
-                counters.left(),
-                kernel.freezes
-            ));
+            let counts = [counters.captured, kernel.packets, kernel.drops];
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum += count;
+            }
+            if self.options.prints_counters || names.len() > 1 {
+                let [captured, packets, drops] = counts;
+                self.print_counters(&format!(
+                    "{name}: {captured} frames captured, {packets} received by filter, {drops} dropped by \
+                     kernel, {} after the end, {} queue freezes",
+                    counters.left(),
+                    kernel.freezes
+                ));
+            }
         }
+        let [captured, packets, drops] = sums;
+        eprintln!(
+            "{captured} packets captured\n{packets} packets received by filter\n{drops} packets dropped by \
+             kernel"
+        );
         Ok(())
     }
 
@@ -108,6 +144,7 @@ impl CaptureTask {
             filter: self.filter.clone(),
             count: self.options.count,
             format: self.format(),
+            snap_len: self.snap_len(),
         };
         let mut destination = self.destination()?;
         worker::give_up(&self.sandbox, "the reader of frames", 0, Calls::Capture);
@@ -138,10 +175,22 @@ impl CaptureTask {
     fn format(&self) -> OutputFormat {
         match self.options.write {
             Some(_) => OutputFormat::Pcapng,
-            None => OutputFormat::Lines {
+            None => OutputFormat::Lines(LineStyle {
                 verbose: self.is_verbose,
-                bytes: self.options.bytes,
-            },
+                quiet: self.options.brief,
+                ethernet: self.options.ethernet,
+                time: self.options.time,
+                hex: [self.options.hex, self.options.hex_and_text],
+                ascii: self.options.ascii,
+            }),
+        }
+    }
+
+    /// Returns how many bytes of a frame are kept.
+    fn snap_len(&self) -> usize {
+        match usize::try_from(self.options.snap_len) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(len) => len,
         }
     }
 
@@ -188,9 +237,32 @@ impl CaptureTask {
     }
 }
 
+/// Returns the interfaces.
+fn present() -> Result<Vec<LinkInfo>, Error> {
+    let mut watch = Watch::open()?;
+    let mut links = Vec::new();
+    while let Some(Change { link, .. }) = watch.next_change()? {
+        links.push(link);
+    }
+    Ok(links)
+}
+
+/// Prints the interfaces as `tcpdump -D` does.
+fn list() -> Result<(), Error> {
+    for (number, link) in (1..).zip(present()?) {
+        let state = match (link.up, link.carrier) {
+            (true, true) => " [Up, Running]",
+            (true, false) => " [Up]",
+            (false, _) => "",
+        };
+        print(&format!("{number}.{}{state}\n", link.name));
+    }
+    Ok(())
+}
+
 fn cannot(call: &'static str, path: &str, source: io::Error) -> Error {
     Box::new(Reason::System {
         doing: path.to_owned(),
-        source: SyscallError { call, source },
+        source: SyscallError::of(call, source),
     })
 }

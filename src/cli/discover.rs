@@ -1,9 +1,14 @@
-//! `wireboot discover`: all answers of DHCP servers, and the one a boot would use.
+//! `wireboot discover`: all answers of DHCP servers, and the one a boot would use; and of routers and servers
+//! of IPv6.
 
 mod answers;
+#[cfg(feature = "ipv6")]
+mod ipv6;
 
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
+#[cfg(feature = "ipv6")]
+use crate::config::Family;
 use crate::error::{Error, Reason};
 use crate::link;
 use crate::recorder::Recorder;
@@ -13,6 +18,10 @@ use crate::sys::signal::Signals;
 use crate::sys::terminal::print;
 
 use answers::AnswerRow;
+#[cfg(not(feature = "ipv6"))]
+use answers::Report6;
+#[cfg(feature = "ipv6")]
+use ipv6::Report6;
 use wireboot_proto::dhcp::survey::{suspicions, verdicts};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
@@ -21,22 +30,83 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     recorder.save_after(settings.config.output.record.as_deref(), result)
 }
 
+#[cfg(feature = "ipv6")]
 fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
+    let family = settings.config.dhcp.family;
+    let signals = Signals::open().map_err(Reason::no_signals)?;
+    match family {
+        None | Some(Family::V4) => tell(settings, &survey4(settings, recorder, &signals)?, None),
+        Some(Family::V6) => {
+            let six = survey6(settings, recorder, &signals)?;
+            tell(settings, &[], Some(&six))
+        }
+        Some(Family::Either) => {
+            // One after the other, on interfaces that stay up between.
+            let held = link::find(&settings.config.link, recorder, None)?;
+            let asked = link::raise(&held.links).and_then(|()| {
+                let four = survey4(settings, recorder, &signals)?;
+                Ok((four, survey6(settings, recorder, &signals)))
+            });
+            held.links.iter().for_each(link::Link::restore);
+            let (four, six) = asked?;
+            let six = six.inspect_err(|error| log::warn!("IPv6: {}", error.chain()));
+            tell(settings, &four, six.ok().as_ref())
+        }
+    }
+}
+
+#[cfg(not(feature = "ipv6"))]
+fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
+    let signals = Signals::open().map_err(Reason::no_signals)?;
+    tell(settings, &survey4(settings, recorder, &signals)?, None)
+}
+
+#[cfg(feature = "ipv6")]
+fn survey6(settings: &Settings, recorder: &Recorder, signals: &Signals) -> Result<Report6, Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
     let found = link::find(&config.link, recorder, None)?;
-    let signals = Signals::open().map_err(Reason::no_signals)?;
-    let surveyed = acquire::survey(found, config, wait, &signals)?;
-    let rows = rows(&surveyed, config);
-    let text = if settings.json {
-        answers::json(&surveyed, &rows)
+    acquire::survey6(found, config, wait, signals).map(Report6::read)
+}
+
+fn survey4(
+    settings: &Settings,
+    recorder: &Recorder,
+    signals: &Signals,
+) -> Result<Vec<Surveyed>, Error> {
+    let (config, wait) = (&settings.config, settings.discover.wait);
+    let found = link::find(&config.link, recorder, None)?;
+    acquire::survey(found, config, wait, signals)
+}
+
+/// Prints what was answered, over IPv4, and over IPv6 if that was asked.
+fn tell(settings: &Settings, surveyed: &[Surveyed], six: Option<&Report6>) -> Result<(), Error> {
+    let wait = settings.discover.wait;
+    let rows = rows(surveyed, &settings.config);
+    #[cfg_attr(not(feature = "ipv6"), expect(unused_mut, reason = "nothing is added"))]
+    let mut text = if settings.json {
+        answers::json(surveyed, &rows, six)
     } else {
-        answers::text(&rows, settings.verbosity > 0, columns())
+        answers::text(&rows, settings.verbosity > 0, columns()) + &answers::places(surveyed)
     };
-    print(&text);
-    if rows.is_empty() {
-        return Err(acquire::unanswered(&surveyed, wait));
+    #[cfg(feature = "ipv6")]
+    if let Some(six) = six.filter(|_| !settings.json) {
+        text.push_str(&six.text());
     }
-    for one in &surveyed {
+    print(&text);
+    #[cfg(feature = "ipv6")]
+    let is_answered = six.is_some_and(|six| !six.is_empty());
+    #[cfg(not(feature = "ipv6"))]
+    let is_answered = false;
+    if rows.is_empty() && !is_answered {
+        if surveyed.is_empty() {
+            let seconds = wait.as_secs();
+            return Err(Box::new(Reason::NoOffer(format!(
+                "no router and no server of IPv6 has answered within {seconds} s"
+            ))));
+        }
+        return Err(acquire::unanswered(surveyed, wait));
+    }
+    for one in surveyed {
         let discarded = one.discarded();
         if !discarded.is_empty() {
             log::warn!("{}: {discarded}", one.link.name);

@@ -31,7 +31,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     } else if to_output && (urls.len() > 1 || io::stdout().is_terminal()) {
         return refuse("only one file can go to standard output, and not to a terminal");
     }
-    fetch::check(&settings.config.fetch)?;
+    fetch::check(&settings.config)?;
     let request = FetchJob {
         fetcher: fetcher(&settings)?,
         max_len: settings.fetch.max_len.unwrap_or(u64::MAX),

@@ -24,7 +24,6 @@ pub(super) fn follow(
     let options = &settings.lease;
     let is_for_ipv4 = [
         (options.release, "--release"),
-        (options.dry_run, "--dry-run"),
         (options.inform.is_some(), "--inform"),
         (config.dhcp.script.is_some(), "--script"),
     ];
@@ -37,6 +36,12 @@ pub(super) fn follow(
     let timeline = Timeline::begin();
     let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Reason::no_signals)?;
+    if options.dry_run {
+        let (bound, lease) = ipv6::preview(found, config, &signals)?;
+        print(settings, &bound, &lease);
+        bound.restore();
+        return Ok(());
+    }
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let leased = ipv6::lease(found, config, Some(&signals));
     let (mut bound, mut lease) = leased.inspect_err(|_| {
@@ -56,6 +61,7 @@ pub(super) fn follow(
     if options.keep {
         return ipv6::keep(bound, &lease, &signals, config);
     }
+    bound.outlive();
     Ok(())
 }
 
@@ -65,14 +71,19 @@ fn print(settings: &Settings, bound: &Bound6, lease: &Lease6) {
     } else if settings.config.output.quiet {
         return;
     } else {
-        lines(&bound.session().link().name, lease)
+        let would = if settings.lease.dry_run {
+            "would set "
+        } else {
+            ""
+        };
+        lines(&bound.session().link().name, would, lease)
     };
     terminal::print(&text);
 }
 
-fn lines(interface: &str, lease: &Lease6) -> String {
+fn lines(interface: &str, would: &str, lease: &Lease6) -> String {
     let mut text = String::new();
-    let mut put = |what: &dyn Display| text.push_str(&format!("{interface}: {what}\n"));
+    let mut put = |what: &dyn Display| text.push_str(&format!("{interface}: {would}{what}\n"));
     for address in &lease.addresses {
         put(address);
     }
@@ -81,6 +92,9 @@ fn lines(interface: &str, lease: &Lease6) -> String {
     }
     for server in lease.dns_on(interface) {
         put(&format_args!("resolver {server}"));
+    }
+    if let Some(prefix) = lease.nat64 {
+        put(&format_args!("IPv4 behind {prefix} (NAT64)"));
     }
     if let Some(file) = &lease.boot_file {
         put(&format_args!("boot file {}", Safe::name(file)));

@@ -18,8 +18,6 @@ mod settings;
 
 use std::fmt::Write as _;
 
-use log::LevelFilter;
-
 use crate::agent;
 #[cfg(feature = "root")]
 use crate::config::Config;
@@ -33,7 +31,7 @@ use crate::settings::help as texts;
 use crate::settings::options::Settings;
 use crate::settings::parse::{self, ParsedArguments};
 use crate::sys::terminal::print;
-use crate::sys::{machine, messages, sandbox};
+use crate::sys::{machine, sandbox};
 
 /// Runs the command that the arguments name.
 ///
@@ -41,7 +39,6 @@ use crate::sys::{machine, messages, sandbox};
 /// The error that ended the command; `main` prints it and exits with its code.
 pub fn run() -> Result<(), Error> {
     if is_init() {
-        messages::start(LevelFilter::Info, true);
         init::run();
     }
     if let Some(module) = init::requested(std::env::args_os().skip(1)) {
@@ -202,6 +199,7 @@ fn version() -> String {
     );
     for (name, is_built_in) in [
         ("arping", cfg!(feature = "arping")),
+        ("attended", cfg!(feature = "attended")),
         ("bond", cfg!(feature = "bond")),
         ("capture", cfg!(feature = "capture")),
         ("discover", cfg!(feature = "discover")),
@@ -211,6 +209,7 @@ fn version() -> String {
         ("ipv6", cfg!(feature = "ipv6")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
+        ("report", cfg!(feature = "report")),
         ("root", cfg!(feature = "root")),
         ("sandbox", cfg!(feature = "sandbox")),
         ("service", cfg!(feature = "service")),

@@ -3,7 +3,9 @@
 use std::io::{self, ErrorKind};
 
 use crate::error::{Cause, Error, Reason, chain_of};
-use wireboot_proto::text::url::Url;
+#[cfg(feature = "root")]
+use wireboot_proto::text::safe::Safe;
+use wireboot_proto::text::url::{Sha256, Url};
 
 /// The reason why a file was not fetched.
 pub(super) enum Failure {
@@ -15,7 +17,7 @@ pub(super) enum Failure {
     Verification(String),
     /// Nothing or not everything was received, and another attempt may help.
     Passing(Cause),
-    /// The server wants a token, as it says.
+    /// The registry wants a token or credentials, as it says.
     #[cfg(feature = "root")]
     Challenge(String),
     /// Anything else.
@@ -26,6 +28,13 @@ pub(super) enum Failure {
 pub(super) type FetchRefusal = (Option<usize>, Failure);
 
 impl Failure {
+    /// Returns the failure of a file with another hash than it must have.
+    pub(super) fn mismatch(found: &Sha256, expected: &Sha256) -> Self {
+        Self::Verification(format!(
+            "its SHA-256 is {found}, expected {expected}; replace the file, or correct the hash"
+        ))
+    }
+
     /// Returns this failure with the text of `others` behind it.
     pub(super) fn beside(self, others: &str) -> Self {
         let with = |cause: Cause| match others {
@@ -52,7 +61,11 @@ impl Failure {
             #[cfg(feature = "root")]
             Self::Challenge(what) => Box::new(Reason::Fetch {
                 url: url.to_string(),
-                source: format!("the server asks for a token: {what}").into(),
+                source: format!(
+                    "the registry answers 401 Unauthorized and asks for {}",
+                    Safe::name(&what)
+                )
+                .into(),
             }),
             Self::Missing(source)
             | Self::NoParts(source)

@@ -15,6 +15,8 @@ use crate::error::{Error, Reason};
 use crate::sys;
 use crate::timeline::Timeline;
 use crate::worker::{Peer, Worker};
+#[cfg(feature = "root")]
+use wireboot_proto::text::json::Json;
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::{Seconds, SpeedLimit};
 use wireboot_proto::trust::policy::Policy;
@@ -55,6 +57,9 @@ pub struct Fetcher {
     /// The images that files have been read from.
     #[cfg(feature = "iso")]
     pub images: ImageCache,
+    /// The credentials for registries, in the format of `docker login`.
+    #[cfg(feature = "root")]
+    pub registries: Option<Arc<Json>>,
     /// Where the begin and end of each transfer are noted.
     pub timeline: Timeline,
 }
@@ -78,6 +83,8 @@ impl Default for Fetcher {
             idle: IdleConnections::default(),
             #[cfg(feature = "iso")]
             images: ImageCache::default(),
+            #[cfg(feature = "root")]
+            registries: None,
             timeline: Timeline::default(),
         }
     }

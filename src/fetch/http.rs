@@ -94,8 +94,9 @@ fn lead<'scope>(
             HttpEnd::Failed(failure @ TransferFailure::NoParts) => {
                 return Err(Failure::NoParts(text_of(&failure)));
             }
+            // Of the registry itself alone: who it leads to has no say in where its password goes.
             #[cfg(feature = "root")]
-            HttpEnd::Failed(TransferFailure::Challenge(what)) => {
+            HttpEnd::Failed(TransferFailure::Challenge(what)) if url == *attempt.url => {
                 return Err(Failure::Challenge(what));
             }
             HttpEnd::Failed(failure) if failure.is_passing() => {

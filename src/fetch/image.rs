@@ -182,8 +182,7 @@ impl CachedImage {
             && let found = hashing.finish().map_err(failed)?.sha256
             && expected != found
         {
-            let why = format!("its SHA-256 is {found}, expected {expected}");
-            return Err(Failure::Verification(why).about(url));
+            return Err(Failure::mismatch(&found, &expected).about(url));
         }
         file.seal().map_err(system)
     }

@@ -1,18 +1,31 @@
 //! Files of artifacts in a registry, by the distribution API of OCI: each has the digest of its layer as
 //! its pin, and the manifest that of the reference.
 
-use super::failure::Failure;
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use super::failure::{Failure, FetchRefusal};
+use super::fetcher::Executor;
 use super::fetcher::Fetcher;
+use super::judge::Judged;
 use crate::error::{Error, Reason};
+use crate::sys::file;
 use crate::sys::memfd::SealedFile;
 use wireboot_proto::boot::Architecture;
-use wireboot_proto::oci::{ACCEPTED, Layer, Manifest, Reference, token_in};
+use wireboot_proto::oci::{
+    ACCEPTED, Challenge, Layer, Manifest, Reference, credentials_in, token_in,
+};
+use wireboot_proto::text::json::Json;
 use wireboot_proto::text::url::{Form, Url};
-use wireboot_proto::worker::JobKind;
+use wireboot_proto::worker::{Job, JobKind};
 
 /// The longest manifest, in bytes, that a registry has to take (distribution 1.1, pushing manifests).
 const MAX_MANIFEST_LEN: u64 = 4 << 20;
 const MAX_TOKEN_LEN: u64 = 64 << 10;
+/// The file with the credentials for registries, as `docker login` and `podman login` write it.
+const REGISTRIES: &str = "/etc/wireboot/registries.json";
+/// How often a token is asked for in one fetch: it may expire while a long file is fetched in pieces.
+const MAX_TOKENS: u32 = 4;
 /// Indexes within each other.
 const MAX_INDEXES: u32 = 3;
 
@@ -20,7 +33,7 @@ impl Fetcher {
     /// Returns the files of an artifact with their addresses: all, or the one that the reference names.
     ///
     /// # Errors
-    /// As [`Fetcher::need`]; [`Error::NothingBootable`] for a manifest that is none, or lacks the file.
+    /// As [`Fetcher::need`]; [`Reason::NothingBootable`] for a manifest that is none, or lacks the file.
     pub fn artifact(&self, reference: &Reference) -> Result<Vec<(Layer, Url)>, Error> {
         let usage = |error| Box::new(Reason::Usage(format!("{error}")));
         let mut url = reference.manifest().map_err(usage)?;
@@ -31,9 +44,8 @@ impl Fetcher {
                 source: None,
             })
         };
-        let mut token = None;
         for _ in 0..MAX_INDEXES {
-            let file = self.manifest(reference, &url, &mut token)?;
+            let file = self.manifest(&url)?;
             let unreadable = |_| nothing("it cannot be read");
             if let Some(tag) = reference.unpinned().filter(|_| url.sha256().is_none()) {
                 let digest = file.hash().map_err(unreadable)?.sha256;
@@ -51,7 +63,7 @@ impl Fetcher {
                 |layer: &Layer| reference.file.is_none() || layer.title == reference.file;
             let files = layers.into_iter().filter(is_wanted).map(|layer| {
                 let url = reference.pinned("blobs", &layer.digest).map_err(usage)?;
-                Ok((layer, with_headers(url, token.as_deref(), None)))
+                Ok((layer, url))
             });
             let files: Vec<_> = files.collect::<Result<_, Error>>()?;
             return if files.is_empty() {
@@ -63,49 +75,112 @@ impl Fetcher {
         Err(nothing("too many indexes lead to each other"))
     }
 
-    /// Fetches a manifest, with a token if the registry asks for one.
-    fn manifest(
+    fn manifest(&self, url: &Url) -> Result<SealedFile, Error> {
+        let asked = with_header(url.clone(), "Accept", ACCEPTED);
+        // The signature of a manifest is its digest.
+        let job = self.job(vec![asked], JobKind::Signature, MAX_MANIFEST_LEN);
+        let judged = self.memory(job);
+        let judged = judged.map_err(|(_, failure)| failure.about(url))?;
+        let missing = || Failure::Missing("the registry has no such manifest".into()).about(url);
+        judged.file.ok_or_else(missing)
+    }
+
+    /// Fetches a file by `fetch`, again with what a registry asks for before it gives it.
+    ///
+    /// # Errors
+    /// The last failure.
+    pub(super) fn with_access(
         &self,
-        reference: &Reference,
-        url: &Url,
-        token: &mut Option<String>,
-    ) -> Result<SealedFile, Error> {
-        for is_last in [token.is_some(), true] {
-            let asked = with_headers(url.clone(), token.as_deref(), Some(ACCEPTED));
-            // The signature of a manifest is its digest.
-            let job = self.job(vec![asked], JobKind::Signature, MAX_MANIFEST_LEN);
-            let failure = match self.memory(job) {
-                Ok(judged) => match judged.file {
-                    Some(file) => return Ok(file),
-                    None => Failure::Missing("the registry has no such manifest".into()),
-                },
-                Err((_, failure)) => failure,
+        mut job: Job,
+        fetch: impl Fn(Job) -> Result<Judged, FetchRefusal>,
+    ) -> Result<Judged, FetchRefusal> {
+        let addresses = job.addresses.clone();
+        let mut fetched = fetch(job.clone());
+        for _ in 0..MAX_TOKENS {
+            let Err((at, Failure::Challenge(challenge))) = &fetched else {
+                break;
             };
-            let Failure::Challenge(challenge) = &failure else {
-                return Err(failure.about(url));
+            // Who has no sockets has no credentials either.
+            let is_own = !matches!(self.transport(), Executor::Parent(_));
+            let at = at.unwrap_or_default();
+            let Some(url) = addresses.get(at).filter(|_| is_own) else {
+                break;
             };
-            let Some(from) = reference.token(challenge).filter(|_| !is_last) else {
-                return Err(failure.about(url));
+            let authorized = self.authorized(url, challenge);
+            let authorized = authorized.map_err(|failure| (Some(at), failure))?;
+            let (Some(authorized), Some(place)) = (authorized, job.addresses.get_mut(at)) else {
+                break;
             };
-            log::debug!("{url}: a token is asked for at {from}");
-            let answer = self.job(vec![from.clone()], JobKind::Signature, MAX_TOKEN_LEN);
-            let answer = self
-                .memory(answer)
-                .map_err(|(_, failure)| failure.about(&from))?;
-            let bytes = answer.file.and_then(|file| file.octets(0..u64::MAX).ok());
-            *token = bytes.and_then(|bytes| token_in(&bytes));
+            *place = authorized;
+            fetched = fetch(job.clone());
         }
-        Err(Failure::Other("the registry gives no token".into()).about(url))
+        fetched
+    }
+
+    /// Returns the address with what its registry asks for; none where there is nothing to give.
+    fn authorized(&self, url: &Url, text: &str) -> Result<Option<Url>, Failure> {
+        let Some(challenge) = Challenge::parse(text, url) else {
+            return Ok(None);
+        };
+        let known = url.credentials().map(str::to_owned);
+        let from_file = || credentials_in(self.registries.as_deref()?, url);
+        let credentials = known.clone().or_else(from_file);
+        let from = match &challenge {
+            Challenge::Basic if known.is_some() || credentials.is_none() => return Ok(None),
+            Challenge::Basic => return Ok(Some(url.clone().with_credentials(credentials))),
+            Challenge::Token(from) => from.clone(),
+        };
+        let is_listed = self.policy.hosts.iter().any(|host| host == from.host());
+        if credentials.is_some() && !challenge.may_have_credentials(url) && !is_listed {
+            let why = format!(
+                "the registry has its tokens at {from}, where the password is not sent: it has to be the \
+                 registry's own host, or named and reached by HTTPS, or a host that the policy allows \
+                 (allow-host {})",
+                from.host()
+            );
+            return Err(Failure::Verification(why));
+        }
+        log::debug!("{url}: a token is asked for at {from}");
+        let server = from.clone().with_credentials(credentials);
+        let asked = self.job(vec![server], JobKind::Signature, MAX_TOKEN_LEN);
+        let answer = self.memory_at_once(asked);
+        let answer = answer.map_err(|(_, failure)| {
+            let why = failure.about(&from).chain();
+            Failure::Other(format!("there is no token: {why}").into())
+        })?;
+        let bytes = answer.file.and_then(|file| file.octets(0..u64::MAX).ok());
+        let token = bytes.and_then(|bytes| token_in(&bytes));
+        let token = token.ok_or_else(|| Failure::Other(format!("{from} gives no token").into()))?;
+        let url = url.clone().with_credentials(None);
+        Ok(Some(with_header(
+            url,
+            "Authorization",
+            &format!("Bearer {token}"),
+        )))
     }
 }
 
-/// Returns the address with these headers.
-fn with_headers(url: Url, token: Option<&str>, accepted: Option<&str>) -> Url {
-    let mut headers = Vec::new();
-    headers.extend(accepted.map(|types| ("Accept".to_owned(), types.to_owned())));
-    headers.extend(token.map(|token| ("Authorization".to_owned(), format!("Bearer {token}"))));
-    match Form::new("GET", &headers, String::new()) {
-        Ok(form) if !headers.is_empty() => url.with_form(form),
-        _ => url,
+/// Returns the credentials for registries, if there is a file of them.
+///
+/// # Errors
+/// [`Reason::Usage`] for one that cannot be read.
+pub(super) fn registries() -> Result<Option<Arc<Json>>, Error> {
+    let wrong = |why: &str| Box::new(Reason::Usage(format!("cannot read {REGISTRIES}: {why}")));
+    match file::read_text(REGISTRIES.as_ref()) {
+        Ok(text) => {
+            let json = Json::parse(&text).ok_or_else(|| wrong("it is not JSON"))?;
+            Ok(Some(Arc::new(json)))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(wrong(&error.to_string())),
+    }
+}
+
+/// Returns the address with this header beside those that it has.
+fn with_header(url: Url, name: &str, value: &str) -> Url {
+    let form = url.form().cloned().unwrap_or_else(Form::get);
+    match form.and_header(name, value) {
+        Ok(form) => url.with_form(form),
+        Err(_) => url,
     }
 }

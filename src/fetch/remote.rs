@@ -119,7 +119,7 @@ pub(super) fn await_end(
             | Message::Fetch(_)
             | Message::Query(_)
             | Message::Go
-            | Message::Planned(_)
+            | Message::Planned { .. }
             | Message::Image { .. }) => return Ok(end),
         }
     }

@@ -146,7 +146,7 @@ impl Mirrors {
     /// Returns these mirrors, to be asked after each file's own server.
     ///
     /// # Errors
-    /// [`Error::Usage`] when one is not a URL.
+    /// [`Reason::Usage`] when one is not a URL.
     pub fn of(folders: &[String]) -> Result<Self, Error> {
         let folders = folders.iter().map(|folder| folder.parse());
         let folders: Result<_, UrlError> = folders.collect();

@@ -18,8 +18,8 @@ impl Fetcher {
     /// Checks a file that has been fetched against the signature at `signature`, with these keys.
     ///
     /// # Errors
-    /// [`Error::Verification`] when the file is not what was signed or there is no signature;
-    /// [`Error::Fetch`] when the signature cannot be fetched.
+    /// `Reason::Verification` when the file is not what was signed or there is no signature;
+    /// `Reason::Fetch` when the signature cannot be fetched.
     pub fn verify(
         &self,
         url: &Url,

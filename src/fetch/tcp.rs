@@ -158,10 +158,7 @@ fn connected(socket: OwnedFd, patience: Duration) -> Result<TcpStream, SyscallEr
     stream
         // SO_RCVTIMEO and SO_SNDTIMEO mean nothing for a socket that does not block (socket(7)).
         .set_nonblocking(false)
-        .map_err(|source| SyscallError {
-            call: "ioctl(FIONBIO)",
-            source,
-        })?;
+        .map_err(|source| SyscallError::of("ioctl(FIONBIO)", source))?;
     // A TLS handshake is small writes, which Nagle's algorithm holds back for an ACK (RFC 9293
     // §3.7.4).
     let _ = stream.set_nodelay(true);

@@ -5,7 +5,8 @@
 
 mod authorities;
 mod client_key;
-mod curves;
+mod curve25519;
+mod p256;
 mod provider;
 mod reasons;
 mod verifier;
@@ -192,7 +193,7 @@ pub(super) fn store_files(access: &ServerAccess) {
 /// Checks that the PEM files can be used for connections.
 ///
 /// # Errors
-/// [`Error::Usage`] when a file cannot be read or is not PEM.
+/// [`Reason::Usage`] when a file cannot be read or is not PEM.
 pub(super) fn check(ca: Option<&str>, certificate: Option<&str>) -> Result<(), Error> {
     if ca.is_none() && certificate.is_none() {
         return Ok(());

@@ -25,6 +25,8 @@ const MAX_LEN: usize = 64 << 10;
 pub struct EarlierFiles {
     /// The file for resolvers; none for a link, which is not written to.
     resolvers: Option<ResolvConf>,
+    /// They are of IPv6, and those of IPv4 are another's.
+    is_ipv6: bool,
     /// All others, by name.
     files: Vec<EarlierFile>,
 }
@@ -44,13 +46,13 @@ impl EarlierFiles {
         let mut names = dracut_names(interface);
         // First, where `address` looks for it.
         names.insert(0, net_conf_name(interface));
-        Self::of_managers(place, names, interface, of)
+        Self::of_managers(place, names, interface, of, false)
     }
 
     /// As [`EarlierFiles::none`], for a lease of IPv6.
     #[cfg(feature = "ipv6")]
     pub(super) fn none6(place: &FileLocations, interface: &str, of: &MadeOf) -> Self {
-        Self::of_managers(place, vec![net_conf6_name(interface)], interface, of)
+        Self::of_managers(place, vec![net_conf6_name(interface)], interface, of, true)
     }
 
     /// Returns the files of these names, and those for systemd-networkd and NetworkManager.
@@ -59,6 +61,7 @@ impl EarlierFiles {
         mut names: Vec<String>,
         interface: &str,
         of: &MadeOf,
+        is_ipv6: bool,
     ) -> Self {
         names.extend([unit_name(interface), keyfile_name(interface)]);
         #[cfg(feature = "bond")]
@@ -80,6 +83,7 @@ impl EarlierFiles {
         });
         Self {
             resolvers: None,
+            is_ipv6,
             files: files.collect(),
         }
     }
@@ -113,8 +117,8 @@ impl EarlierFiles {
     pub(super) fn restore(&self, place: &FileLocations) {
         if let Some(path) = &place.resolv_conf {
             let resolvers = match &self.resolvers {
-                Some(earlier) => earlier.restore(path),
-                None => resolv_conf::replace_own_lines(path, None),
+                Some(earlier) => earlier.restore(path, self.is_ipv6),
+                None => resolv_conf::replace_beside(path, None, self.is_ipv6),
             };
             warn_of_error(path, resolvers);
         }

@@ -163,6 +163,8 @@ mod tests {
 
     use super::*;
 
+    use crate::handover::place::FileLocations;
+    use wireboot_proto::dhcp::lease::Lease;
     use wireboot_proto::ipv6::lease::{LeasedAddress, Route6};
     use wireboot_proto::packet::neighbor::Preference;
 
@@ -270,5 +272,62 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(text, "");
+    }
+
+    #[test]
+    fn resolvers_of_both_families_stand_beside_each_other_and_go_alone() {
+        let root = std::env::temp_dir().join(format!("wireboot-both-{}", std::process::id()));
+        fs::create_dir_all(root.join("etc")).unwrap();
+        let path = root.join(resolv_conf::RESOLV_CONF);
+        let text = || fs::read_to_string(&path).unwrap();
+        fs::write(&path, "nameserver 198.51.100.53\n").unwrap();
+        let place = FileLocations::below(&root);
+        let made_of = MadeOf::default();
+        let earlier = EarlierFiles::none6(&place, "eth0", &made_of).read(&place);
+        let four = Lease {
+            dns: vec!["192.0.2.53".parse().unwrap()],
+            search: vec!["four.example".to_owned(), "lab.example".to_owned()],
+            ..crate::handover::tests::lease()
+        };
+        let servers6 = "nameserver fe80::53%eth0\nnameserver 2001:db8::53\n";
+        let both = |domains: &str| {
+            format!(
+                "{}\nsearch {domains}\n{servers6}nameserver 192.0.2.53\n{}\nnameserver 198.51.100.53\n",
+                resolv_conf::BEGIN,
+                resolv_conf::END
+            )
+        };
+        // Whoever comes last, those of IPv6 are first, and a renewal changes nothing.
+        resolv_conf::replace6(&path, "eth0", &lease()).unwrap();
+        resolv_conf::replace(&path, Some(&four)).unwrap();
+        assert_eq!(text(), both("four.example lab.example"));
+        resolv_conf::replace6(&path, "eth0", &lease()).unwrap();
+        assert_eq!(text(), both("lab.example four.example"));
+        resolv_conf::replace(&path, Some(&four)).unwrap();
+        assert_eq!(text(), both("four.example lab.example"));
+        // Neither takes the other's away: a lease that ends, without resolvers, or is undone.
+        resolv_conf::replace6(&path, "eth0", &Lease6::default()).unwrap();
+        assert!(!text().contains(servers6) && text().contains("192.0.2.53\n"));
+        resolv_conf::replace6(&path, "eth0", &lease()).unwrap();
+        resolv_conf::replace(&path, None).unwrap();
+        assert!(text().contains(servers6) && !text().contains("192.0.2.53\n"));
+        resolv_conf::replace(&path, Some(&four)).unwrap();
+        earlier.restore(&place);
+        assert!(
+            !text().contains(servers6) && text().contains("192.0.2.53\n"),
+            "{}",
+            text()
+        );
+        resolv_conf::replace6(&path, "eth0", &lease()).unwrap();
+        EarlierFiles::none(&place, "eth0", &made_of).restore(&place);
+        assert!(
+            text().contains(servers6) && !text().contains("192.0.2.53\n"),
+            "{}",
+            text()
+        );
+        EarlierFiles::none6(&place, "eth0", &made_of).restore(&place);
+        let left = text();
+        fs::remove_dir_all(&root).unwrap();
+        assert_eq!(left, "nameserver 198.51.100.53\n");
     }
 }

@@ -21,21 +21,68 @@ pub(super) const RESOLV_CONF: &str = "etc/resolv.conf";
 pub(super) const BEGIN: &str = "# wireboot: from here";
 pub(super) const END: &str = "# wireboot: to here";
 
-/// Writes the resolvers of `lease` to the file; without a lease removes ours.
+/// Writes the resolvers of `lease` to the file; without a lease removes ours. Those of IPv6 stay.
 pub(super) fn replace(path: &Path, lease: Option<&Lease>) -> io::Result<()> {
-    replace_own_lines(path, lease.map(resolvers).as_deref())
+    replace_beside(path, lease.map(resolvers).as_deref(), false)
 }
 
-/// As [`replace`] with a lease of IPv6; a resolver on the link is one of `interface`.
+/// As [`replace`] with a lease of IPv6, beside resolvers of IPv4; a resolver on the link is one of
+/// `interface`.
 #[cfg(feature = "ipv6")]
 pub(super) fn replace6(path: &Path, interface: &str, lease: &Lease6) -> io::Result<()> {
     let servers = lease.dns_on(interface);
     let own = lines(&lease.search, &mut servers.into_iter());
-    replace_own_lines(path, Some(own.as_str()).filter(|own| !own.is_empty()))
+    replace_beside(path, Some(own.as_str()).filter(|own| !own.is_empty()), true)
+}
+
+/// As [`replace_own_lines`] with the lines of one family, beside the resolvers of the other.
+pub(super) fn replace_beside(path: &Path, own: Option<&str>, is_ipv6: bool) -> io::Result<()> {
+    let known = own_lines(path).unwrap_or_default();
+    let merged = beside(&known, own.unwrap_or_default(), is_ipv6);
+    // A lease without resolvers leaves the marks.
+    let is_there = own.is_some() || !merged.is_empty();
+    replace_own_lines(path, Some(merged.as_str()).filter(|_| is_there))
+}
+
+/// Returns `own`, the lines of one family, with the resolvers of the other in `known`, those of IPv6 first,
+/// and the domains of both: of several `search` lines the last one counts.
+fn beside(known: &str, own: &str, is_ipv6: bool) -> String {
+    let is_others = |line: &str| line.starts_with(SERVER) && line.contains(':') != is_ipv6;
+    let known = if known.lines().any(is_others) {
+        known
+    } else {
+        ""
+    };
+    let mut domains = Vec::new();
+    let [mut ours, mut others] = [String::new(), String::new()];
+    for (text, is_own) in [(own, true), (known, false)] {
+        for line in text.lines() {
+            if let Some(words) = line.strip_prefix(SEARCH) {
+                for domain in words.split(' ') {
+                    if !domains.contains(&domain) {
+                        domains.push(domain);
+                    }
+                }
+            } else if is_own || is_others(line) {
+                let servers = if is_own { &mut ours } else { &mut others };
+                servers.push_str(line);
+                servers.push('\n');
+            }
+        }
+    }
+    let (first, second) = if is_ipv6 {
+        (ours, others)
+    } else {
+        (others, ours)
+    };
+    let mut text = String::new();
+    if !domains.is_empty() {
+        text = format!("{SEARCH}{}\n", domains.join(" "));
+    }
+    text + &first + &second
 }
 
 /// Returns the lines between the marks in the file; none without marks.
-#[cfg(feature = "root")]
 pub(super) fn own_lines(path: &Path) -> Option<String> {
     own_lines_of(&String::from_utf8(files::read(path).ok()?).ok()?)
 }
@@ -66,8 +113,9 @@ impl ResolvConf {
         Some(Self { file })
     }
 
-    /// Restores the file; of one that others have changed since only our lines.
-    pub(super) fn restore(&self, path: &Path) -> io::Result<()> {
+    /// Restores the file; of one that others have changed since, as a client of the other family, only our
+    /// lines.
+    pub(super) fn restore(&self, path: &Path, is_ipv6: bool) -> io::Result<()> {
         let (earlier, mode) = match &self.file {
             Some((text, mode)) => (text.as_str(), *mode),
             None => ("", EVERYBODY),
@@ -79,9 +127,13 @@ impl ResolvConf {
         if self.file.is_some() && now == earlier.as_bytes() {
             return Ok(());
         }
-        if resolv_conf(&String::from_utf8_lossy(&now), None) != resolv_conf(earlier, None) {
-            let own = own_lines_of(earlier);
-            return replace_own_lines(path, own.as_deref());
+        let others = |text: &str| {
+            let own = own_lines_of(text).unwrap_or_default();
+            (resolv_conf(text, None), beside(&own, "", is_ipv6))
+        };
+        if others(&String::from_utf8_lossy(&now)) != others(earlier) {
+            let own = own_lines_of(earlier).map(|own| beside(&own, "", !is_ipv6));
+            return replace_beside(path, own.as_deref(), is_ipv6);
         }
         if self.file.is_none() {
             return files::remove(path);
@@ -154,15 +206,18 @@ pub(super) fn resolvers(lease: &Lease) -> String {
     lines(&domains, &mut lease.dns.iter().map(ToString::to_string))
 }
 
+const SEARCH: &str = "search ";
+const SERVER: &str = "nameserver ";
+
 fn lines(domains: &[String], servers: &mut dyn Iterator<Item = String>) -> String {
     let mut text = String::new();
     if !domains.is_empty() {
         // Of `search` and `domain` the last one counts (resolv.conf(5)), so that only one is
         // written.
-        text.push_str(&format!("search {}\n", domains.join(" ")));
+        text.push_str(&format!("{SEARCH}{}\n", domains.join(" ")));
     }
     for server in servers {
-        text.push_str(&format!("nameserver {server}\n"));
+        text.push_str(&format!("{SERVER}{server}\n"));
     }
     text
 }

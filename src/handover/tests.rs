@@ -513,7 +513,7 @@ impl Drop for Directory {
     }
 }
 
-fn lease() -> Lease {
+pub(super) fn lease() -> Lease {
     let mut options = Options::default();
     options.set(code::ROOT_PATH, "/srv/root");
     Lease {

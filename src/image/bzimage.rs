@@ -73,10 +73,7 @@ pub(super) fn load(
 }
 
 fn unfit(why: &'static str) -> SyscallError {
-    SyscallError {
-        call: "kexec_load",
-        source: io::Error::other(why),
-    }
+    SyscallError::of("kexec_load", io::Error::other(why))
 }
 
 /// Returns the lowest address for each part, given its length and alignment.

@@ -43,7 +43,7 @@ impl Segments {
     /// Lays an image out.
     ///
     /// # Errors
-    /// [`Error::Kexec`] when it is not for such a machine, does not fit into its memory, or the
+    /// [`Reason::Kexec`] when it is not for such a machine, does not fit into its memory, or the
     /// machine does not tell about that.
     pub(super) fn of(
         kernel: &SealedFile,

@@ -50,7 +50,7 @@ fn with_names(bond: &Bond, members: &[&LinkInfo]) -> Bond {
 /// Makes a bond of its members; returns it as it was made. What was made is added to `made`, even on an error.
 ///
 /// # Errors
-/// [`Error::Configure`] with the kernel's error: EOPNOTSUPP without the module.
+/// `Reason::Configure` with the kernel's error: EOPNOTSUPP without the module.
 pub(super) fn make(
     bond: &Bond,
     members: &[&LinkInfo],

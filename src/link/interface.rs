@@ -247,7 +247,7 @@ impl Link {
     /// removed first; for the others the lifetimes are renewed.
     ///
     /// # Errors
-    /// [`Error::Configure`] with what the kernel refused.
+    /// [`Reason::Configure`] with what the kernel refused.
     pub fn configure(&self, lease: &Lease) -> Result<(), Error> {
         self.replace(None, lease, Duration::ZERO)
     }
@@ -271,7 +271,7 @@ impl Link {
     /// has it.
     ///
     /// # Errors
-    /// [`Error::Configure`] with the kernel's error.
+    /// [`Reason::Configure`] with the kernel's error.
     pub fn add_address(&self, address: Ipv4Addr) -> Result<(), Error> {
         let before = self.addresses()?;
         if before.iter().any(|(there, _)| *there == address) {
@@ -293,7 +293,7 @@ impl Link {
     /// Returns the interface's addresses, each with its prefix length.
     ///
     /// # Errors
-    /// [`Error::System`] without a route socket.
+    /// [`Reason::System`] without a route socket.
     pub fn addresses(&self) -> Result<Vec<(Ipv4Addr, u8)>, Error> {
         let addresses = addresses(&mut open_socket()?, self.index()).map_err(unreadable)?;
         let addresses = addresses.iter();
@@ -306,7 +306,7 @@ impl Link {
     /// not have, for a log line; none if it has all of them.
     ///
     /// # Errors
-    /// [`Error::System`] without a route socket.
+    /// [`Reason::System`] without a route socket.
     pub fn missing(&self, lease: &Lease, age: Duration) -> Result<Option<String>, Error> {
         let mut socket = open_socket()?;
         let current = InterfaceState::read(&mut socket, self.index()).map_err(unreadable)?;
@@ -340,7 +340,7 @@ impl Link {
     /// Removes what an earlier process set.
     ///
     /// # Errors
-    /// [`Error::System`] without a route socket.
+    /// [`Reason::System`] without a route socket.
     pub fn take_back(&self, earlier: EarlierLease) -> Result<(), Error> {
         let mut socket = open_socket()?;
         if let Some(mtu_octets) = earlier.mtu_before {

@@ -17,11 +17,8 @@ use wireboot_proto::netlink::route6::{Address6, KernelRoute6};
 
 /// The kernel's own ways, switched off; an address generation of 1 is "none" (linux/if_link.h,
 /// in6_addr_gen_mode).
-const PREPARED: [(&str, &str); 3] = [
-    ("addr_gen_mode", "1"),
-    ("accept_ra", "0"),
-    ("disable_ipv6", "0"),
-];
+const PREPARED: [(&str, &str); 3] = [("addr_gen_mode", "1"), ("accept_ra", "0"), (DISABLE, "0")];
+const DISABLE: &str = "disable_ipv6";
 const MTU: &str = "mtu";
 
 /// Settings of one interface by this process.
@@ -52,7 +49,7 @@ impl Ipv6Settings {
     /// is switched on if `enables` says so.
     ///
     /// # Errors
-    /// [`Error::Configure`] when the kernel has no IPv6, it stays off, or /proc/sys cannot be written.
+    /// `Reason::Configure` when the kernel has no IPv6, it stays off, or /proc/sys cannot be written.
     pub fn prepare(link: &Link, enables: bool) -> Result<Self, Error> {
         let mut settings = Self {
             index: link.index(),
@@ -62,7 +59,7 @@ impl Ipv6Settings {
             routes: Vec::new(),
             link_local: None,
         };
-        let is_off = read(&settings.path("disable_ipv6"));
+        let is_off = read(&settings.path(DISABLE));
         let stays_off = !enables && is_off.is_ok_and(|text| text != "0");
         for (file, value) in PREPARED {
             let set = if stays_off {
@@ -74,10 +71,7 @@ impl Ipv6Settings {
                 settings.restore();
                 return Err(link.refused(
                     format!("{file} of IPv6 in /proc/sys/net (has the kernel IPv6?)"),
-                    SyscallError {
-                        call: "write",
-                        source,
-                    },
+                    SyscallError::of("write", source),
                 ));
             }
         }
@@ -112,7 +106,7 @@ impl Ipv6Settings {
     /// Sets the link-local address for use at once. One that is there and has been probed is left.
     ///
     /// # Errors
-    /// [`Error::Configure`] when the kernel refuses it, [`Error::System`] without a route socket.
+    /// `Reason::Configure` when the kernel refuses it, `Reason::System` without a route socket.
     pub fn set_link_local(&mut self, link: &Link, address: Ipv6Addr) -> Result<(), Error> {
         self.index = link.index();
         let mut socket = open_socket()?;
@@ -160,7 +154,7 @@ impl Ipv6Settings {
     /// its new lifetimes. A route that the kernel refuses is only logged.
     ///
     /// # Errors
-    /// [`Error::Configure`] with the address that the kernel refused; addresses that this call has added
+    /// `Reason::Configure` with the address that the kernel refused; addresses that this call has added
     /// are removed again.
     pub fn apply(&mut self, link: &Link, lease: &Lease6) -> Result<(), Error> {
         let mut socket = open_socket()?;
@@ -277,8 +271,21 @@ impl Ipv6Settings {
                 undo_address(&mut socket, &(address, None));
             }
         }
+        self.restore_files(&[]);
+    }
+
+    /// Leaves addresses, routes and MTU, which nobody renews from now on, and gives their upkeep back to the
+    /// kernel if it had that: it prolongs addresses by later advertisements (addrconf_prefix_rcv), and has
+    /// routes of its own.
+    pub fn hand_back(&mut self) {
+        self.restore_files(&[self.path(DISABLE), self.path(MTU)]);
+    }
+
+    fn restore_files(&mut self, but: &[String]) {
         for (path, before) in self.files.drain(..).rev() {
-            if let Err(error) = files::overwrite(Path::new(&path), before.as_bytes()) {
+            if !but.contains(&path)
+                && let Err(error) = files::overwrite(Path::new(&path), before.as_bytes())
+            {
                 log::debug!("{path} is not put back: {error}");
             }
         }

@@ -75,7 +75,7 @@ pub(super) fn lower_parent(made: &mut [MadeLink], parent: u32) {
 /// Makes a VLAN interface. What was made is added to `made`, even on an error.
 ///
 /// # Errors
-/// [`Error::Configure`] with the kernel's error: EOPNOTSUPP without the module.
+/// [`Reason::Configure`] with the kernel's error: EOPNOTSUPP without the module.
 pub(super) fn make_vlan(
     vlan: &Vlan,
     parent: u32,

@@ -43,7 +43,7 @@ impl<'a> RequestedLinks<'a> {
     /// was made.
     ///
     /// # Errors
-    /// [`Error::Configure`] with the kernel's error: EOPNOTSUPP without the module.
+    /// `Reason::Configure` with the kernel's error: EOPNOTSUPP without the module.
     pub(super) fn make(&mut self, present: &[&LinkInfo], is_last: bool) -> Result<bool, Error> {
         let found = |name: &str| present.iter().find(|link| link.name == name);
         let has_made = |name: &str| self.made.iter().any(|made| made.name == name);

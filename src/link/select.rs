@@ -98,6 +98,14 @@ impl Selection {
         if !self.missing.is_empty() || self.unusable.is_empty() {
             parts.push(self.found(config));
         }
+        let is_card = |why: &Obstacle| !matches!(why, Obstacle::NotEthernet(_));
+        let passed_over = self.passed_over.iter();
+        if self.chosen.is_empty()
+            && self.unusable.is_empty()
+            && !{ passed_over }.any(|(_, why)| is_card(why))
+        {
+            parts.push("is the driver of the NIC loaded?".to_owned());
+        }
         parts.join("; ")
     }
 
@@ -120,7 +128,7 @@ impl Selection {
             found.push(format!("{others} more"));
         }
         if found.is_empty() {
-            return "no interface exists: is the driver of the NIC loaded?".to_owned();
+            return "no interface exists".to_owned();
         }
         format!("found {}", found.join(", "))
     }

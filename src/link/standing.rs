@@ -35,7 +35,7 @@ impl StaticInterface {
     /// Reads what the kernel has about `interface`, or without one that of the default route.
     ///
     /// # Errors
-    /// [`Error::NoInterface`] when there is none, or it has no address.
+    /// [`Reason::NoInterface`] when there is none, or it has no address.
     pub fn read(interface: Option<&str>) -> Result<Self, Error> {
         let nothing =
             |what: String| Box::new(Reason::NoInterface(format!("{what}, to keep its network")));

@@ -45,7 +45,7 @@ impl Watch {
     /// Opens a monitor of the network namespace of the calling thread.
     ///
     /// # Errors
-    /// [`Error::System`] when the kernel refuses the socket.
+    /// [`Reason::System`] when the kernel refuses the socket.
     pub fn open() -> Result<Self, Error> {
         Self::open_for(&[])
     }
@@ -89,7 +89,7 @@ impl Watch {
     /// Returns the next change, or none when there is none now; never blocks.
     ///
     /// # Errors
-    /// [`Error::System`] when the socket fails.
+    /// [`Reason::System`] when the socket fails.
     pub fn next_change(&mut self) -> Result<Option<Change>, Error> {
         while self.pending.is_empty() && self.is_readable {
             match self.subscription.take().map_err(unwatchable)? {
@@ -133,7 +133,7 @@ impl Watch {
     /// Asks whether an interface is a bond whose LACP has found a partner; none for any other interface.
     ///
     /// # Errors
-    /// [`Error::System`] when the kernel refuses to say.
+    /// [`Reason::System`] when the kernel refuses to say.
     pub fn has_partner(&mut self, index: u32) -> Result<Option<bool>, Error> {
         if !self.is_complete {
             self.read_all()?;
@@ -160,7 +160,7 @@ impl Watch {
     /// Waits until there may be a change, or `deadline` has passed.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] by one of `signals`, [`Error::System`] when `poll` fails.
+    /// [`Reason::Interrupted`] by one of `signals`, [`Reason::System`] when `poll` fails.
     pub fn wait(&mut self, deadline: Instant, signals: Option<&Signals>) -> Result<(), Error> {
         if !self.pending.is_empty() {
             return Ok(());

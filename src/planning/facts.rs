@@ -39,7 +39,7 @@ const SMBIOS: [&str; 16] = [
 /// Collects the facts that a plan depends on.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] when neither lease nor configuration has a boot file, or its name is
+/// [`Reason::NothingBootable`] when neither lease nor configuration has a boot file, or its name is
 /// not a valid URL.
 pub fn facts(
     config: &Config,

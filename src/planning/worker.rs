@@ -33,6 +33,9 @@ const ROLE: WorkerRole = WorkerRole {
 /// Length of files that are hashed before it is known what for: most kernels, and few configurations.
 const LONG: u64 = 1 << 20;
 
+/// The kernel of a plan, and its command line.
+type Made = (Url, String);
+
 /// A worker that has made a plan, and waits to carry it out.
 #[derive(Debug)]
 pub(super) struct PlanWorker {
@@ -44,18 +47,18 @@ pub(super) struct PlanWorker {
 }
 
 impl PlanWorker {
-    /// Lets a worker do `plan`, which returns the kernel with a plan, and later `assemble`; waits until it
+    /// Lets a worker do `plan`, which returns kernel and command line with a plan, and later `assemble`; waits until it
     /// has a plan.
     ///
     /// # Errors
-    /// That of `plan`, and [`Error::Fetch`] when the worker itself fails.
+    /// That of `plan`, and [`Reason::Fetch`] when the worker itself fails.
     pub(super) fn start<P>(
         config: &SandboxConfig,
         boot_file: &Url,
         fetcher: &Fetcher,
-        plan: impl FnOnce(&Fetcher) -> Result<(Url, P), Error>,
+        plan: impl FnOnce(&Fetcher) -> Result<(Made, P), Error>,
         assemble: impl FnOnce(P, &Fetcher) -> Result<Image, Error>,
-    ) -> Result<(Self, Url), Error> {
+    ) -> Result<(Self, Made), Error> {
         // A worker that is killed leaves the terminal as it was in a menu.
         Terminal::remember();
         let work = |peer: Peer| {
@@ -71,7 +74,13 @@ impl PlanWorker {
             boot_file: boot_file.to_string(),
         };
         match planner.await_result(fetcher)? {
-            (Message::Planned(kernel), _) => Ok((planner, *kernel)),
+            (
+                Message::Planned {
+                    kernel,
+                    command_line,
+                },
+                _,
+            ) => Ok((planner, (*kernel, command_line))),
             _ => Err(planner.refuse("an answer to another question")),
         }
     }
@@ -79,7 +88,7 @@ impl PlanWorker {
     /// Lets the worker make the image of its plan.
     ///
     /// # Errors
-    /// That of `assemble`, and [`Error::Fetch`] when the worker itself fails.
+    /// That of `assemble`, and [`Reason::Fetch`] when the worker itself fails.
     pub(super) fn assemble(mut self, fetcher: &Fetcher) -> Result<Image, Error> {
         let sent = self.worker.send(&Message::Go, &[]);
         sent.map_err(|cause| self.failed(cause))?;
@@ -127,7 +136,7 @@ impl PlanWorker {
             if let Message::Failed(fault) = message {
                 return Err(error(fault));
             }
-            if matches!(message, Message::Planned(_) | Message::Image { .. }) {
+            if matches!(message, Message::Planned { .. } | Message::Image { .. }) {
                 return Ok((message, files));
             }
             let Some((answer, file)) = fetcher.serve(message) else {
@@ -177,11 +186,15 @@ fn command_line_is_cut(command_line: &str) -> bool {
 fn work<P>(
     peer: &Peer,
     fetcher: &Fetcher,
-    plan: impl FnOnce(&Fetcher) -> Result<(Url, P), Error>,
+    plan: impl FnOnce(&Fetcher) -> Result<(Made, P), Error>,
     assemble: impl FnOnce(P, &Fetcher) -> Result<Image, Error>,
 ) -> Result<(), Error> {
-    let (kernel, plan) = plan(fetcher)?;
-    peer.tell(&Message::Planned(Box::new(kernel)), &[]);
+    let ((kernel, command_line), plan) = plan(fetcher)?;
+    let made = Message::Planned {
+        kernel: Box::new(kernel),
+        command_line,
+    };
+    peer.tell(&made, &[]);
     if peer.receive().0 != Message::Go {
         return Ok(());
     }
@@ -264,10 +277,7 @@ fn error(fault: Fault) -> Error {
         FaultKind::Verification => Box::new(Reason::Verification { what, why }),
         FaultKind::System => Box::new(Reason::System {
             doing: what,
-            source: SyscallError {
-                call: "a call of the worker",
-                source: std::io::Error::other(why),
-            },
+            source: SyscallError::of("a call of the worker", std::io::Error::other(why)),
         }),
         FaultKind::Fetch
         | FaultKind::Missing

@@ -388,12 +388,10 @@ impl Get {
             // Told apart: a search for a configuration goes on with the next name.
             404 | 410 => Err(Failure::Missing(status)),
             #[cfg(feature = "root")]
-            401 => match header(response, WWW_AUTHENTICATE) {
-                Some(challenge) if challenge.starts_with("Bearer ") => {
-                    Err(Failure::Challenge(challenge.to_owned()))
-                }
-                _ => Err(Failure::Refused(status)),
-            },
+            401 => Err(match challenge(response, &self.config.url) {
+                Some(challenge) => Failure::Challenge(challenge),
+                None => Failure::Refused(status),
+            }),
             _ => Err(Failure::Refused(status)),
         }
     }
@@ -541,6 +539,21 @@ pub fn basic(credentials: &str) -> String {
 enum HeadOutcome {
     Body { from: u64, len: Option<u64> },
     Redirect(Url),
+}
+
+/// Returns what a registry asks for, of several schemes the one that gives the least away.
+#[cfg(feature = "root")]
+fn challenge(response: &Response<()>, url: &Url) -> Option<String> {
+    crate::oci::repository_of(url)?;
+    let all = response.headers().get_all(WWW_AUTHENTICATE);
+    let of = |scheme: &str| {
+        let mut texts = all.iter().filter_map(|value| value.to_str().ok());
+        texts.find(|text| {
+            let start = text.get(..scheme.len()).unwrap_or_default();
+            start.eq_ignore_ascii_case(scheme)
+        })
+    };
+    of("Bearer ").or_else(|| of("Basic ")).map(str::to_owned)
 }
 
 fn header(response: &Response<()>, name: HeaderName) -> Option<&str> {

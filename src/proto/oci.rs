@@ -1,6 +1,14 @@
 //! Artifacts and images in registries: their references, and manifests by the specifications of OCI
 //! (image 1.1, distribution 1.1) and of Docker (schema 2).
 
+mod access;
+mod layer;
+
+pub use access::{Challenge, credentials_in, repository_of, token_in};
+pub use layer::{Layer, Role, Whiteout};
+
+use access::DOCKER_HUB;
+
 use crate::boot::Architecture;
 use crate::prelude::*;
 use crate::text::json::Json;
@@ -15,16 +23,23 @@ pub const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, \
 /// The annotation that has the name of a layer's file.
 const TITLE: &str = "org.opencontainers.image.title";
 
-/// A reference: `oci://HOST[:PORT]/NAME[:TAG][@sha256:DIGEST][#/FILE]`, or `oci+http://…` without TLS.
+/// A reference: `oci://[USER:PASSWORD@]HOST[:PORT]/NAME[:TAG][@sha256:DIGEST][#/FILE]`, or
+/// `oci+http://…` without TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// The address of what is in the repository, up to `/v2/NAME`.
-    base: String,
-    name: String,
+    /// The address of what is in the repository, up to `/v2/NAME`, with the credentials.
+    base: Url,
     tag: String,
     digest: Option<String>,
     /// The file that is wanted, by its name.
     pub file: Option<String>,
+}
+
+impl core::fmt::Display for Reference {
+    /// The address of its manifest, without credentials.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}/{}", self.base, self.id())
+    }
 }
 
 impl Reference {
@@ -50,6 +65,11 @@ impl Reference {
             None => (rest, None),
         };
         let (host, path) = rest.split_once('/').ok_or("there is no / with a name")?;
+        // The name that people know is not that of the registry (containerd's docker.DefaultHost).
+        let hub = host
+            .strip_suffix("docker.io")
+            .filter(|user| user.is_empty() || user.ends_with('@'));
+        let host = hub.map_or(host.to_owned(), |user| format!("{user}{DOCKER_HUB}"));
         let (path, digest) = match path.split_once('@') {
             Some((path, digest)) => (
                 path,
@@ -59,16 +79,19 @@ impl Reference {
         };
         let (name, tag) = path.split_once(':').unwrap_or((path, "latest"));
         let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-        if name.is_empty()
-            || !name.chars().all(is_part)
-            || tag.contains('/')
-            || !tag.chars().all(is_part)
-        {
-            return Err("the name or tag is none");
+        // Dots in place of a name would lead to another one.
+        let is_name = |text: &str| {
+            let mut parts = text.split('/');
+            text.chars().all(is_part)
+                && parts.all(|part| !part.is_empty() && !part.starts_with('.'))
+        };
+        if !is_name(name) || !is_name(tag) || tag.contains('/') || host.contains('?') {
+            return Err("the host, name or tag is none");
         }
         Ok(Self {
-            base: format!("{scheme}://{host}/v2/{name}"),
-            name: name.to_owned(),
+            base: format!("{scheme}://{host}/v2/{name}")
+                .parse()
+                .map_err(|_| "the host is none")?,
             tag: tag.to_owned(),
             digest: digest.map(str::to_owned),
             file: file.map(str::to_owned),
@@ -80,14 +103,18 @@ impl Reference {
         self.digest.is_none().then_some(&self.tag)
     }
 
+    fn id(&self) -> String {
+        format!("manifests/{}", self.digest.as_ref().unwrap_or(&self.tag))
+    }
+
     /// Returns the address of the manifest, with its digest as the pin.
     ///
     /// # Errors
-    /// A host that is none.
+    /// One that is too long.
     pub fn manifest(&self) -> Result<Url, UrlError> {
         match &self.digest {
             Some(digest) => self.pinned("manifests", digest),
-            None => format!("{}/manifests/{}", self.base, self.tag).parse(),
+            None => self.at(&self.id()),
         }
     }
 
@@ -97,79 +124,11 @@ impl Reference {
     /// As [`Reference::manifest`].
     pub fn pinned(&self, kind: &str, digest: &str) -> Result<Url, UrlError> {
         let digits = digest.trim_start_matches("sha256:");
-        format!("{}/{kind}/{digest}#sha256={digits}", self.base).parse()
+        self.at(&format!("{kind}/{digest}#sha256={digits}"))
     }
 
-    /// Returns the address that gives a token for reading, as the challenge of a registry says
-    /// (`WWW-Authenticate: Bearer realm="…",service="…"`).
-    pub fn token(&self, challenge: &str) -> Option<Url> {
-        let parameters = challenge.strip_prefix("Bearer ")?;
-        let value = |name: &str| {
-            let (_, rest) = parameters.split_once(&format!("{name}=\""))?;
-            rest.split('"').next()
-        };
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~:/".contains(c);
-        let service = value("service").unwrap_or_default();
-        let realm: Url = value("realm")?.parse().ok()?;
-        let separator = if realm.query().is_some() { '&' } else { '?' };
-        service.chars().all(is_plain).then_some(())?;
-        // Only for reading this repository, whatever a challenge asks for.
-        let scope = format!("repository:{}:pull", self.name);
-        format!("{realm}{separator}service={service}&scope={scope}")
-            .parse()
-            .ok()
-    }
-}
-
-/// What a file of an artifact is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A kernel.
-    Kernel,
-    /// An initrd.
-    Initrd,
-    /// A unified kernel image.
-    Unified,
-    /// A root file system: an image of it, or an archive.
-    Root,
-}
-
-/// Words in the names or types of files, by which their roles are known; the first that fits counts.
-const ROLES: [(Role, &[&str]); 4] = [
-    (Role::Initrd, &["initrd", "initramfs"]),
-    (Role::Unified, &["uki", ".efi"]),
-    (
-        Role::Root,
-        &[
-            "squashfs", "erofs", "sqfs", "rootfs", ".raw", ".img", ".ext4", ".tar", ".tgz",
-            ".cpio", "disk",
-        ],
-    ),
-    (Role::Kernel, &["vmlinu", "kernel", "bzimage", "linux"]),
-];
-
-/// A file of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layer {
-    /// Its digest, `sha256:` and hexadecimal digits.
-    pub digest: String,
-    /// Its name, if it has one.
-    pub title: Option<String>,
-    kind: String,
-}
-
-impl Layer {
-    /// Returns what it is for, by its name or else by its media type.
-    pub fn role(&self) -> Option<Role> {
-        let of = |text: &str| {
-            let text = text.to_ascii_lowercase();
-            let fits = |words: &&[&str]| words.iter().any(|word| text.contains(word));
-            let found = ROLES.iter().find(|(_, words)| fits(words));
-            found.map(|(role, _)| *role)
-        };
-        let by_title = self.title.as_deref().and_then(of);
-        // Of a container's image, "application/vnd.oci.image.layer.v1.tar+gzip".
-        by_title.or_else(|| of(self.kind.rsplit("vnd.").next().unwrap_or_default()))
+    fn at(&self, path: &str) -> Result<Url, UrlError> {
+        self.base.join(&format!("{}/{path}", self.base.path()))
     }
 }
 
@@ -203,8 +162,10 @@ impl Manifest {
                 Architecture::Other => "",
             };
             let is_for = |manifest: &&Json| {
-                let platform = manifest.get("platform");
-                platform.and_then(|platform| platform.text("architecture")) == Some(name)
+                manifest.get("platform").is_some_and(|platform| {
+                    platform.text("architecture") == Some(name)
+                        && platform.text("os").is_none_or(|os| os == "linux")
+                })
             };
             // An artifact may be for all.
             let chosen = manifests.iter().find(is_for);
@@ -232,13 +193,6 @@ impl Manifest {
             None => Err("a layer of the manifest has no SHA-256"),
         }
     }
-}
-
-/// Returns the token in the answer of a server that gives them.
-pub fn token_in(bytes: &[u8]) -> Option<String> {
-    let json = Json::parse(core::str::from_utf8(bytes).ok()?)?;
-    let token = json.text("token").or_else(|| json.text("access_token"));
-    token.map(str::to_owned)
 }
 
 fn checked_digest(text: &str) -> Option<&str> {
@@ -274,22 +228,26 @@ mod tests {
             "http://192.0.2.1:5000/v2/debian/manifests/latest"
         );
         assert_eq!(reference.unpinned(), Some("latest"));
-        let challenge = "Bearer realm=\"https://auth.example/token\",service=\"registry.example\",scope=\"repository:x:push\"";
+        let reference = of("oci://me:s%40cret@docker.io/library/debian:12").unwrap();
+        let manifest = reference.manifest().unwrap();
+        assert_eq!(manifest.credentials(), Some("me:s@cret"));
+        let address = "https://registry-1.docker.io/v2/library/debian/manifests/12";
         assert_eq!(
-            reference.token(challenge).unwrap().to_string(),
-            "https://auth.example/token?service=registry.example&scope=repository:debian:pull"
+            [manifest.to_string(), reference.to_string()],
+            [address, address]
         );
-        for none in [
-            "Basic realm=\"x\"",
-            "Bearer realm=\"x\"",
-            "Bearer realm=\"https://a/\",service=\"a&b\"",
-        ] {
-            assert_eq!(reference.token(none), None, "{none}");
-        }
+        assert!(!format!("{reference:?}").contains("cret"), "{reference:?}");
         assert_eq!(Reference::parse("https://h/a"), None);
         for wrong in [
             "oci://h",
             "oci://h/",
+            "oci:///a",
+            "oci://h?x/a",
+            "oci://h/a/../b",
+            "oci://h/a//b",
+            "oci://h/a:..",
+            "oci://h/a:",
+            "oci://h:x/a",
             "oci://h/a@sha256:7",
             "oci://h/a b",
             "oci://h/a:b/c",
@@ -341,8 +299,9 @@ mod tests {
             )
         };
         let index = format!(
-            r#"{{"manifests":[{},{}]}}"#,
+            r#"{{"manifests":[{},{},{}]}}"#,
             one('a', "arm64"),
+            one('c', "amd64").replace("linux", "windows"),
             one('b', "amd64")
         );
         let of = |here| Manifest::parse(index.as_bytes(), here);
@@ -358,10 +317,5 @@ mod tests {
         ] {
             Manifest::parse(wrong.as_bytes(), Architecture::X86_64).unwrap_err();
         }
-        assert_eq!(
-            token_in(br#"{"access_token":"abc"}"#).as_deref(),
-            Some("abc")
-        );
-        assert_eq!(token_in(br#"{"expires_in":300}"#), None);
     }
 }

@@ -46,6 +46,8 @@ pub enum SwitchEvent {
         system: String,
         /// Its port.
         port: String,
+        /// The VLAN of frames without a tag there.
+        vlan: Option<u16>,
     },
 }
 
@@ -63,7 +65,24 @@ impl fmt::Display for SwitchEvent {
             ),
             Self::LacpUp => f.write_str("LACP is up, and the port forwards"),
             Self::Authentication => f.write_str("the port asks for 802.1X, which is not supported"),
-            Self::Neighbour { system, port } => write!(f, "plugged into port {port} of {system}"),
+            Self::Neighbour { system, port, vlan } => {
+                write!(f, "plugged into port {port} of {system}")?;
+                vlan.map_or(Ok(()), |vlan| write!(f, ", VLAN {vlan}"))
+            }
+        }
+    }
+}
+
+impl SwitchEvent {
+    /// Returns what lets frames through; empty where nothing is in the way.
+    pub const fn advice(&self) -> &'static str {
+        match self {
+            Self::Blocked { .. } => {
+                "wait longer (--timeout), or make it an edge port (\"portfast\") on the switch"
+            }
+            Self::LacpDown => "take it out of the bundle on the switch, or let that fall back",
+            Self::Authentication => "exempt this hardware address on the switch (MAB)",
+            Self::Forwarding | Self::LacpUp | Self::Neighbour { .. } => "",
         }
     }
 }
@@ -131,8 +150,8 @@ impl Switch {
                 }
             }
             SwitchFrame::Authentication => self.report(SwitchEvent::Authentication),
-            SwitchFrame::Lldp { system, port } => {
-                self.report(SwitchEvent::Neighbour { system, port })
+            SwitchFrame::Lldp { system, port, vlan } => {
+                self.report(SwitchEvent::Neighbour { system, port, vlan })
             }
             SwitchFrame::Slow(SlowFrame::Other) | SwitchFrame::Other => {}
         }

@@ -47,7 +47,12 @@ pub enum Message {
     /// What was asked for cannot be had.
     Failed(Fault),
     /// The plan is made; this is its kernel.
-    Planned(Box<Url>),
+    Planned {
+        /// The kernel.
+        kernel: Box<Url>,
+        /// The command line; empty for that of the kernel itself.
+        command_line: String,
+    },
     /// The image is made; its files are beside this message, in this order.
     Image {
         /// The command line.
@@ -196,7 +201,7 @@ impl Message {
             Self::Fetched(_) => 9,
             Self::Answered(_) => 10,
             Self::Failed(_) => 11,
-            Self::Planned(_) => 12,
+            Self::Planned { .. } => 12,
             Self::Image { .. } => 13,
         });
         match self {
@@ -212,7 +217,14 @@ impl Message {
                 put_duration(*timeout, &mut out);
             }
             Self::Go | Self::NeedsAddress => {}
-            Self::Source(url) | Self::Planned(url) => url.encode(&mut out),
+            Self::Source(url) => url.encode(&mut out),
+            Self::Planned {
+                kernel,
+                command_line,
+            } => {
+                kernel.encode(&mut out);
+                put_text(command_line, &mut out);
+            }
             Self::Expect(len) | Self::Received(len) => out.extend(len.to_le_bytes()),
             Self::Moment { at, what } => {
                 put_duration(*at, &mut out);
@@ -289,7 +301,10 @@ impl Message {
                     why: fields.text()?,
                 })
             }
-            12 => Self::Planned(Box::new(Url::decode(&mut fields)?)),
+            12 => Self::Planned {
+                kernel: Box::new(Url::decode(&mut fields)?),
+                command_line: fields.text()?,
+            },
             13 => Self::Image {
                 command_line: fields.text()?,
                 initrd: fields.flag()?,
@@ -418,7 +433,10 @@ mod tests {
             }),
             Message::Answered(None),
             Message::Answered(Some("192.0.2.1".to_owned())),
-            Message::Planned(Box::new(first.clone())),
+            Message::Planned {
+                kernel: Box::new(first.clone()),
+                command_line: "quiet".to_owned(),
+            },
             Message::Image {
                 command_line: "quiet".to_owned(),
                 initrd: true,
@@ -461,7 +479,7 @@ mod tests {
                     bytes.extend(text);
                 }
             }
-            bytes.extend([0; 4]);
+            bytes.extend([0; 8]);
             bytes
         };
         assert!(Message::decode(&url(b"h", b"/")).is_ok());

@@ -1,36 +1,36 @@
-//! Unpacks an archive as a root: a worker does it, whose root is the folder that it fills, and who may do
-//! nothing but make files there.
+//! Unpacks an archive as a root, or the layers of one: a worker does it, whose root is the folder that it
+//! fills, and who may do nothing but make files there.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::stat::Mode;
 
-use super::image::{failure, result_of};
+use super::image::{Archive, Place};
+use super::unpacking::{failure, result_of};
 use crate::config::SandboxConfig;
 use crate::error::Error;
 use crate::sys::file;
-use crate::sys::memfd::SealedFile;
 use crate::sys::sandbox::Calls;
 use crate::unpack::{self, Packing};
 use crate::worker::{Peer, Worker, WorkerRole};
 use wireboot_proto::format::archive::{Decoder, Entry, Event, Kind};
+use wireboot_proto::oci::Whiteout;
 use wireboot_proto::text::safe::Quoted;
 use wireboot_proto::worker::Message;
 
 /// Fills the folder `point` with the members of an archive.
 ///
 /// # Errors
-/// [`Error::Fetch`] when memory does not suffice, [`Error::NothingBootable`] for a damaged archive.
+/// `Reason::Fetch` when memory does not suffice, `Reason::NothingBootable` for a damaged archive.
 pub(super) fn extract(
     name: &str,
-    archive: &SealedFile,
-    packing: Option<Packing>,
+    archive: &Archive,
     point: &'static str,
     sandbox: &SandboxConfig,
 ) -> Result<(), Error> {
@@ -43,25 +43,54 @@ pub(super) fn extract(
         file_len: u64::MAX,
     };
     log::info!("{name}: unpacking it");
-    let mut worker = Worker::start(sandbox, role, |peer| work(&peer, packing))?;
-    result_of(name, &mut worker, archive, role).map(drop)
+    let (packing, place) = (archive.packing, archive.place);
+    let mut worker = Worker::start(sandbox, role, |peer| work(&peer, packing, place))?;
+    result_of(name, &mut worker, &archive.file, role).map(drop)
 }
 
 /// What the worker does.
-fn work(peer: &Peer, packing: Option<Packing>) {
+fn work(peer: &Peer, packing: Option<Packing>, place: Place) {
     let (_, files) = peer.receive();
     let Some(archive) = files.into_iter().next() else {
         return;
     };
-    match unpack(&File::from(archive), packing) {
+    let archive = File::from(archive);
+    // What a layer hides is only below it, wherever in the layer it says so (image 1.1, layer.md).
+    let hidden = if place == Place::Above {
+        unpack(&archive, packing, Pass::Whiteouts)
+    } else {
+        Ok(())
+    };
+    let pass = if place == Place::Alone {
+        Pass::All
+    } else {
+        Pass::Layer
+    };
+    match hidden.and_then(|()| unpack(&archive, packing, pass)) {
         Ok(()) => peer.tell(&Message::Go, &[]),
         Err(error) => peer.tell(&failure(&error), &[]),
     }
 }
 
-fn unpack(mut archive: &File, packing: Option<Packing>) -> io::Result<()> {
+/// What is done about the members of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// All are made.
+    All,
+    /// All that hide nothing are made.
+    Layer,
+    /// What the others hide is removed.
+    Whiteouts,
+}
+
+fn unpack(mut archive: &File, packing: Option<Packing>, pass: Pass) -> io::Result<()> {
     io::Seek::rewind(&mut archive)?;
-    let mut extractor = Extractor::default();
+    let mut extractor = Extractor {
+        decoder: Decoder::default(),
+        pass,
+        file: None,
+        devices: 0,
+    };
     match packing {
         Some(packing) => unpack::unpack(archive, packing, u64::MAX - 1, &mut extractor)?,
         None => file::copy(&mut archive, &mut extractor)?,
@@ -74,16 +103,16 @@ fn unpack(mut archive: &File, packing: Option<Packing>) -> io::Result<()> {
             extractor.devices
         );
     }
-    if extractor.decoder.has_attributes() {
+    if extractor.decoder.has_attributes() && pass != Pass::Whiteouts {
         log::warn!("extended attributes, such as capabilities of programs, are left out");
     }
     Ok(())
 }
 
 /// Makes the members of the archive that is written to it.
-#[derive(Default)]
 struct Extractor {
     decoder: Decoder,
+    pass: Pass,
     /// The one that content is for.
     file: Option<(File, Entry)>,
     devices: u32,
@@ -126,7 +155,13 @@ impl Extractor {
 
     fn make(&mut self, entry: Entry) -> io::Result<()> {
         self.close()?;
-        match self.try_make(&entry) {
+        let hidden = Whiteout::of(&entry.path).filter(|_| self.pass != Pass::All);
+        let made = match hidden {
+            Some(hidden) if self.pass == Pass::Whiteouts => hide(hidden).map(|()| None),
+            None if self.pass != Pass::Whiteouts => self.try_make(&entry),
+            Some(_) | None => return Ok(()),
+        };
+        match made {
             Ok(Some(file)) => self.file = Some((file, entry)),
             Ok(None) => {}
             Err(error) => return Err(about(&entry, &error)),
@@ -142,14 +177,19 @@ impl Extractor {
             return Ok(None);
         }
         let is_folder = entry.kind == Kind::Directory;
-        // Through a link too, as that of /bin to /usr/bin.
-        let is_there = is_folder && fs::metadata(&path).is_ok_and(|found| found.is_dir());
+        // Through a link too, as that of /bin to /usr/bin; in a layer the folder takes its place.
+        let found = if self.pass == Pass::All {
+            fs::metadata(&path)
+        } else {
+            fs::symlink_metadata(&path)
+        };
+        let is_there = is_folder && found.is_ok_and(|found| found.is_dir());
         if !is_there {
             make_parents(&path)?;
             // A later member takes the place of an earlier one.
             match fs::symlink_metadata(&path) {
-                Ok(found) if found.is_dir() => fs::remove_dir(&path)?,
-                Ok(_) => fs::remove_file(&path)?,
+                Ok(found) if found.is_dir() && self.pass == Pass::All => fs::remove_dir(&path)?,
+                Ok(_) => remove(&path)?,
                 Err(_) => {}
             }
         }
@@ -192,6 +232,34 @@ impl Extractor {
     }
 }
 
+/// Removes what a member of a layer hides.
+fn hide(hidden: Whiteout<'_>) -> io::Result<()> {
+    match hidden {
+        Whiteout::Nothing => Ok(()),
+        Whiteout::Name(folder, name) => remove(&path_of(folder).join(OsStr::from_bytes(name))),
+        Whiteout::Children(folder) => {
+            let Ok(children) = fs::read_dir(path_of(folder)) else {
+                return Ok(());
+            };
+            let mut paths = children.map(|child| child.map(|child| child.path()));
+            paths.try_for_each(|path| remove(&path?))
+        }
+    }
+}
+
+/// Removes what is at this path, if there is anything.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => {
+            // On an overlay each file may have another device (Documentation/filesystems/overlayfs.rst).
+            file::remove_below(path, None);
+            fs::remove_dir(path)
+        }
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Makes the folders of a member that are missing, which an archive need not have.
 fn make_parents(path: &Path) -> io::Result<()> {
     let mut folders: Vec<_> = path.ancestors().skip(1).collect();
@@ -211,8 +279,13 @@ fn path_of(path: &[u8]) -> PathBuf {
 
 fn about(entry: &Entry, error: &io::Error) -> io::Error {
     let path = String::from_utf8_lossy(&entry.path);
+    let why = if error.kind() == io::ErrorKind::StorageFull {
+        "memory does not suffice to unpack it".to_owned()
+    } else {
+        error.to_string()
+    };
     io::Error::new(
         error.kind(),
-        format!("{} of the archive: {error}", Quoted(&path)),
+        format!("{} of the archive: {why}", Quoted(&path)),
     )
 }

@@ -1,43 +1,26 @@
 //! Fetches a root image: unpacks it, and finds the file system in it.
 
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use super::remote::{self, Found, NfsFolder};
+use super::unpacking::{MAX_LEN, nothing, unpacked};
 use super::verity::{self, HashTree, Volume};
 use crate::config::{RootConfig, SandboxConfig};
-use crate::error::{Cause, Error, Reason};
+use crate::error::{Error, Reason};
 use crate::fetch::Fetcher;
 use crate::measure::{self, Measurement};
 use crate::sys::SyscallError;
 use crate::sys::firmware::Tpm;
-use crate::sys::memfd::{Memfd, SealedFile};
-use crate::sys::sandbox::Calls;
-use crate::unpack::{self, Packing};
-use crate::worker::{Peer, Worker, WorkerRole};
+use crate::sys::memfd::SealedFile;
+use crate::unpack::Packing;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 use wireboot_proto::format::gpt;
 use wireboot_proto::format::verity::Superblock;
 use wireboot_proto::text::url::Url;
-use wireboot_proto::worker::{Fault, FaultKind, Message, Room};
-
-/// The longest image, in bytes; available memory mostly sets a lower limit.
-const MAX_LEN: u64 = 1 << 40;
-
-/// The worker that unpacks images. An hour of processor time unpacks several hundred GiB.
-const ROLE: WorkerRole = WorkerRole {
-    name: "unpacking the root image",
-    calls: Calls::Terminal,
-    root: None,
-    has_terminal: false,
-    processor_time: Some(Duration::from_secs(3600)),
-    file_len: u64::MAX,
-};
+use wireboot_proto::worker::Room;
 
 /// A root that can be mounted.
 #[derive(Debug)]
@@ -53,10 +36,32 @@ pub struct RootImage {
 pub(super) enum Form {
     /// A file system, the bytes of the volume that it is, and by what it is verified.
     FileSystem(Volume, Range<u64>, FileSystem, Option<Box<HashTree>>),
-    /// An archive of files, packed or not.
-    Archive(SealedFile, Option<Packing>),
+    /// Archives that are unpacked into memory in this order, above a file system if there is one.
+    Archives(Option<Box<Self>>, Vec<Archive>),
     /// A folder of NFS.
     Nfs(NfsFolder),
+}
+
+/// An archive of files.
+#[derive(Debug)]
+pub(super) struct Archive {
+    /// It, as it was fetched.
+    pub file: SealedFile,
+    /// How it is packed, if it is.
+    pub packing: Option<Packing>,
+    /// Its place among those that are unpacked into one folder.
+    pub place: Place,
+}
+
+/// What is in a folder before an archive is unpacked into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing, and the archive is no layer.
+    Alone,
+    /// Nothing: it is the lowest layer of an image.
+    Lowest,
+    /// The layers below, some of whose files it hides.
+    Above,
 }
 
 /// Names of files of which there are two in memory for some time.
@@ -65,8 +70,8 @@ const COPIED: [&str; 5] = [".zst", ".gz", ".tgz", ".tar", ".cpio"];
 /// Finds the root, and fetches it where it is an image.
 ///
 /// # Errors
-/// As [`Fetcher::need`]; [`Error::NothingBootable`] for an image without a root file system, or one
-/// that is damaged; [`Error::Fetch`] for a server that does not serve a device.
+/// As [`Fetcher::need`]; [`Reason::NothingBootable`] for an image without a root file system, or one
+/// that is damaged; [`Reason::Fetch`] for a server that does not serve a device.
 pub fn fetch(
     config: &RootConfig,
     lease: &Lease,
@@ -74,7 +79,15 @@ pub fn fetch(
     sandbox: &SandboxConfig,
 ) -> Result<RootImage, Error> {
     match remote::find(config, lease, fetcher)? {
-        Found::Image(url) => fetch_image(&url, config, fetcher, sandbox),
+        Found::Image(url) => {
+            let name = url.to_string();
+            let form = fetch_form(&url, config, fetcher, sandbox, None)?;
+            Ok(RootImage { name, form })
+        }
+        Found::Layers(name, urls) => {
+            let form = fetch_layers(&name, &urls, config, fetcher, sandbox)?;
+            Ok(RootImage { name, form })
+        }
         Found::Nfs(folder) => {
             let name = folder.source.clone();
             not_verified(&name, config)?;
@@ -90,45 +103,96 @@ pub fn fetch(
     }
 }
 
-/// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive.
-fn fetch_image(
+/// Fetches the layers of an image, the lowest first.
+fn fetch_layers(
+    name: &str,
+    urls: &[Url],
+    config: &RootConfig,
+    fetcher: &Fetcher,
+    sandbox: &SandboxConfig,
+) -> Result<Form, Error> {
+    let (mut lowest, mut archives, mut len) = (None, Vec::new(), 0);
+    for url in urls {
+        match fetch_form(url, config, fetcher, sandbox, Some(len))? {
+            Form::Archives(_, layer) => archives.extend(layer),
+            form if lowest.is_none() && archives.is_empty() => lowest = Some(Box::new(form)),
+            Form::FileSystem(..) | Form::Nfs(_) => {
+                let why = "a layer above its lowest one is a file system, and no archive";
+                return Err(nothing(name, why.into()));
+            }
+        }
+        let place = match (&lowest, archives.len()) {
+            (None, 1) => Place::Lowest,
+            _ => Place::Above,
+        };
+        if let Some(last) = archives.last_mut() {
+            last.place = place;
+            len += last
+                .file
+                .size()
+                .map_err(|error| unreadable(error.into_source()))?;
+        }
+    }
+    match lowest {
+        Some(form) if archives.is_empty() => Ok(*form),
+        lowest => Ok(Form::Archives(lowest, archives)),
+    }
+}
+
+/// Fetches the image at `url`, and unpacks it if it is packed, unless it is an archive; a layer where
+/// those below it have `below` bytes.
+fn fetch_form(
     url: &Url,
     config: &RootConfig,
     fetcher: &Fetcher,
     sandbox: &SandboxConfig,
-) -> Result<RootImage, Error> {
+    below: Option<u64>,
+) -> Result<Form, Error> {
     // What is packed is not shorter when it is unpacked. Whether it is, its name says beforehand.
     let name = url.plain_file_name();
-    let copies = COPIED.iter().any(|end| name.ends_with(end)).into();
-    let room = Room { copies, beside: 0 };
+    let is_copied = below.is_some() || COPIED.iter().any(|end| name.ends_with(end));
+    let room = Room {
+        copies: is_copied.into(),
+        beside: below.unwrap_or_default(),
+    };
     let fetched = fetcher.with_room(room).need(url, MAX_LEN)?;
     let name = url.to_string();
-    let file = match Content::recognize(&head(fetched.file(), 0)?) {
+    let archive = |file, packing| {
+        not_verified(&name, config)?;
+        let place = Place::Alone;
+        let archive = Archive {
+            file,
+            packing,
+            place,
+        };
+        Ok(Form::Archives(None, vec![archive]))
+    };
+    // A layer without files has no header that would tell what it is.
+    let is_archive = |content| {
+        content == Content::Archive || (below.is_some() && content == Content::Other(None))
+    };
+    let content = Content::recognize(&head(fetched.file(), 0)?);
+    let file = match content {
         Content::Packed(packing) => {
             let unpacked = |len| unpacked(url, &fetched, packing, len, sandbox);
             // An archive is unpacked into files alone.
             let start = unpacked(HEAD_LEN as u64)?;
-            if Content::recognize(&head(start.file(), 0)?) == Content::Archive {
-                not_verified(&name, config)?;
-                let form = Form::Archive(fetched, Some(packing));
-                return Ok(RootImage { name, form });
+            if is_archive(Content::recognize(&head(start.file(), 0)?)) {
+                return archive(fetched, Some(packing));
             }
             unpacked(MAX_LEN)?
         }
-        Content::Archive => {
-            not_verified(&name, config)?;
-            let form = Form::Archive(fetched, None);
-            return Ok(RootImage { name, form });
-        }
-        Content::FileSystem(_) | Content::Other(_) => fetched,
+        content if is_archive(content) => return archive(fetched, None),
+        Content::FileSystem(_) | Content::Archive | Content::Other(_) => fetched,
     };
-    let len = file.size().map_err(|error| unreadable(error.source))?;
+    let len = file
+        .size()
+        .map_err(|error| unreadable(error.into_source()))?;
     let beside = &|| {
         let hashes = url.beside(&format!("{}.verity", url.plain_file_name()));
         hashes.map_or(Ok(None), |url| fetcher.get(&url, MAX_LEN))
     };
-    let form = file_system_in(&name, Volume::Memory(file), len, config, Some(beside))?;
-    Ok(RootImage { name, form })
+    file_system_in(&name, Volume::Memory(file), len, config, Some(beside))
 }
 
 impl RootImage {
@@ -136,15 +200,21 @@ impl RootImage {
     /// nothing that is read later, over the network.
     ///
     /// # Errors
-    /// [`Error::System`] if it cannot be read.
+    /// [`Reason::System`] if it cannot be read.
     pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
-        let file = match &self.form {
-            Form::FileSystem(Volume::Memory(file), ..) | Form::Archive(file, _) => Some(file),
-            Form::FileSystem(Volume::Device(..), ..) | Form::Nfs(_) => None,
+        let (lowest, archives) = match &self.form {
+            Form::Archives(lowest, archives) => (lowest.as_deref(), archives.as_slice()),
+            form @ (Form::FileSystem(..) | Form::Nfs(_)) => (Some(form), &[][..]),
+        };
+        let lowest = match lowest {
+            Some(Form::FileSystem(Volume::Memory(file), ..)) => Some(file),
+            _ => None,
         };
         // A TPM wants it whatever it takes.
-        let file = file.map(|file| ("root image", file));
-        measure::parts(file.into_iter(), None, Tpm::exists())
+        let files = lowest.into_iter();
+        let files = files.chain(archives.iter().map(|archive| &archive.file));
+        let files = files.map(|file| ("root image", file));
+        measure::parts(files, None, Tpm::exists())
     }
 }
 
@@ -256,133 +326,9 @@ fn read(mut file: &File, part: Range<u64>) -> Result<Vec<u8>, Error> {
     read.map(|_| bytes).map_err(unreadable)
 }
 
-/// Returns the first `most` bytes of the unpacked image, by a worker unless the sandbox is off.
-fn unpacked(
-    url: &Url,
-    packed: &SealedFile,
-    packing: Packing,
-    most: u64,
-    sandbox: &SandboxConfig,
-) -> Result<SealedFile, Error> {
-    if !sandbox.has_workers() {
-        let file = packed.file();
-        return unpack(file, packing, most).map_err(|error| cannot_unpack(url, &error));
-    }
-    let mut worker = Worker::start(sandbox, ROLE, |peer| work(&peer, packing, most))?;
-    let files = result_of(&url.to_string(), &mut worker, packed, ROLE)?;
-    let file = files.into_iter().next().map(SealedFile::try_from);
-    match file {
-        Some(Ok(file)) => Ok(file),
-        Some(Err(_)) | None => Err(cannot_fetch(
-            url,
-            worker.refuse("no file that cannot change"),
-        )),
-    }
-}
-
-/// Gives `packed` to a worker, and returns the files that it sends when it is done.
-///
-/// # Errors
-/// What [`failure`] has made of it, and [`Error::Fetch`] for a worker that ended otherwise.
-pub(super) fn result_of(
-    url: &str,
-    worker: &mut Worker,
-    packed: &SealedFile,
-    role: WorkerRole,
-) -> Result<Vec<OwnedFd>, Error> {
-    let failed = |source: Cause| cannot_fetch(url, source);
-    let sent = worker.send(&Message::Go, &[packed.file().as_fd()]);
-    sent.map_err(failed)?;
-    // It waits for nobody.
-    let (message, files) = worker.receive(role.processor_time).map_err(failed)?;
-    if message == Message::Go {
-        return Ok(files);
-    }
-    let Message::Failed(fault) = message else {
-        return Err(failed(worker.refuse("no result")));
-    };
-    let why = fault.why.into();
-    Err(if fault.kind == FaultKind::NothingBootable {
-        nothing(url, why)
-    } else {
-        failed(why)
-    })
-}
-
-/// What the worker does.
-fn work(peer: &Peer, packing: Packing, most: u64) {
-    let (_, files) = peer.receive();
-    let Some(packed) = files.into_iter().next() else {
-        return;
-    };
-    match unpack(&File::from(packed), packing, most) {
-        Ok(file) => peer.tell(&Message::Go, &[file.as_fd()]),
-        Err(error) => peer.tell(&failure(&error), &[]),
-    }
-}
-
-/// Returns what a worker says that could not unpack a file.
-pub(super) fn failure(error: &io::Error) -> Message {
-    Message::Failed(Fault {
-        kind: if is_of_memory(error) {
-            FaultKind::Fetch
-        } else {
-            FaultKind::NothingBootable
-        },
-        server: None,
-        what: String::new(),
-        why: error.to_string(),
-    })
-}
-
-/// Unpacks the first `most` bytes of a file into memory.
-fn unpack(mut packed: &File, packing: Packing, most: u64) -> io::Result<SealedFile> {
-    let system = |error: SyscallError| io::Error::other(error.chain());
-    io::Seek::rewind(&mut packed)?;
-    let mut file = Memfd::create("root").map_err(system)?;
-    match unpack::unpack(packed, packing, most, &mut file) {
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge && most < MAX_LEN => {}
-        result => drop(result?),
-    }
-    file.seal().map_err(system)
-}
-
-fn cannot_fetch(url: impl Display, source: Cause) -> Error {
-    Box::new(Reason::Fetch {
-        url: url.to_string(),
-        source,
-    })
-}
-
-fn cannot_unpack(url: &Url, error: &io::Error) -> Error {
-    let why = error.to_string().into();
-    if is_of_memory(error) {
-        cannot_fetch(url, why)
-    } else {
-        nothing(url, why)
-    }
-}
-
-fn is_of_memory(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull
-    )
-}
-
-fn nothing(name: impl Display, source: Cause) -> Error {
-    Box::new(Reason::NothingBootable {
-        what: format!("{name} is no root"),
-        source: Some(source),
-    })
-}
-
 fn unreadable(source: io::Error) -> Error {
     Box::new(Reason::System {
         doing: "cannot read the root".to_owned(),
-        source: SyscallError {
-            call: "read",
-            source,
-        },
+        source: SyscallError::of("read", source),
     })
 }

@@ -22,6 +22,9 @@ pub(super) const NEW_ROOT: &str = "/sysroot";
 /// Where the image is, and below it what it may be in another one. `/run` stays with the new system.
 const IMAGE: &str = "/run/wireboot/root/image";
 const INNER_IMAGE: &str = "/run/wireboot/root/inner-image";
+/// Where the layers of an image above a file system are, and what all of them make.
+const LAYERS: &str = "/run/wireboot/root/layers";
+const LAYERED: &str = "/run/wireboot/root/layered";
 /// Where changes are.
 const CHANGES: &str = "/run/wireboot/root/changes";
 
@@ -41,6 +44,9 @@ const INITS: [&str; 5] = [
     "/bin/sh",
 ];
 
+/// What is to be started, for the process that switches: a plan may have said it.
+pub(super) const INIT: &str = "/run/wireboot/root/init";
+
 /// How long a disk for changes is waited for.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -48,12 +54,23 @@ const DISK_PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Mounted {
     points: Vec<&'static str>,
+    /// The program that is to be process 1.
+    init: String,
 }
 
 impl Mounted {
     /// Leaves everything mounted, for [`super::switch()`].
-    pub fn keep(mut self) {
+    ///
+    /// # Errors
+    /// [`Reason::Root`] when it cannot be told what to start.
+    pub fn keep(mut self) -> Result<(), Error> {
+        let failed = |source| {
+            let call = "write";
+            cannot_mount("the root", SyscallError::of(call, source))
+        };
+        fs::write(INIT, &self.init).map_err(failed)?;
         self.points.clear();
+        Ok(())
     }
 
     /// Makes the directory `point`, and mounts something there.
@@ -63,10 +80,7 @@ impl Mounted {
         mount: impl FnOnce() -> Result<(), SyscallError>,
     ) -> Result<(), SyscallError> {
         let made = fs::create_dir_all(point);
-        made.map_err(|source| SyscallError {
-            call: "mkdir",
-            source,
-        })?;
+        made.map_err(|source| SyscallError::of("mkdir", source))?;
         mount()?;
         self.points.push(point);
         Ok(())
@@ -83,7 +97,7 @@ impl Drop for Mounted {
 
 /// Unmounts what a boot that was killed has left.
 pub fn clean_up() {
-    for point in [NEW_ROOT, CHANGES, INNER_IMAGE, IMAGE] {
+    for point in [NEW_ROOT, CHANGES, LAYERED, LAYERS, INNER_IMAGE, IMAGE] {
         while mounts::unmount(point) {}
     }
 }
@@ -91,7 +105,7 @@ pub fn clean_up() {
 /// Mounts `image`, and over it what takes the changes.
 ///
 /// # Errors
-/// [`Error::Root`] when the kernel refuses, and [`Error::NothingBootable`] when the image has no init or
+/// [`Reason::Root`] when the kernel refuses, and [`Reason::NothingBootable`] when the image has no init or
 /// lacks a directory, or the disk for changes is not there; nothing is mounted then.
 pub fn mount(
     image: &RootImage,
@@ -102,53 +116,13 @@ pub fn mount(
     // What others share is meant to be mounted as it is.
     let usual = match image.form {
         Form::Nfs(_) => Overlay::None,
-        Form::FileSystem(..) | Form::Archive(..) => Overlay::Tmpfs,
+        Form::FileSystem(..) | Form::Archives(..) => Overlay::Tmpfs,
     };
     let overlay = config.overlay.as_ref().unwrap_or(&usual);
     let is_read_only = *overlay == Overlay::None;
-    let lower = match &image.form {
-        Form::FileSystem(volume, part, file_system, tree) => {
-            let failed = |source| {
-                Box::new(Reason::Root {
-                    what: format!("{} as {}", image.name, file_system.name()),
-                    source,
-                })
-            };
-            let tree = tree.as_deref();
-            let verified = tree.map(|tree| verity::verified(&image.name, volume, part, tree));
-            let verified = verified.transpose()?;
-            let mut device = |path: &str| add_device(&mut mounted, IMAGE, path, *file_system);
-            match (&verified, volume) {
-                (Some(verified), _) => device(verified.path()),
-                (None, Volume::Device(_, path)) if part.start == 0 => device(path),
-                (None, _) => LoopDevice::over(volume.file().as_fd(), part.clone())
-                    .and_then(|over| device(over.path())),
-            }
-            .map_err(failed)?;
-            mount_inner(&mut mounted).map_err(failed)?
-        }
-        Form::Nfs(folder) => {
-            let is_read_only = !(is_read_only && config.is_writable);
-            let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
-            added.map_err(|source| cannot_mount_nfs(&image.name, source))?;
-            IMAGE
-        }
-        Form::Archive(file, packing) => {
-            let tmpfs = |options: &str| mounts::mount("tmpfs", IMAGE, "tmpfs", options, false);
-            // All that is available, until it is known how much it takes.
-            let mib = machine::available_memory().unwrap_or_default() >> 20;
-            let options = format!("mode=0755,size={}m", mib.saturating_sub(16).max(1));
-            let added = mounted.add(IMAGE, || tmpfs(&options));
-            added.map_err(|source| cannot_mount("a tmpfs for the archive", source))?;
-            archive::extract(&image.name, file, *packing, IMAGE, sandbox)?;
-            let mib = mounts::used_mib(IMAGE) + changes_mib(config);
-            let limited = mounts::remount_tmpfs(IMAGE, &format!("size={mib}m"), is_read_only);
-            limited.map_err(|source| cannot_mount("the tmpfs of the archive", source))?;
-            log::info!("the root is in memory, up to {mib} MiB");
-            IMAGE
-        }
-    };
-    let is_archive = matches!(image.form, Form::Archive(..));
+    let context = (image.name.as_str(), config, sandbox);
+    let lower = mount_form(&mut mounted, context, &image.form, is_read_only)?;
+    let is_archive = matches!(image.form, Form::Archives(..));
     match overlay {
         Overlay::Tmpfs | Overlay::None if is_archive || is_read_only => {
             let bound = mounted.add(NEW_ROOT, || mounts::bind(lower, NEW_ROOT));
@@ -163,7 +137,7 @@ pub fn mount(
             added.map_err(|source| cannot_mount("a tmpfs for changes", source))?;
             let mib = changes_mib(config);
             log::info!("changes to the root are kept in memory, up to {mib} MiB");
-            mount_overlay(&mut mounted, lower, CHANGES)?;
+            mount_overlay(&mut mounted, lower, CHANGES, NEW_ROOT)?;
         }
         Overlay::Label(label) => {
             let Some((path, file_system)) = disk::labelled(label, DISK_PATIENCE) else {
@@ -178,11 +152,73 @@ pub fn mount(
             let added = mounted.add(CHANGES, disk);
             added.map_err(|source| cannot_mount(&path, source))?;
             log::info!("changes to the root are kept on {path}");
-            mount_overlay(&mut mounted, lower, &format!("{CHANGES}/wireboot-overlay"))?;
+            let changes = format!("{CHANGES}/wireboot-overlay");
+            mount_overlay(&mut mounted, lower, &changes, NEW_ROOT)?;
         }
     }
-    complete(image, config)?;
+    mounted.init = complete(image, config)?;
     Ok(mounted)
+}
+
+/// Mounts a root without the place for changes over it; returns where.
+fn mount_form(
+    mounted: &mut Mounted,
+    context: (&str, &RootConfig, &SandboxConfig),
+    form: &Form,
+    is_read_only: bool,
+) -> Result<&'static str, Error> {
+    let (name, config, sandbox) = context;
+    match form {
+        Form::FileSystem(volume, part, file_system, tree) => {
+            let failed = |source| {
+                Box::new(Reason::Root {
+                    what: format!("{name} as {}", file_system.name()),
+                    source,
+                })
+            };
+            let tree = tree.as_deref();
+            let verified = tree.map(|tree| verity::verified(name, volume, part, tree));
+            let verified = verified.transpose()?;
+            let mut device = |path: &str| add_device(mounted, IMAGE, path, *file_system);
+            match (&verified, volume) {
+                (Some(verified), _) => device(verified.path()),
+                (None, Volume::Device(_, path)) if part.start == 0 => device(path),
+                (None, _) => LoopDevice::over(volume.file().as_fd(), part.clone())
+                    .and_then(|over| device(over.path())),
+            }
+            .map_err(failed)?;
+            mount_inner(mounted).map_err(failed)
+        }
+        Form::Nfs(folder) => {
+            let is_read_only = !(is_read_only && config.is_writable);
+            let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
+            added.map_err(|source| cannot_mount_nfs(name, source))?;
+            Ok(IMAGE)
+        }
+        Form::Archives(lowest, archives) => {
+            let tmpfs = if lowest.is_some() { LAYERS } else { IMAGE };
+            // All that is available, until it is known how much they take.
+            let mib = machine::available_memory().unwrap_or_default() >> 20;
+            let options = format!("mode=0755,size={}m", mib.saturating_sub(16).max(1));
+            let mount = || mounts::mount("tmpfs", tmpfs, "tmpfs", &options, false);
+            let added = mounted.add(tmpfs, mount);
+            added.map_err(|source| cannot_mount("a tmpfs for the archive", source))?;
+            let mut point = tmpfs;
+            if let Some(form) = lowest {
+                let lower = mount_form(mounted, context, form, true)?;
+                mount_overlay(mounted, lower, LAYERS, LAYERED)?;
+                point = LAYERED;
+            }
+            for archive in archives {
+                archive::extract(name, archive, point, sandbox)?;
+            }
+            let mib = mounts::used_mib(tmpfs) + changes_mib(config);
+            let limited = mounts::remount_tmpfs(tmpfs, &format!("size={mib}m"), is_read_only);
+            limited.map_err(|source| cannot_mount("the tmpfs of the archive", source))?;
+            log::info!("the root is in memory, up to {mib} MiB");
+            Ok(point)
+        }
+    }
 }
 
 /// Returns how much memory changes may take.
@@ -201,10 +237,7 @@ fn mount_inner(mounted: &mut Mounted) -> Result<&'static str, SyscallError> {
     let Some(inner) = inner else {
         return Ok(IMAGE);
     };
-    let failed = |source| SyscallError {
-        call: "read",
-        source,
-    };
+    let failed = |source| SyscallError::of("read", source);
     let len = inner.metadata().map_err(failed)?.len();
     let mut head = vec![0; HEAD_LEN];
     std::os::unix::fs::FileExt::read_exact_at(&inner, &mut head, 0).map_err(failed)?;
@@ -239,24 +272,27 @@ fn add_device(
     })
 }
 
-/// Mounts an overlay of `lower` and `changes` as the new root.
-fn mount_overlay(mounted: &mut Mounted, lower: &str, changes: &str) -> Result<(), Error> {
+/// Mounts an overlay of `lower` and `changes`.
+fn mount_overlay(
+    mounted: &mut Mounted,
+    lower: &str,
+    changes: &str,
+    point: &'static str,
+) -> Result<(), Error> {
     let failed = |source| cannot_mount("an overlay over the image", source);
     for name in ["upper", "work"] {
         let made = fs::create_dir_all(format!("{changes}/{name}"));
-        made.map_err(|source| SyscallError {
-            call: "mkdir",
-            source,
-        })
-        .map_err(failed)?;
+        made.map_err(|source| SyscallError::of("mkdir", source))
+            .map_err(failed)?;
     }
     let options = format!("lowerdir={lower},upperdir={changes}/upper,workdir={changes}/work");
-    let mount = || mounts::mount("overlay", NEW_ROOT, "overlay", &options, false);
-    mounted.add(NEW_ROOT, mount).map_err(failed)
+    let mount = || mounts::mount("overlay", point, "overlay", &options, false);
+    mounted.add(point, mount).map_err(failed)
 }
 
-/// Checks that the root has all that a system is started with, as long as a boot can still fail.
-fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
+/// Checks that the root has all that a system is started with, as long as a boot can still fail; returns
+/// what is to be started.
+fn complete(image: &RootImage, config: &RootConfig) -> Result<String, Error> {
     let nothing = |what: String| {
         Box::new(Reason::NothingBootable {
             what: format!("{}: {what}", image.name),
@@ -272,14 +308,14 @@ fn complete(image: &RootImage, config: &RootConfig) -> Result<(), Error> {
             )));
         }
     }
-    init_in(NEW_ROOT, config).map(drop).map_err(nothing)
+    init_in(NEW_ROOT, config).map_err(nothing)
 }
 
 /// Returns the program that is to be process 1.
 ///
 /// # Errors
 /// That there is none, in plain words.
-pub(super) fn init_in(root: &str, config: &RootConfig) -> Result<String, String> {
+fn init_in(root: &str, config: &RootConfig) -> Result<String, String> {
     let mut found = INITS.iter().map(|path| (*path).to_owned());
     let mut chosen = config.init.clone().into_iter();
     let candidates: &mut dyn Iterator<Item = String> = if config.init.is_some() {

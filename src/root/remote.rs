@@ -39,6 +39,8 @@ pub(super) struct NfsFolder {
 /// What is to be mounted, or fetched and mounted.
 pub(super) enum Found {
     Image(Url),
+    /// The layers of an image with this name, the lowest first.
+    Layers(String, Vec<Url>),
     Nfs(NfsFolder),
     /// A device, its path, and its name in messages.
     Device(File, String, String),
@@ -47,7 +49,7 @@ pub(super) enum Found {
 /// Finds what the words and the lease say: connects a device, and finds the address of a server.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] when the lease has no root, [`Error::Fetch`] when the server has it not.
+/// [`Reason::NothingBootable`] when the lease has no root, [`Reason::Fetch`] when the server has it not.
 pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Result<Found, Error> {
     let nothing = |what: String| Box::new(Reason::NothingBootable { what, source: None });
     let root = match &config.source {
@@ -56,13 +58,18 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
             let files = fetcher.artifact(reference)?;
             let is_root =
                 |layer: &Layer| reference.file.is_some() || layer.role() == Some(Role::Root);
-            let mut roots = files.into_iter().filter(|(layer, _)| is_root(layer));
-            return match (roots.next(), roots.next()) {
-                (Some((_, url)), None) => Ok(Found::Image(url)),
-                (None, _) => Err(nothing("the artifact has no root".to_owned())),
-                (Some(_), Some(_)) => Err(nothing(
-                    "the artifact has several files that may be the root; name one behind #/ \
-                     (images of containers with several layers are not supported)"
+            let is_image = files.iter().any(|(layer, _)| layer.is_of_image());
+            let roots = files.into_iter().filter(|(layer, _)| is_root(layer));
+            let mut roots: Vec<_> = roots.map(|(_, url)| url).collect();
+            return match roots.pop() {
+                None => Err(nothing("the artifact has no root".to_owned())),
+                Some(url) if roots.is_empty() => Ok(Found::Image(url)),
+                Some(url) if is_image => {
+                    roots.push(url);
+                    Ok(Found::Layers(reference.to_string(), roots))
+                }
+                Some(_) => Err(nothing(
+                    "the artifact has several files that may be the root; name one behind #/"
                         .to_owned(),
                 )),
             };
@@ -154,10 +161,7 @@ fn opened(path: String, name: String) -> Result<Found, Error> {
     let device = await_device(&path).map_err(|source| {
         Box::new(Reason::Root {
             what: format!("{name}, which is {path}"),
-            source: SyscallError {
-                call: "open",
-                source,
-            },
+            source: SyscallError::of("open", source),
         })
     })?;
     log::info!("{name} is {path}");

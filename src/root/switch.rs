@@ -5,28 +5,30 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::mounts::{MOVED, NEW_ROOT, init_in};
-use crate::config::RootConfig;
+use super::mounts::{INIT, MOVED, NEW_ROOT};
 use crate::error::{Error, Reason};
 use crate::handover;
 use crate::sys::exec::Program;
-use crate::sys::{SyscallError, machine, mounts};
+use crate::sys::{SyscallError, file, machine, mounts};
 
 /// Makes the mounted root that of this process, removes the files of the one before, which are in
 /// memory, and becomes its init, with the arguments and variables that the kernel gave this process.
 ///
 /// # Errors
-/// [`Error::NothingBootable`] and [`Error::Root`] when it cannot be done; as long as nothing has been
-/// removed yet, the machine is as it was.
-pub fn switch(config: &RootConfig) -> Result<Infallible, Error> {
-    let init = init_in(NEW_ROOT, config)
-        .map_err(|what| Box::new(Reason::NothingBootable { what, source: None }))?;
+/// [`Reason::Root`] when it cannot be done; as long as nothing has been removed yet, the machine is as it
+/// was.
+pub fn switch() -> Result<Infallible, Error> {
     let failed = |source: SyscallError| {
         Box::new(Reason::Root {
             what: "the new root as /".to_owned(),
             source,
         })
     };
+    let init = fs::read_to_string(INIT);
+    let init = init.map_err(|source| {
+        let call = "read";
+        failed(SyscallError::of(call, source))
+    })?;
     let resolvers = handover::resolvers();
     let is_in_memory = mounts::root_is_in_memory();
     // From here on `/` leads to the old root, and the current directory is the new one.
@@ -39,7 +41,7 @@ pub fn switch(config: &RootConfig) -> Result<Infallible, Error> {
         }
     }
     if is_in_memory && let Ok(root) = fs::symlink_metadata("/") {
-        remove_below(Path::new("/"), root.dev());
+        file::remove_below(Path::new("/"), Some(root.dev()));
     }
     mounts::enter().map_err(failed)?;
     handover::set_resolvers(resolvers.as_deref());
@@ -52,24 +54,4 @@ pub fn switch(config: &RootConfig) -> Result<Infallible, Error> {
         program = program.argument(&argument);
     }
     Err(failed(program.become_it()))
-}
-
-/// Removes everything below `folder` that is on the file system `device`.
-fn remove_below(folder: &Path, device: u64) {
-    let entries = fs::read_dir(folder).into_iter().flatten();
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        // Of a mount point that of the mounted one is read.
-        let Ok(found) = fs::symlink_metadata(&path) else {
-            continue;
-        };
-        if found.dev() != device {
-            continue;
-        }
-        let _ = if found.is_dir() {
-            remove_below(&path, device);
-            fs::remove_dir(&path)
-        } else {
-            fs::remove_file(&path)
-        };
-    }
 }

@@ -56,7 +56,7 @@ pub(super) struct HashTree {
 /// memory are all read now, so that damage ends the boot and not the system.
 ///
 /// # Errors
-/// [`Error::Verification`] for a wrong hash, [`Error::Root`] when the kernel has no dm-verity.
+/// [`Reason::Verification`] for a wrong hash, [`Reason::Root`] when the kernel has no dm-verity.
 pub(super) fn verified(
     name: &str,
     volume: &Volume,
@@ -88,12 +88,7 @@ pub(super) fn verified(
     let device =
         MappedDevice::create("wireboot-root", "verity", len, &parameters).map_err(failed)?;
     let opened = await_device(device.path());
-    let opened = opened.map_err(|source| {
-        failed(SyscallError {
-            call: "open",
-            source,
-        })
-    })?;
+    let opened = opened.map_err(|source| failed(SyscallError::of("open", source)))?;
     if matches!(volume, Volume::Memory(_)) {
         check(&opened).map_err(|error| {
             mismatch(&format!(

@@ -29,10 +29,7 @@ pub(super) struct Run {
 
 /// Starts the process; returns it and the connection for [`request`].
 pub(super) fn start(path: PathBuf) -> Result<(Fork, UnixStream), SyscallError> {
-    let pair = UnixStream::pair().map_err(|source| SyscallError {
-        call: "socketpair",
-        source,
-    });
+    let pair = UnixStream::pair().map_err(|source| SyscallError::of("socketpair", source));
     let (ours, theirs) = pair?;
     let fork = Fork::run(vec![theirs.as_raw_fd()], || {
         // Those of the terminal go to this process too, whose end is that of the connection.

@@ -73,7 +73,7 @@ pub const KERNEL_COMMAND_LINE: &str = "/proc/cmdline";
 /// the words that contain them are lost, such as a label for another program.
 ///
 /// # Errors
-/// [`Error::Usage`] when the file cannot be read.
+/// [`Reason::Usage`] when the file cannot be read.
 pub fn read(path: &str) -> Result<String, Error> {
     let bytes = fs::read(path)
         .map_err(|error| Box::new(Reason::Usage(format!("cannot read {path}: {error}"))))?;

@@ -110,9 +110,10 @@ pub static COMMANDS: [About; 9] = [
         has_operands: true,
         purpose: "show frames, or write them to a file",
         text: &[
-            "Shows the frames that pass the filter, one line each; times are UTC. The filter is the \
-             part of pcap-filter that matters for network boot: arp, rarp, ip, ip6, icmp, icmp6, tcp, udp, \
-             vlan, ether host, host, src, dst, port, portrange, and, or, not, ( ).",
+            "Shows the frames that pass the filter, one line each; times are UTC. The letters are those \
+             of tcpdump, and the filter is the part of pcap-filter that matters for network boot: arp, \
+             rarp, ip, ip6, icmp, icmp6, tcp, udp, stp, vlan, ether host, host, net, src, dst, port, \
+             portrange, proto, broadcast, multicast, greater, less, tcp[13] & 2 != 0, and, or, not, ( ).",
         ],
         closing: &[
             "A file that is written grows under its name and always ends with a whole block, so \

@@ -382,6 +382,9 @@ pub struct BootConfig {
     pub stop_after: Option<Stage>,
     /// Whether menus choose their defaults even on a terminal.
     pub unattended: bool,
+    /// How long it may hang before the watchdog resets the machine.
+    #[cfg(feature = "attended")]
+    pub watchdog: Option<Duration>,
     /// The action of process 1 after a failed boot.
     pub on_failure: OnFailure,
     /// What PID 1 does when a local disk is to be booted; what it does after a failure if none.
@@ -520,6 +523,10 @@ pub enum Sandbox {
 
 named!(Sandbox: "off" => Off, "log" => Log, "on" => On);
 
+/// The port of log servers (RFC 5426 §3.3).
+#[cfg(feature = "report")]
+pub const SYSLOG_PORT: u16 = 514;
+
 /// Output and recording.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OutputConfig {
@@ -529,6 +536,12 @@ pub struct OutputConfig {
     pub quiet: bool,
     /// File for the last frames, written on success too.
     pub record: Option<String>,
+    /// Where the account of a boot is sent.
+    #[cfg(feature = "report")]
+    pub report_to: Option<String>,
+    /// The log server; that of the lease when none.
+    #[cfg(feature = "report")]
+    pub syslog: Option<std::net::SocketAddr>,
 }
 
 /// How long an offer without a boot file waits for a better one: longer than any ProxyDHCP server takes,
@@ -557,6 +570,11 @@ impl Config {
                 // 12 s in all: PXE 2.1 has a client without an offer of a PXE server wait for its 4 s and its 8 s;
                 // iPXE waits for 2 s (DHCP_DISC_PROXY_TIMEOUT_SEC).
                 late_wait: Duration::from_secs(11),
+                introduction: Introduction {
+                    #[cfg(feature = "report")]
+                    requested: vec![wireboot_proto::packet::option::code::LOG_SERVERS],
+                    ..Introduction::default()
+                },
                 ..DhcpConfig::default()
             },
             ..Self::default()

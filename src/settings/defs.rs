@@ -1,10 +1,14 @@
 //! The table of settings.
 
+#[cfg(feature = "report")]
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::commands::Command;
 #[cfg(feature = "ipv6")]
 use super::config::Family;
+#[cfg(feature = "report")]
+use super::config::SYSLOG_PORT;
 use super::config::{
     ClientId, Config, Detection, Identify, Loader, OnFailure, OnLocalBoot, PlanOutput, Sandbox,
     Stage,
@@ -560,6 +564,20 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
+    #[cfg(feature = "attended")]
+    Setting {
+        name: "watchdog",
+        of: BOOT | WORD,
+        takes: Takes::Value("SECS"),
+        help: "feed /dev/watchdog0 while the boot goes on, so that a machine that hangs for this long is \
+               reset; stop it before the next kernel or root is started. Less than 30 may be too short \
+               for loading a large initrd",
+        lands: Lands::Config(|config, input| {
+            config.boot.watchdog = Some(input.seconds()?);
+            Ok(())
+        }),
+        ..NOTHING
+    },
     Setting {
         name: "require-signature",
         of: BOOT | FETCH | WORD,
@@ -819,9 +837,118 @@ pub static SETTINGS: &[Setting] = &[
         name: "octets",
         short: Some('x'),
         of: CAPTURE,
-        help: "show bytes in hexadecimal",
+        help: "show bytes in hexadecimal; twice: with the Ethernet header",
         lands: Lands::Own(|all, _| {
-            all.capture.bytes = true;
+            all.capture.hex += 1;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "octets-and-text",
+        short: Some('X'),
+        of: CAPTURE,
+        help: "as -x, with text beside it",
+        lands: Lands::Own(|all, _| {
+            all.capture.hex_and_text += 1;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "text",
+        short: Some('A'),
+        of: CAPTURE,
+        help: "show bytes as text",
+        lands: Lands::Own(|all, _| {
+            all.capture.ascii = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "ethernet",
+        short: Some('e'),
+        of: CAPTURE,
+        help: "show the Ethernet header",
+        lands: Lands::Own(|all, _| {
+            all.capture.ethernet = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "time",
+        short: Some('t'),
+        of: CAPTURE,
+        help: "no times; -tt: seconds since 1970, -ttt: since the frame before, -tttt: with the date, \
+               -ttttt: since the first frame",
+        lands: Lands::Own(|all, _| {
+            all.capture.time += 1;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "brief",
+        short: Some('q'),
+        of: CAPTURE,
+        help: "show protocols and lengths only",
+        lands: Lands::Own(|all, _| {
+            all.capture.brief = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "snapshot-length",
+        short: Some('s'),
+        of: CAPTURE,
+        takes: Takes::Value("BYTES"),
+        help: "keep so many bytes of each frame; 0: all",
+        lands: Lands::Own(|all, input| {
+            all.capture.snap_len = input.number(0, u32::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "line-buffered",
+        short: Some('l'),
+        of: CAPTURE,
+        help: "write each frame at once",
+        lands: Lands::Own(|all, _| {
+            all.capture.is_at_once = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "packet-buffered",
+        short: Some('U'),
+        of: CAPTURE,
+        help: "as -l, also with -w",
+        lands: Lands::Own(|all, _| {
+            all.capture.is_at_once = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    Setting {
+        name: "numbers",
+        short: Some('n'),
+        of: CAPTURE,
+        help: "as always: addresses and ports are numbers (for scripts)",
+        lands: Lands::Own(|_, _| Ok(())),
+        ..NOTHING
+    },
+    Setting {
+        name: "list-interfaces",
+        short: Some('D'),
+        of: CAPTURE,
+        help: "list the interfaces and end",
+        lands: Lands::Own(|all, _| {
+            all.capture.lists = true;
             Ok(())
         }),
         ..NOTHING
@@ -1095,10 +1222,11 @@ pub static SETTINGS: &[Setting] = &[
     #[cfg(feature = "ipv6")]
     Setting {
         name: "family",
-        of: LEASE | BOOT | WORD,
+        of: LEASE | BOOT | DISCOVER | WORD,
         takes: Takes::OneOf("FAMILY", Family::NAMES),
-        help: "use IPv4 (4), IPv6 by router advertisements and DHCPv6 (6), or, for boot, both at \
-               once: the first with a boot file wins (either; 4 for lease, either for boot)",
+        help: "use IPv4 (4), IPv6 by router advertisements and DHCPv6 (6), or both at once (either), \
+               for boot, where the first with a boot file wins, and discover; without it boot uses \
+               either, and others 4",
         lands: Lands::Config(|config, input| {
             config.dhcp.family = Some(input.named()?);
             Ok(())
@@ -1161,6 +1289,35 @@ pub static SETTINGS: &[Setting] = &[
                them to /run/wireboot/failure.pcapng anyway",
         lands: Lands::Config(|config, input| {
             config.output.record = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "report")]
+    Setting {
+        name: "report",
+        of: BOOT | WORD,
+        takes: Takes::Value("URL"),
+        help: "POST the account to URL as JSON, after each step and, with the last frames, when the boot \
+               fails",
+        lands: Lands::Config(|config, input| {
+            config.output.report_to = Some(input.value.to_owned());
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "report")]
+    Setting {
+        name: "syslog",
+        of: BOOT | WORD,
+        takes: Takes::Value("ADDRESS"),
+        help: "send messages to this log server instead of that of the lease (option 7), by UDP (RFC 5424); \
+               ADDRESS:PORT for another port than 514",
+        lands: Lands::Config(|config, input| {
+            let address = input.value.parse().ok();
+            let plain = || Some((input.value.parse::<IpAddr>().ok()?, SYSLOG_PORT).into());
+            let address = address.or_else(plain);
+            config.output.syslog = Some(address.ok_or("an address, or ADDRESS:PORT")?);
             Ok(())
         }),
         ..NOTHING

@@ -41,7 +41,12 @@ impl SettingText<'_> {
         let number = self.value.parse().ok();
         let number = number.filter(|number| (least..=most).contains(number));
         let number = number.and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| format!("not a number from {least} to {most}"))
+        number.ok_or_else(|| {
+            if most == u64::MAX {
+                return format!("not a number of {least} or more");
+            }
+            format!("not a number from {least} to {most}")
+        })
     }
 
     pub(super) fn parsed<T: FromStr>(&self, what: &str) -> Result<T, String> {

@@ -405,7 +405,13 @@ mod tests {
             let text = format!("{before}{}{expected}{}{after}", MARKS.0, MARKS.1);
             return std::fs::write(path, text).unwrap();
         }
-        assert_eq!(table, expected);
+        let differs = |(is, should): &(&str, &str)| is != should;
+        let first = table.lines().zip(expected.lines()).find(differs);
+        assert!(
+            table == expected,
+            "the table of words in {path} is made by BLESS=1 cargo test --lib reference; \
+             the first line that differs, as it is and should be: {first:#?}"
+        );
     }
 
     fn table_of_words() -> String {

@@ -122,8 +122,24 @@ pub struct CaptureOptions {
     pub own_only: bool,
     /// Maximum number of frames.
     pub count: Option<u64>,
-    /// Whether bytes are shown.
-    pub bytes: bool,
+    /// How often `-x` was given.
+    pub hex: usize,
+    /// How often `-X` was given.
+    pub hex_and_text: usize,
+    /// Whether bytes are shown as text.
+    pub ascii: bool,
+    /// Whether the Ethernet header is shown.
+    pub ethernet: bool,
+    /// How often `-t` was given.
+    pub time: usize,
+    /// Whether protocols and lengths are shown only.
+    pub brief: bool,
+    /// Bytes that are kept of each frame; 0: all.
+    pub snap_len: u32,
+    /// Whether each frame is written at once.
+    pub is_at_once: bool,
+    /// Whether interfaces are listed only.
+    pub lists: bool,
     /// Whether the ring hands over single frames instead of blocks.
     pub one_by_one: bool,
     /// Memory of a ring, in KiB.
@@ -140,7 +156,15 @@ impl Default for CaptureOptions {
             prints_counters: false,
             own_only: false,
             count: None,
-            bytes: false,
+            hex: 0,
+            hex_and_text: 0,
+            ascii: false,
+            ethernet: false,
+            time: 0,
+            brief: false,
+            snap_len: 0,
+            is_at_once: false,
+            lists: false,
             one_by_one: false,
             buffer_kib: 2048,
         }

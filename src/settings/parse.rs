@@ -34,7 +34,7 @@ pub struct Invocation {
 /// Parses the arguments after the name of the program.
 ///
 /// # Errors
-/// [`Error::Usage`] for an unknown flag or command, and for a missing value.
+/// [`Reason::Usage`] for an unknown flag or command, and for a missing value.
 pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<ParsedArguments, Error> {
     let unicode = |text: OsString| {
         text.into_string().map_err(|text| {
@@ -124,7 +124,7 @@ impl Invocation {
     /// Applies the flags to `config`, which has the defaults and the kernel words.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an invalid value.
+    /// [`Reason::Usage`] for an invalid value.
     pub fn over(&self, config: Config) -> Result<Settings, Error> {
         let mut settings = Settings {
             config,
@@ -379,7 +379,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.config.link.interfaces, ["eth0"]);
         assert_eq!((settings.verbosity, settings.capture.count), (1, Some(4)));
-        assert!(settings.capture.bytes);
+        assert_eq!(settings.capture.hex, 1);
         assert_eq!(settings.operands, ["arp", "-x"]);
         let settings = run(&["fetch", "-o", "-", "--cert", "c.pem", "http://192.0.2.1/"]).unwrap();
         assert_eq!(settings.config.fetch.certificate.as_deref(), Some("c.pem"));

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::config::{Config, Overlay, RootSource};
+use super::config::{Config, Overlay, RootConfig, RootSource};
 use wireboot_proto::oci::Reference;
 use wireboot_proto::text::remote_root::RemoteRoot;
+use wireboot_proto::text::url::without_credentials;
 
 /// Sets the root.
 ///
@@ -116,6 +117,46 @@ pub(super) fn word(
     Some(meaning.map(Some))
 }
 
+/// Returns the root that a plan is to mount in place of its kernel, with what else the words of its
+/// command line say about it; none unless `wireboot.root=` names one. A word such as `root=live:URL` is for the initramfs of
+/// the kernel.
+///
+/// # Errors
+/// What is wrong with a word, in plain words.
+pub fn of_plan(words: &[String]) -> Result<Option<RootConfig>, String> {
+    let mut config = Config::for_boot();
+    for text in words {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let meaning = match key {
+            "wireboot.root" => source(&mut config, value),
+            "wireboot.overlay" => overlay(&mut config, value).map(drop),
+            "root" | "netroot" => Ok(()),
+            _ => word(&mut config, key, value).map_or(Ok(()), |meaning| meaning.map(drop)),
+        };
+        meaning.map_err(|why| format!("{key}=: {why}"))?;
+    }
+    Ok(Some(config.root).filter(|root| root.source.is_some()))
+}
+
+/// Returns what becomes of a root by the network that the command line of a plan names.
+pub fn explain(words: &[String]) -> Option<String> {
+    let mut named = words.iter().filter_map(|word| word.split_once('='));
+    if named.any(|(key, _)| key == "wireboot.root") {
+        let text = "wireboot.root= in the command line: process 1 mounts it as the root, and starts no kernel";
+        return Some(text.to_owned());
+    }
+    let of_kernel = words.iter().find(|text| {
+        let (key, value) = text.split_once('=').unwrap_or_default();
+        let is_root = matches!(key, "root" | "netroot");
+        is_root && word(&mut Config::for_boot(), key, value).is_some()
+    })?;
+    Some(format!(
+        "{}: the kernel's own initramfs gets it; by wireboot.root=, wireboot as process 1 would mount it \
+         and need no second kernel",
+        without_credentials(of_kernel)
+    ))
+}
+
 fn overlay(config: &mut Config, text: &str) -> Result<String, String> {
     let overlay = text.parse().map_err(|why| format!("it is {why}"))?;
     Ok(match config.root.overlay.insert(overlay) {
@@ -129,9 +170,8 @@ fn overlay(config: &mut Config, text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::RootConfig;
     use super::*;
-    use crate::settings::cmdline;
+    use crate::settings::cmdline::{self, words};
 
     fn root_of(words: &str) -> RootConfig {
         let mut config = Config::for_boot();
@@ -195,6 +235,55 @@ mod tests {
         ] {
             let refused = cmdline::apply(wrong, &mut Config::for_boot());
             assert_eq!(refused.len(), 1, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_plan_names_its_root_by_a_word_of_its_own_alone() {
+        let pin = "7".repeat(64);
+        let line = format!(
+            "quiet root=live:http://192.0.2.1/b wireboot.root=http://192.0.2.1/a#sha256={pin} init=/bin/sh \
+             wireboot.overlay=none roothash={pin} wireboot.timeout=7"
+        );
+        let root = of_plan(&words(&line)).unwrap().unwrap();
+        let Some(RootSource::Image(url)) = &root.source else {
+            panic!("{root:?}");
+        };
+        assert_eq!(url.to_string(), "http://192.0.2.1/a");
+        assert_eq!(url.sha256().unwrap().to_string(), pin);
+        assert_eq!(root.init.as_deref(), Some("/bin/sh"));
+        assert_eq!(root.overlay, Some(Overlay::None));
+        assert_eq!(root.root_hash, Some(pin));
+        assert!(
+            explain(&words(&line))
+                .unwrap()
+                .starts_with("wireboot.root=")
+        );
+        for (other, expected) in [
+            (
+                "root=live:http://192.0.2.1/a rd.live.image",
+                Some("root=live:http://192.0.2.1/a: "),
+            ),
+            ("root=nfs:192.0.2.1:/srv", Some("root=nfs:192.0.2.1:/srv: ")),
+            (
+                "netroot=http://me:secret@192.0.2.1/a",
+                Some("netroot=http://…@192.0.2.1/a: "),
+            ),
+            ("root=/dev/sda1 ip=dhcp init=/bin/sh", None),
+            ("", None),
+        ] {
+            assert_eq!(of_plan(&words(other)), Ok(None), "{other}");
+            let said = explain(&words(other));
+            assert_eq!(said.is_some(), expected.is_some(), "{other}");
+            if let (Some(said), Some(expected)) = (said, expected) {
+                assert!(said.starts_with(expected), "{said}");
+            }
+        }
+        for wrong in [
+            "wireboot.root=x",
+            "wireboot.root=http://192.0.2.1/a roothash=7",
+        ] {
+            of_plan(&words(wrong)).unwrap_err();
         }
     }
 

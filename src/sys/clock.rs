@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
@@ -11,7 +13,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::error::SyscallError;
-use wireboot_proto::time::{Instant, Timestamp};
+use wireboot_proto::time::{Instant, Timestamp, earliest};
 
 /// Reads CLOCK_BOOTTIME, which goes on while the machine is suspended.
 pub fn now() -> Instant {
@@ -106,12 +108,57 @@ pub fn wait_readable(
 
 /// Waits until something of `polled` is ready or `deadline` has passed, as [`wait_readable`].
 pub fn wait_for(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<(), SyscallError> {
-    let timeout = deadline.map(|deadline| TimeSpec::from_duration(deadline.since(now())));
-    // ppoll, since the timeout of poll(2) is in milliseconds, and replies on a LAN take some 50 µs.
-    match nix::poll::ppoll(polled, timeout, None) {
-        Ok(_) | Err(Errno::EINTR) => Ok(()),
-        Err(errno) => Err(SyscallError::new("ppoll", errno)),
+    loop {
+        let beat_at = beat();
+        let until = earliest(&[deadline, beat_at]);
+        let timeout = until.map(|until| TimeSpec::from_duration(until.since(now())));
+        // ppoll, since the timeout of poll(2) is in milliseconds, and replies on a LAN take some 50 µs.
+        match nix::poll::ppoll(polled, timeout, None) {
+            Ok(0) if until != deadline => {}
+            Ok(_) | Err(Errno::EINTR) => return Ok(()),
+            Err(errno) => return Err(SyscallError::new("ppoll", errno)),
+        }
     }
+}
+
+/// Milliseconds between two beats of a wait; 0: nobody listens to them.
+static BEAT_INTERVAL: AtomicU64 = AtomicU64::new(0);
+/// When a wait was last begun or went on, in milliseconds of [`now`].
+static LAST_BEAT: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// Whether the waits of this thread do not count.
+    static IS_BESIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets waits note at least this often that they go on, for [`since_beat`].
+#[cfg(feature = "attended")]
+pub fn beat_every(interval: Duration) {
+    LAST_BEAT.store(now().as_millis(), Ordering::Relaxed);
+    let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+    BEAT_INTERVAL.store(interval.max(1), Ordering::Relaxed);
+}
+
+/// Leaves the waits of this thread out, which last as long as the process.
+pub fn wait_beside() {
+    IS_BESIDE.set(true);
+}
+
+/// Returns the time since a wait was begun or went on.
+#[cfg(feature = "attended")]
+pub fn since_beat() -> Duration {
+    now().since(Instant::from_millis(LAST_BEAT.load(Ordering::Relaxed)))
+}
+
+/// Notes that a wait goes on; returns when it must be noted again.
+fn beat() -> Option<Instant> {
+    let interval = BEAT_INTERVAL.load(Ordering::Relaxed);
+    if interval == 0 || IS_BESIDE.get() {
+        return None;
+    }
+    let now = now();
+    LAST_BEAT.store(now.as_millis(), Ordering::Relaxed);
+    Some(now + Duration::from_millis(interval))
 }
 
 #[cfg(test)]

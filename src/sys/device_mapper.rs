@@ -47,10 +47,8 @@ impl MappedDevice {
         len: u64,
         parameters: &str,
     ) -> Result<Self, SyscallError> {
-        let control = File::open("/dev/mapper/control").map_err(|source| SyscallError {
-            call: "open(/dev/mapper/control)",
-            source,
-        })?;
+        let control = File::open("/dev/mapper/control")
+            .map_err(|source| SyscallError::of("open(/dev/mapper/control)", source))?;
         let created = call(&control, CREATE, "ioctl(DM_DEV_CREATE)", name, 0, &[])?;
         let number = created.get(40..).and_then(|bytes| bytes.first_chunk());
         let number = u64::from_ne_bytes(number.copied().unwrap_or_default());

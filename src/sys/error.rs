@@ -3,26 +3,48 @@
 #![forbid(unsafe_code)]
 
 use std::io;
+use std::ops::Deref;
 
 use nix::errno::Errno;
 
 /// A system call that failed, by name.
+// In a box, as `crate::error::Error`: most calls do not fail.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SyscallError(Box<FailedCall>);
+
+/// A call, and why it failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{call} failed")]
-pub struct SyscallError {
+pub struct FailedCall {
     /// The call, with the option or message it was for: `setsockopt(PACKET_VERSION)`.
     pub call: &'static str,
     /// The kernel's error.
     pub source: io::Error,
 }
 
+impl Deref for SyscallError {
+    type Target = FailedCall;
+
+    fn deref(&self) -> &FailedCall {
+        &self.0
+    }
+}
+
 impl SyscallError {
+    /// Creates the error of a call that failed with `source`.
+    pub fn of(call: &'static str, source: io::Error) -> Self {
+        Self(Box::new(FailedCall { call, source }))
+    }
+
     /// Creates the error of a call that returned `errno`.
     pub fn new(call: &'static str, errno: Errno) -> Self {
-        Self {
-            call,
-            source: errno.into(),
-        }
+        Self::of(call, errno.into())
+    }
+
+    /// Returns the kernel's error.
+    pub fn into_source(self) -> io::Error {
+        self.0.source
     }
 
     /// Returns whether this is the kernel's error number.
@@ -37,9 +59,6 @@ impl SyscallError {
 
     /// Creates the error of the call that just failed, from `errno`.
     pub fn last(call: &'static str) -> Self {
-        Self {
-            call,
-            source: io::Error::last_os_error(),
-        }
+        Self::of(call, io::Error::last_os_error())
     }
 }

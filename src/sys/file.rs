@@ -290,6 +290,27 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
+/// Removes everything below `folder` as far as it can be; of one file system alone, if its `device` is named.
+#[cfg(feature = "root")]
+pub fn remove_below(folder: &Path, device: Option<u64>) {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        // Of a mount point that of the mounted one is read.
+        let Ok(found) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if device.is_some_and(|device| found.dev() != device) {
+            continue;
+        }
+        let _ = if found.is_dir() {
+            remove_below(&path, device);
+            fs::remove_dir(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

@@ -210,7 +210,7 @@ impl Service {
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         let request = [&[code][..], &mode.to_le_bytes(), &number.to_le_bytes()].concat();
         // No message is as long as a file may be.
-        let mut content = Memfd::create("content").map_err(|error| error.source)?;
+        let mut content = Memfd::create("content").map_err(SyscallError::into_source)?;
         content.write_all(bytes)?;
         let sent = self.channel.send(&request, &[content.file().as_fd()]);
         sent.map_err(|_| gone())?;
@@ -242,7 +242,7 @@ fn serve_one(paths: &[PathBuf], request: &[u8], files: Vec<OwnedFd>) -> io::Resu
     if action != FileAction::Read {
         return Ok(None);
     }
-    let mut content = Memfd::create("content").map_err(|error| error.source)?;
+    let mut content = Memfd::create("content").map_err(SyscallError::into_source)?;
     content.write_all(&read)?;
     Ok(Some(content))
 }

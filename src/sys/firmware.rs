@@ -174,10 +174,7 @@ impl Tpm {
         match OpenOptions::new().read(true).write(true).open(TPM_DEVICE) {
             Ok(file) => Ok(Some(Self(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(SyscallError {
-                call: "open(/dev/tpmrm0)",
-                source,
-            }),
+            Err(source) => Err(SyscallError::of("open(/dev/tpmrm0)", source)),
         }
     }
 
@@ -186,7 +183,7 @@ impl Tpm {
     /// # Errors
     /// `write` or `read`: ETIME when the TPM takes too long, EIO.
     pub fn transmit(&mut self, command: &[u8], max_len: usize) -> Result<Vec<u8>, SyscallError> {
-        let failed = |call| move |source| SyscallError { call, source };
+        let failed = |call| move |source| SyscallError::of(call, source);
         // The driver expects a command in one write and returns its response in one read.
         let written = self
             .0

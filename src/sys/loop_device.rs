@@ -63,7 +63,7 @@ impl LoopDevice {
     /// Linux 5.8.
     pub fn over(file: BorrowedFd<'_>, part: Range<u64>) -> Result<Self, SyscallError> {
         const CALL: &str = "ioctl(LOOP_CONFIGURE)";
-        let failed = |call| move |source| SyscallError { call, source };
+        let failed = |call| move |source| SyscallError::of(call, source);
         let control = File::open("/dev/loop-control");
         let control = control.map_err(failed("open(/dev/loop-control)"))?;
         let config = Config {

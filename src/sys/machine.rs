@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,10 +42,18 @@ pub fn open_console() -> Result<(), SyscallError> {
     // The kernel does it before /init only if the archive has that node (console_on_rootfs).
     let console = nix::fcntl::open("/dev/console", OFlag::O_RDWR, Mode::empty())
         .map_err(|errno| SyscallError::new("open(/dev/console)", errno))?;
+    use_terminal(&console)
+}
+
+/// Makes a terminal the standard input, output and error of this process.
+///
+/// # Errors
+/// `dup2`: EMFILE.
+pub fn use_terminal(terminal: &OwnedFd) -> Result<(), SyscallError> {
     for result in [
-        dup2_stdin(&console),
-        dup2_stdout(&console),
-        dup2_stderr(&console),
+        dup2_stdin(terminal),
+        dup2_stdout(terminal),
+        dup2_stderr(terminal),
     ] {
         result.map_err(|errno| SyscallError::new("dup2", errno))?;
     }

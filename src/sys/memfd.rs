@@ -156,7 +156,7 @@ impl SealedFile {
     pub fn try_clone(&self) -> Result<Self, SyscallError> {
         let call = "fcntl(F_DUPFD_CLOEXEC)";
         let file = self.file.try_clone();
-        let file = file.map_err(|source| SyscallError { call, source })?;
+        let file = file.map_err(|source| SyscallError::of(call, source))?;
         Ok(Self {
             file,
             hashing: RefCell::new(None),
@@ -167,7 +167,7 @@ impl SealedFile {
     pub fn size(&self) -> Result<u64, SyscallError> {
         let call = "fstat(memfd)";
         let metadata = self.file.metadata();
-        let metadata = metadata.map_err(|source| SyscallError { call, source })?;
+        let metadata = metadata.map_err(|source| SyscallError::of(call, source))?;
         Ok(metadata.len())
     }
 
@@ -176,10 +176,10 @@ impl SealedFile {
     /// # Errors
     /// `fstat`, as no file in memory fails.
     pub fn identity(&self) -> Result<FileIdentity, SyscallError> {
-        let metadata = self.file.metadata().map_err(|source| SyscallError {
-            call: "fstat(memfd)",
-            source,
-        })?;
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(|source| SyscallError::of("fstat(memfd)", source))?;
         Ok(FileIdentity {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -222,7 +222,7 @@ impl SealedFile {
             None => hash_now(&self.file),
         };
         let call = "read(memfd)";
-        hashed.map_err(|source| SyscallError { call, source })
+        hashed.map_err(|source| SyscallError::of(call, source))
     }
 
     /// Returns what reads these bytes, or those of them that there are. All readers of a file share
@@ -231,7 +231,7 @@ impl SealedFile {
         let call = "lseek(memfd)";
         let mut file = &self.file;
         file.seek(SeekFrom::Start(range.start))
-            .map_err(|source| SyscallError { call, source })?;
+            .map_err(|source| SyscallError::of(call, source))?;
         Ok(file.take(range.end.saturating_sub(range.start)))
     }
 
@@ -241,7 +241,7 @@ impl SealedFile {
         let mut octets = Vec::new();
         self.reader(range)?
             .read_to_end(&mut octets)
-            .map_err(|source| SyscallError { call, source })?;
+            .map_err(|source| SyscallError::of(call, source))?;
         Ok(octets)
     }
 }

@@ -57,13 +57,17 @@ pub mod mounts;
 pub mod netlink;
 pub mod packet;
 pub mod process;
+#[cfg(feature = "attended")]
+pub mod pseudo_terminal;
 pub mod rcu;
 pub mod ring;
 pub mod sandbox;
 pub mod signal;
 pub mod terminal;
 pub mod udp;
+#[cfg(feature = "attended")]
+pub mod watchdog;
 
-pub use clock::{now, since_1970, up_time, up_time_at, wait_for, wait_readable};
+pub use clock::{now, since_1970, up_time, up_time_at, wait_beside, wait_for, wait_readable};
 pub use error::SyscallError;
 pub use machine::{random, seed};

@@ -139,10 +139,7 @@ pub enum PathKind {
 /// # Errors
 /// `open` and `openat2`: ENOSYS before Linux 5.6.
 pub fn kind_within(root: &str, path: &str) -> Result<Option<PathKind>, SyscallError> {
-    let failed = |source| SyscallError {
-        call: "open",
-        source,
-    };
+    let failed = |source| SyscallError::of("open", source);
     let root = File::open(root).map_err(failed)?;
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)

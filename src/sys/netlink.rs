@@ -331,10 +331,7 @@ fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
 }
 
 fn malformed(call: &'static str, error: wireboot_proto::reader::DecodeError) -> SyscallError {
-    SyscallError {
-        call,
-        source: io::Error::new(io::ErrorKind::InvalidData, error),
-    }
+    SyscallError::of(call, io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 fn refusal(call: &'static str, ack: Ack) -> SyscallError {
@@ -343,7 +340,7 @@ fn refusal(call: &'static str, ack: Ack) -> SyscallError {
         None => plain,
         Some(text) => io::Error::new(plain.kind(), Explained { plain, text }),
     };
-    SyscallError { call, source }
+    SyscallError::of(call, source)
 }
 
 /// An error number with the kernel's message.

@@ -56,7 +56,7 @@ fn a_written_capture_opens_in_tshark_with_every_frame_until_sigterm() {
             assert!(output.status.success());
             let counts = String::from_utf8(output.stderr).unwrap();
             assert!(
-                counts.contains("51 frames captured, 51 received by filter, 0 dropped by kernel"),
+                counts.contains("\n51 packets captured\n51 packets received by filter\n0 packets dropped by kernel\n"),
                 "{counts}"
             );
             let mut expected = "60\t\n".repeat(50);
@@ -64,6 +64,88 @@ fn a_written_capture_opens_in_tshark_with_every_frame_until_sigterm() {
             let fields = ["-e", "frame.len", "-e", "vlan.id"];
             assert_eq!(tshark(&file, &fields), expected);
         }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_letters_of_tcpdump_mean_what_they_mean_there() {
+    in_new_namespace(|| {
+        let (_, far) = pair();
+        let mut frame = broadcast(0x0806, 0);
+        frame.splice(
+            14..42,
+            [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 192, 0, 2, 1],
+        );
+        frame.splice(32..32, [0, 0, 0, 0, 0, 0, 192, 0, 2, 2]);
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
+        let shown = |program: &str, arguments: &str| {
+            let mut command = Command::new(program);
+            if program != "tcpdump" {
+                command.arg("capture");
+            }
+            command.args(arguments.split(' ')).arg("arp");
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+            // What a program that starts tcpdump waits for.
+            assert!(said.any(|line| line.unwrap().contains("listening on")));
+            sender.send(&frame).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{arguments}");
+            let counts: Vec<_> = said.map(Result::unwrap).collect();
+            let last: Vec<_> = counts
+                .iter()
+                .map(|line| line.split_once(' ').unwrap().1)
+                .collect();
+            let expected = [
+                "packet captured",
+                "packet received by filter",
+                "packets dropped by kernel",
+            ];
+            for (line, expected) in last.iter().rev().zip(expected.iter().rev()) {
+                assert_eq!(
+                    line.replace("packets", "packet"),
+                    expected.replace("packets", "packet")
+                );
+            }
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let wireboot = env!("CARGO_BIN_EXE_wireboot");
+        let head = "52:54:00:01:02:03 > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length ";
+        let line = shown(wireboot, "-i near -l -n -nn -t -e -s 0 -U -c 1");
+        assert!(
+            line.starts_with(&format!("{head}{}: ARP, who has 192.0.2.2", frame.len())),
+            "{line}"
+        );
+        let any = shown(wireboot, "-i any -n -tttt -q -c 1");
+        // Whichever of both ends is read first.
+        let is_named = ["near 20", "far 20"].map(|begin| any.starts_with(begin));
+        assert!(is_named.contains(&true), "{any}");
+        for letters in ["-x", "-X", "-xx", "-XX"] {
+            let arguments = format!("-i near -n -t {letters} -c 1");
+            let bytes = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+            let (ours, theirs) = (shown(wireboot, &arguments), shown("tcpdump", &arguments));
+            assert_eq!(bytes(&ours), bytes(&theirs), "{letters}");
+        }
+        let cut = shown(wireboot, "-i near -t -s 30 -c 1");
+        assert!(cut.contains("(30 captured)"), "{cut}");
+        assert!(
+            run(&["-D"]).contains(".near [Up, Running]"),
+            "{}",
+            run(&["-D"])
+        );
+        ip("link set near down");
+        let child = capture(&["-i", "near"]);
+        wait_until("the ring is bound", || {
+            ip("-d link show near").contains("promiscuity 1")
+        });
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+        assert!(
+            said.contains("warning: near: the interface is down"),
+            "{said}"
+        );
     });
 }
 

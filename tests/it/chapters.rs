@@ -152,10 +152,7 @@ fn the_last_line_of_an_error_names_its_section() {
 
 /// An error of each variant, and what the reference says of its exit code.
 fn errors() -> Vec<(Reason, &'static str)> {
-    let cause = || SyscallError {
-        call: "open",
-        source: std::io::Error::other("x"),
-    };
+    let cause = || SyscallError::of("open", std::io::Error::other("x"));
     let text = String::new;
     let instead = |outcome| Reason::Instead {
         outcome,

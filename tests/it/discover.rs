@@ -1,12 +1,17 @@
 //! `wireboot discover` on a network with several servers.
 
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::common::client::{is_as_it_was, last_line};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq};
 use crate::common::{in_new_namespace, ip};
 use serde_json::Value;
+use wireboot::sys::filter::FilterProgram;
+use wireboot::sys::packet::PacketSocket;
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -310,4 +315,51 @@ fn answer_of<'a>(report: &'a Value, server: &str) -> &'a Value {
     let mut answers = report["answers"].as_array().unwrap().iter();
     let answer = answers.find(|answer| answer["server"] == server);
     answer.unwrap_or_else(|| panic!("no answer of {server}: {report}"))
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and dnsmasq"]
+fn where_the_interface_is_plugged_in_and_the_vlans_on_its_wire_are_shown() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let switch = far.enter(move || {
+            let index = nix::net::if_::if_nametoindex("far").unwrap();
+            let sender = PacketSocket::open(index, &FilterProgram::nothing()).unwrap();
+            let mut tagged = vec![0xff; 6];
+            tagged.extend([2, 0, 0, 0, 0, 9, 0x81, 0, 0, 12, 0x88, 0xb5]);
+            tagged.resize(60, 0);
+            // Chassis, port, time to live, name of the system, and the VLAN of the port.
+            let mut lldp = vec![1, 0x80, 0xc2, 0, 0, 0x0e, 2, 0, 0, 0, 0, 9, 0x88, 0xcc];
+            lldp.extend(b"\x02\x07\x04\x02\0\0\0\0\x09\x04\x04\x05ge3\x06\x02\0\x78");
+            lldp.extend(b"\x0a\x05rack7\xfe\x06\0\x80\xc2\x01\0\x07\0\0");
+            while !stopped.load(Ordering::Relaxed) {
+                // Fails while the near end is down.
+                let _ = sender.send(&lldp);
+                let _ = sender.send(&tagged);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let shown = |more: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+            command
+                .args(["discover", "-i", "near", "--wait", "2"])
+                .args(more);
+            String::from_utf8(command.output().unwrap().stdout).unwrap()
+        };
+        let (text, json) = (shown(&[]), shown(&["--json"]));
+        stop.store(true, Ordering::Relaxed);
+        switch.join().expect("it sends");
+        let expected = "\nnear: plugged into port ge3 of rack7, VLAN 7; VLANs on the wire: 12\n";
+        assert!(text.ends_with(expected), "{text}");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let near = &json["interfaces"][0];
+        let switch = serde_json::json!({ "system": "rack7", "port": "ge3", "vlan": 7 });
+        assert_eq!(
+            (&near["switch"], &near["vlans"]),
+            (&switch, &serde_json::json!([12]))
+        );
+    });
 }

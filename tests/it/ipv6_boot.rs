@@ -224,6 +224,50 @@ fn without_a_boot_file_it_says_whose_it_should_be() {
     });
 }
 
+/// A router that radvd is from version 2.20 on alone: with the prefix of a translator (RFC 8781).
+const TRANSLATING_ROUTER: &str = r"
+import socket, time
+s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)
+s.setsockopt(41, 18, 255)
+prefix = bytes.fromhex('030440c00000ffff0000ffff0000000020010db8000100000000000000000000')
+translator = bytes.fromhex('260202580064ff9b0000000000000000')
+message = bytes.fromhex('860000004000070800000000') + bytes(4) + prefix + translator
+while True:
+    s.sendto(message, ('ff02::1', 0, 0, socket.if_nametoindex('far')))
+    time.sleep(0.2)
+";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_literal_of_ipv4_is_reached_through_a_translator() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        let folder = served(&far);
+        let _web = nginx_with(&far, &folder, "listen 192.0.2.1:80; listen [::]:80;");
+        // What a translator does behind these prefixes, for 192.0.2.1 alone.
+        for translated in ["64:ff9b::c000:201", "2001:db8:ff:0:c0:2:100::"] {
+            far.run(&format!("ip address add {translated}/128 dev lo"));
+        }
+        let url = ["--boot-file", "http://192.0.2.1/boot.ipxe"];
+        let kernel = "http://192.0.2.1/kernel";
+        {
+            let script = far.write("router.py", TRANSLATING_ROUTER);
+            let _router = far.start(&format!("python3 {script}"));
+            assert_eq!(plan(&url)["kernel"]["url"], kernel);
+        }
+        // By resolvers (RFC 7050), with a prefix of another length.
+        let dnsmasq = DNSMASQ.replace("--port=0", "--port=53");
+        let command = format!(
+            "{dnsmasq} --no-resolv --no-hosts --enable-ra --dhcp-range=2001:db8:1::,ra-stateless"
+        );
+        {
+            let translated = "--address=/ipv4only.arpa/2001:db8:ff:0:c0:0:aa00:0";
+            let _server = far.serve(&format!("{command} {translated}"), "router advertisement");
+            assert_eq!(plan(&url)["kernel"]["url"], kernel);
+        }
+    });
+}
+
 /// Runs `wireboot boot` over either family up to the plan; returns its exit code, its output and log.
 fn race(more: &[&str]) -> (Option<i32>, String, String) {
     boot(

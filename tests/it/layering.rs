@@ -19,10 +19,12 @@ const UNSAFE_FILES: &[&str] = &[
     "sys/netlink.rs",
     "sys/packet.rs",
     "sys/process.rs",
+    "sys/pseudo_terminal.rs",
     "sys/ring/mapping.rs",
     "sys/sandbox/landlock.rs",
     "sys/sandbox/privileges.rs",
     "sys/sandbox/seccomp.rs",
+    "sys/watchdog.rs",
 ];
 
 #[test]

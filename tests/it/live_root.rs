@@ -26,6 +26,9 @@ mount -t devtmpfs none dev
 mount --bind $1/console dev/console
 mount -t proc none proc
 mount --bind $1/words proc/cmdline
+mkdir etc/wireboot
+for name in policy registries.json; do [ ! -e $1/../$name ] || cp $1/../$name etc/wireboot/; done
+[ ! -e $1/../meminfo ] || mount --bind $1/../meminfo proc/meminfo
 touch init
 mount --bind $2 init
 pivot_root . old
@@ -53,14 +56,14 @@ echo "the end"
 "#;
 
 /// A network with a server, and a folder of its files.
-struct Site {
-    far: Far,
-    served: PathBuf,
+pub(crate) struct Site {
+    pub(crate) far: Far,
+    pub(crate) served: PathBuf,
     _servers: [Server; 2],
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with("")
     }
 
@@ -81,14 +84,14 @@ impl Site {
     }
 
     /// Makes the files of a system with a word in it.
-    fn tree(&self, word: &str) -> PathBuf {
+    pub(crate) fn tree(&self, word: &str) -> PathBuf {
         let tree = self.far.folder.join("tree");
         make_tree(&tree, word, INIT);
         tree
     }
 
     /// Runs commands in the folder that is served, where `$tree` is that of [`Site::tree`].
-    fn make(&self, commands: &str) {
+    pub(crate) fn make(&self, commands: &str) {
         let tree = self.far.folder.join("tree");
         let output = Command::new("bash")
             .args(["-euc", commands])
@@ -123,14 +126,14 @@ impl Site {
     }
 
     /// Lets process 1 boot until the end of the image's init, and returns what the console has.
-    fn boots(&self, words: &str) -> String {
+    pub(crate) fn boots(&self, words: &str) -> String {
         let machine = self.start(words);
         machine.says("the end");
         machine.text()
     }
 
     /// Returns how process 1 fails, which then waits for its next attempt.
-    fn fails(&self, words: &str) -> String {
+    pub(crate) fn fails(&self, words: &str) -> String {
         let machine = self.start(words);
         machine.says("retrying in");
         let mounts = fs::read_to_string(format!("/proc/{}/mounts", machine.first_process()));
@@ -437,6 +440,62 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
 }
 
 #[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools, minisign and a kernel with squashfs, loop and overlay"]
+fn only_an_image_that_is_signed_becomes_the_root_where_a_key_is_given() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("pear");
+        site.make(
+            "mksquashfs $tree good -quiet; tar -C $tree -cf a.tar .; cp good unsigned; cp good other
+            minisign -G -W -p key.pub -s key >/dev/null; minisign -S -s key -m good >/dev/null; minisign -S -s key -m a.tar >/dev/null
+            cp a.tar.minisig other.minisig",
+        );
+        let key = fs::read_to_string(site.served.join("key.pub")).unwrap();
+        let policy = format!("key {}\nrequire-signature\n", key.lines().nth(1).unwrap());
+        fs::write(site.far.folder.join("policy"), policy).unwrap();
+        for name in ["good", "a.tar"] {
+            let said = site.boots(&format!("root=http://192.0.2.1/{name}"));
+            assert!(said.contains("the word is pear"), "{name}:\n{said}");
+        }
+        for words in [
+            "root=http://192.0.2.1/unsigned",
+            "root=http://192.0.2.1/other",
+            "root=nfs:192.0.2.1:/srv/root",
+            "root=nbd:192.0.2.1:10809/debian",
+        ] {
+            let said = site.fails(words);
+            assert!(
+                said.contains("boot failed: exit code 8\n"),
+                "{words}:\n{said}"
+            );
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx and a kernel with tmpfs"]
+fn an_archive_that_memory_does_not_suffice_for_leaves_nothing_behind_and_is_tried_again() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("plum");
+        site.make("tar -C $tree -czf small.tar.gz .; head -c 60M /dev/zero >$tree/zeros; tar -C $tree -czf a.tar.gz .");
+        // 16 MiB of it stay free.
+        let memory = "MemTotal: 131072 kB\nMemAvailable: 40960 kB\n";
+        fs::write(site.far.folder.join("meminfo"), memory).unwrap();
+        let machine = site.start("root=http://192.0.2.1/a.tar.gz");
+        machine.says("\"zeros\" of the archive: memory does not suffice to unpack it");
+        machine.says("boot failed: exit code 7\n");
+        machine.says("retrying in");
+        let mounts = fs::read_to_string(format!("/proc/{}/mounts", machine.first_process()));
+        let mounts = mounts.unwrap();
+        assert!(!mounts.contains("/run/wireboot/root"), "{mounts}");
+        site.make("mv small.tar.gz a.tar.gz");
+        machine.says("the word is plum");
+        machine.says("the end");
+    });
+}
+
+#[test]
 #[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
 fn a_boot_that_failed_is_tried_again_until_the_server_has_the_image() {
     in_new_namespace(|| {
@@ -450,8 +509,86 @@ fn a_boot_that_failed_is_tried_again_until_the_server_has_the_image() {
     });
 }
 
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, squashfs-tools and a kernel with squashfs, loop and overlay"]
+fn a_boot_file_names_the_root_in_place_of_a_kernel() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("quince");
+        fs::copy(tree.join("sbin/init"), tree.join("etc/other")).unwrap();
+        site.make("mksquashfs $tree a.squashfs -quiet && sha256sum a.squashfs | cut -c -64 >sum");
+        fs::write(site.served.join("vmlinuz"), bz_image()).unwrap();
+        let sum = fs::read_to_string(site.served.join("sum")).unwrap();
+        let (sum, other) = (sum.trim(), "7".repeat(64));
+        let root = |pin: &str| format!("wireboot.root=http://192.0.2.1/a.squashfs#sha256={pin}");
+        let write = |name: &str, text: String| fs::write(site.served.join(name), text).unwrap();
+        // The kernel of a label is not even there.
+        let label =
+            |words: &str| format!("default a\nlabel a\nkernel none\nappend quiet {words}\n");
+        write("label", label(&format!("{} init=/etc/other", root(sum))));
+        let script = format!("#!ipxe\nkernel vmlinuz {} rd.overlay=0\nboot\n", root(sum));
+        write("boot.ipxe", script);
+        write("pinned-wrong", label(&root(&other)));
+        write("missing", label("wireboot.root=http://192.0.2.1/none"));
+        write("wrong", label(&format!("{} roothash=7", root(sum))));
+        write(
+            "of-kernel",
+            label("root=live:http://me:pw@192.0.2.1/a.squashfs"),
+        );
+        let of = |name: &str| format!("wireboot.boot-file=http://192.0.2.1/{name}");
+        let said = site.boots(&of("label"));
+        assert!(said.contains("the word is quince"), "{said}");
+        assert!(
+            said.contains("arguments: /etc/other word-of-the-kernel"),
+            "{said}"
+        );
+        assert!(said.contains("it is writable"), "{said}");
+        let said = site.boots(&of("boot.ipxe"));
+        assert!(said.contains("the word is quince"), "{said}");
+        assert!(said.contains("it is read-only"), "{said}");
+        for (name, code, why) in [
+            ("pinned-wrong", 8, "its SHA-256 is"),
+            ("missing", 7, "404"),
+            ("wrong", 6, "roothash=: it is no hash"),
+        ] {
+            let said = site.fails(&of(name));
+            assert!(said.contains(why), "{name}:\n{said}");
+            let code = format!("boot failed: exit code {code}\n");
+            assert!(said.contains(&code), "{name}:\n{said}");
+        }
+        let explained = |name: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+                .args([
+                    "boot",
+                    "-i",
+                    "near",
+                    "--timeout",
+                    "20",
+                    "--stop-after",
+                    "plan",
+                ])
+                .args([
+                    "--explain",
+                    "--boot-file",
+                    &format!("http://192.0.2.1/{name}"),
+                ])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let said = explained("label");
+        assert!(said.contains("process 1 mounts it as the root"), "{said}");
+        let said = explained("of-kernel");
+        assert!(
+            said.contains("root=live:http://…@192.0.2.1/a.squashfs: the kernel's own"),
+            "{said}"
+        );
+    });
+}
+
 /// Makes the files of a system with a word in it.
-fn make_tree(tree: &Path, word: &str, init: &str) {
+pub(crate) fn make_tree(tree: &Path, word: &str, init: &str) {
     let _ = fs::remove_dir_all(tree);
     for name in ["bin", "sbin", "dev", "proc", "sys", "run", "etc"] {
         fs::create_dir_all(tree.join(name)).unwrap();
@@ -468,7 +605,7 @@ fn make_tree(tree: &Path, word: &str, init: &str) {
 }
 
 /// What a machine starts that is switched off again.
-const SHORT_INIT: &str = r#"#!/bin/busybox sh
+pub(crate) const SHORT_INIT: &str = r#"#!/bin/busybox sh
 PATH=/bin
 echo "the word is $(cat /word), before it was $(cat /before)"
 cat /word >/before
@@ -533,163 +670,6 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
         on_disk,
         &["the word is plum, before it was plum"],
     );
-}
-
-/// Debian's registry, with a token server before it on request, and what pushes to it.
-const REGISTRY: &str = r#"
-import ctypes, hashlib, http.client, http.server, json, os, subprocess, sys, threading, time
-folder = os.getcwd()
-open("config.yml", "w").write("""
-version: 0.1
-log: {level: error}
-storage: {filesystem: {rootdirectory: %s/registry}}
-http: {addr: "192.0.2.1:5000"}
-""" % folder)
-# PR_SET_PDEATHSIG: it ends with this program.
-subprocess.Popen(["docker-registry", "serve", "config.yml"], preexec_fn=lambda: ctypes.CDLL(None).prctl(1, 9))
-def ask(method, path, body=b"", headers={}):
-    for attempt in range(100):
-        try:
-            connection = http.client.HTTPConnection("192.0.2.1", 5000)
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-            assert answer.status < 300, (method, path, answer.status, content)
-            return answer
-        except ConnectionRefusedError:
-            time.sleep(0.1)
-def digest(data):
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-def push_blob(data):
-    to = ask("POST", "/v2/debian/blobs/uploads/").getheader("Location")
-    to = to.split("192.0.2.1:5000")[-1]
-    ask("PUT", to + "&digest=" + digest(data), data, {"Content-Type": "application/octet-stream"})
-def push_manifest(tag, manifest):
-    data = json.dumps(manifest).encode()
-    ask("PUT", "/v2/debian/manifests/" + (tag or digest(data)), data, {"Content-Type": manifest["mediaType"]})
-    return digest(data), len(data)
-def artifact(tag, files):
-    layers = []
-    for name, kind in files:
-        data = open(name, "rb").read()
-        push_blob(data)
-        layers.append({"mediaType": kind, "digest": digest(data), "size": len(data),
-            "annotations": {"org.opencontainers.image.title": name}})
-    push_blob(b"{}")
-    oci = "application/vnd.oci.image."
-    config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2}
-    return push_manifest(tag, {"schemaVersion": 2, "mediaType": oci + "manifest.v1+json",
-        "config": config, "layers": layers})
-octets = "application/octet-stream"
-found, size = artifact(None, [("a.squashfs", octets), ("README", "text/plain")])
-ours = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": found, "size": size}
-index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
-    dict(ours, platform={"architecture": "s390x", "os": "linux"}),
-    dict(ours, platform={"architecture": "amd64", "os": "linux"}),
-    dict(ours, platform={"architecture": "arm64", "os": "linux"})]}
-open("digest", "w").write(push_manifest("12", index)[0])
-artifact("two", [("a.squashfs", octets), ("b.erofs", octets)])
-artifact("image", [("layer.tar.gz", "application/vnd.oci.image.layer.v1.tar+gzip")])
-artifact("kernel", [("vmlinuz", octets), ("initrd.img", octets)])
-
-class Guard(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def log_message(self, *words): pass
-    def do_GET(self):
-        headers, status = {}, 200
-        if self.path == "/token?service=here&scope=repository:debian:pull":
-            content = json.dumps({"token": "open sesame".replace(" ", "-"), "expires_in": 60}).encode()
-        elif self.headers.get("Authorization") != "Bearer open-sesame":
-            status, content = 401, b"{}"
-            headers["WWW-Authenticate"] = 'Bearer realm="http://192.0.2.1:5001/token",service="here",scope="repository:debian:pull"'
-        else:
-            wanted = {"Accept": self.headers["Accept"]} if "Accept" in self.headers else {}
-            connection = http.client.HTTPConnection("192.0.2.1", 5000)
-            connection.request("GET", self.path, headers=wanted)
-            answer = connection.getresponse()
-            status, content = answer.status, answer.read()
-        self.send_response(status)
-        for name, value in dict(headers, **{"Content-Length": str(len(content))}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-server = http.server.ThreadingHTTPServer(("192.0.2.1", 5001), Guard)
-print("the registry is ready", flush=True)
-server.serve_forever()
-"#;
-
-#[test]
-#[ignore = "needs CAP_SYS_ADMIN, docker-registry, Python, and a kernel with squashfs, erofs, loop and overlay"]
-fn an_artifact_of_a_registry_is_the_root_by_its_digest_or_by_a_tag() {
-    in_new_namespace(|| {
-        let site = Site::new();
-        site.tree("fig");
-        site.make(
-            "mksquashfs $tree a.squashfs -quiet; mkfs.erofs b.erofs $tree >/dev/null 2>&1
-            tar -C $tree -czf layer.tar.gz .; echo read me >README; echo y >initrd.img",
-        );
-        fs::write(site.served.join("vmlinuz"), bz_image()).unwrap();
-        site.far.run("ip link set lo up");
-        let script = site.far.write("registry.py", REGISTRY);
-        let served = site.served.display();
-        let command = format!("env -C {served} python3 {script}");
-        let _registry = site.far.serve(&command, "the registry is ready");
-        let digest = fs::read_to_string(site.served.join("digest")).unwrap();
-        let of = |place: &str| format!("root=oci+http://192.0.2.1:5000/debian{place}");
-        for (words, unpinned) in [
-            (of(&format!("@{digest}")), false),
-            (of(":12"), true),
-            (of(":two#/b.erofs"), true),
-            (of(":image"), true),
-            ("root=oci+http://192.0.2.1:5001/debian:12".to_owned(), true),
-        ] {
-            let said = site.boots(&words);
-            assert!(said.contains("the word is fig"), "{words}:\n{said}");
-            let is_told = said.contains("nothing pins the tag");
-            assert_eq!(is_told, unpinned, "{words}:\n{said}");
-        }
-        let wrong = format!("@sha256:{}", "7".repeat(64));
-        for (place, code, why) in [
-            (wrong.as_str(), 7, "404"),
-            (":two", 6, "several files that may be the root"),
-            (":kernel", 6, "the artifact has no root"),
-            (":two#/c", 6, "it has no file of that name"),
-            (":none", 7, "404"),
-        ] {
-            let said = site.fails(&of(place));
-            assert!(said.contains(why), "{place}:\n{said}");
-            let code = format!("boot failed: exit code {code}\n");
-            assert!(said.contains(&code), "{place}:\n{said}");
-        }
-        // A boot file of the same kind, by hand.
-        let boot = |port: u16, stage: &str| {
-            let boot_file = format!("oci+http://192.0.2.1:{port}/debian:kernel");
-            let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
-                .args(["boot", "-i", "near", "--timeout", "20"])
-                .args(["--stop-after", stage, "--json", "--boot-file", &boot_file])
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        };
-        site.make("sha256sum vmlinuz initrd.img >sums");
-        let sums = fs::read_to_string(site.served.join("sums")).unwrap();
-        for port in [5000, 5001] {
-            let plan = boot(port, "plan");
-            for sum in sums.lines().map(|line| &line[..64]) {
-                assert!(plan.contains(&format!("blobs/sha256:{sum}")), "{plan}");
-            }
-            boot(port, "image");
-        }
-        // Whoever changes a layer in the registry changes what it is no more.
-        let blobs = site.served.join("registry/docker/registry/v2/blobs");
-        site.make(&format!(
-            "for file in $(find {} -name data -size +100k); do printf x | dd of=$file bs=1 seek=90000 conv=notrunc status=none; done",
-            blobs.display()
-        ));
-        let said = site.fails(&of(&format!("@{digest}")));
-        assert!(said.contains("exit code 8\n"), "{said}");
-    });
 }
 
 /// A server of NFS, of both versions, for a folder; with what it needs of a system to itself.
@@ -788,6 +768,96 @@ fn a_machine_runs_from_a_folder_of_nfs_and_from_a_network_block_device() {
     });
 }
 
+/// The first process of a machine that serves a disk by NVMe over TCP.
+const NVME_SERVER: &str = r#"#!/bin/busybox sh
+PATH=/bin
+mount -t proc none /proc
+mount -t sysfs none /sys
+while read -r file; do insmod "$file"; done </modules
+until ip link set eth0 up 2>/dev/null; do sleep 0.1; done
+ip address add 192.0.2.9/24 dev eth0
+mount -t configfs none /sys/kernel/config
+cd /sys/kernel/config/nvmet
+subsystem=subsystems/nqn.2026-11.example:debian
+mkdir -p $subsystem/namespaces/1 ports/1
+echo 1 >$subsystem/attr_allow_any_host
+cd $subsystem/namespaces/1
+echo 1 >buffered_io
+echo /disk >device_path
+echo 1 >enable
+cd /sys/kernel/config/nvmet/ports/1
+for line in 'trtype tcp' 'adrfam ipv4' 'traddr 192.0.2.9' 'trsvcid 4420'; do echo ${line#* } >addr_${line% *}; done
+ln -s /sys/kernel/config/nvmet/$subsystem subsystems/
+echo the target is ready
+while :; do sleep 60; done
+"#;
+
+#[test]
+#[ignore = "needs qemu-system-x86_64, kmod, cpio, sgdisk and mkfs of ext4"]
+fn a_machine_runs_from_a_disk_of_nvme_over_tcp() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("damson");
+        make_tree(&tree, "damson", SHORT_INIT);
+        let folder = &site.far.folder;
+        let archive = folder.join("initramfs");
+        let kernel = root_archive(&archive);
+        // Another machine, since the target is in the kernel.
+        let target = folder.join("target");
+        make_tree(&target, "", NVME_SERVER);
+        shell(&format!(
+            "cd {}; truncate -s 24M part; mkfs.ext4 -q -d tree part; truncate -s 32M target/disk
+            sgdisk -n 1:2048:+1M -t 1:ef00 -n 2:8192:+24M -t 2:8304 target/disk >/dev/null
+            dd if=part of=target/disk bs=1M seek=4 conv=notrunc status=none
+            for name in mount insmod sleep mkdir echo ln; do ln -sf busybox target/bin/$name; done
+            mv target/sbin/init target/init
+            modules=$(readlink -f \"$(debian_kernel generic)/modules\"); version=$(basename \"$modules\")
+            for name in virtio_pci virtio_net nvmet-tcp; do
+                modprobe --dirname \"${{modules%/lib/modules/*}}\" --set-version \"$version\" --show-depends $name
+            done | sed -n 's/^insmod //p' | while read -r path; do
+                [ -e \"target/${{path##*/}}\" ] || {{ cp \"$path\" target; echo \"/${{path##*/}}\" >>target/modules; }}
+            done
+            (cd target && find . | cpio --quiet -o -H newc | gzip -1) >target.gz",
+            folder.display()
+        ));
+        let first = Setup::new("").on_tap(&["near"]);
+        ip("tuntap add tap1 mode tap");
+        ip("link set tap1 master bridge0 up");
+        let mut server = Setup::new("")
+            .kernel(kernel.as_ref())
+            .initramfs(&folder.join("target.gz"))
+            .with("-netdev tap,id=net,ifname=tap1,script=no,downscript=no")
+            .with("-device virtio-net-pci,netdev=net,mac=52:54:00:12:34:99")
+            .start();
+        server.says(&["the target is ready"]);
+        let run = |setup: Setup, place: &str, expected: &[&str]| {
+            let mut machine = setup
+                .words(&format!(
+                    "wireboot.on-failure=poweroff root=nvme-tcp:192.0.2.9{place}"
+                ))
+                .kernel(kernel.as_ref())
+                .initramfs(&archive)
+                .start();
+            machine.says(expected);
+            machine.ends();
+        };
+        run(
+            first,
+            ":4420/nqn.2026-11.example:debian",
+            &[
+                "nqn.2026-11.example:debian is /dev/nvme0n1",
+                "the word is damson",
+                "Power down",
+            ],
+        );
+        run(
+            Setup::new("").on_tap_again(),
+            "/nqn.2026-11.example:other",
+            &["/dev/nvme-fabrics", "exit code 7", "switched off"],
+        );
+    });
+}
+
 #[test]
 #[ignore = "needs qemu-system-x86_64, cryptsetup-bin, squashfs-tools, sgdisk and mkfs of ext4"]
 fn a_machine_runs_from_what_dm_verity_has_verified_and_from_nothing_that_was_changed() {
@@ -851,7 +921,7 @@ fn a_machine_runs_from_what_dm_verity_has_verified_and_from_nothing_that_was_cha
 }
 
 /// Packs an initramfs for Debian's kernel with all that a root needs; returns the kernel.
-fn root_archive(archive: &Path) -> String {
+pub(crate) fn root_archive(archive: &Path) -> String {
     shell(&format!(
         "kernel=$(debian_kernel generic)
         \"$root/initramfs/build\" --root --kernel-modules \"$(readlink -f \"$kernel/modules\")\" \

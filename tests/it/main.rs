@@ -15,6 +15,8 @@ mod account;
 mod arm64;
 #[cfg(feature = "arping")]
 mod arping;
+#[cfg(feature = "attended")]
+mod attended;
 mod binary;
 mod bonds;
 mod boot_cases;
@@ -24,6 +26,7 @@ mod cards;
 mod chapters;
 mod conflict;
 mod discover;
+mod failures;
 mod fetch;
 mod fetch_http;
 mod fetch_losses;
@@ -37,6 +40,12 @@ mod handover;
 mod ipv6;
 #[cfg(feature = "ipv6")]
 mod ipv6_boot;
+#[cfg(feature = "ipv6")]
+mod ipv6_conflict;
+#[cfg(feature = "ipv6")]
+mod ipv6_seen;
+#[cfg(feature = "ipv6")]
+mod ipv6_servers;
 #[cfg(feature = "iso")]
 mod iso;
 mod keep;
@@ -72,9 +81,15 @@ mod recipes;
 mod recipes_machines;
 mod recipes_products;
 mod recorder;
+#[cfg(feature = "root")]
+mod registry;
 mod replies;
 mod replug;
+#[cfg(feature = "report")]
+mod reports;
 mod ring;
+#[cfg(feature = "root")]
+mod root_memory;
 mod script;
 mod scripts;
 mod servers;

@@ -108,7 +108,9 @@ fn a_kept_lease_of_ipv6_has_the_privileges_of_the_table_and_lives_with_them() {
         let [writer] = children(kept.pid())[..] else {
             panic!("{:?}", children(kept.pid()));
         };
-        has_row("the process that writes its files", writer);
+        // It is not waited for.
+        let row = "the process that writes its files";
+        wait_until("it has given up the rest, too", || is_as_in(row, writer));
         kept.signal(Signal::SIGHUP);
         server.wait_for("DHCPRENEW(far)");
         // Its port is bound, and the kernel's ways are switched off, once more.

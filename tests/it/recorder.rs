@@ -7,6 +7,8 @@ use crate::common::client::keep;
 use crate::common::far::Far;
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
+#[cfg(feature = "ipv6")]
+use crate::ipv6::{dnsmasq as dnsmasq6, plug_in, radvd};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -65,6 +67,45 @@ fn a_renewal_is_recorded_though_the_kernel_sends_it() {
             &read("/run/kept.pcapng"),
             &["ACK", "192.0.2.100.68 > 192.0.2.1.67: DHCP REQUEST", "ACK"],
         );
+    });
+}
+
+#[cfg(feature = "ipv6")]
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_messages_of_ipv6_are_written_with_those_that_were_ignored() {
+    in_new_namespace(|| {
+        let far = plug_in();
+        // No address can be formed in it.
+        let router = radvd(&far, "AdvOtherConfigFlag on; prefix 2001:db8:2::/126 { };");
+        let failed = wireboot(&["lease", "-i", "near", "--family", "6", "--timeout", "3"]);
+        assert_eq!(failed.status.code(), Some(3), "{failed:?}");
+        let frames = read("/run/wireboot/failure.pcapng");
+        contain(
+            &frames,
+            &[
+                "fe80::5054:ff:fe12:3456 > ff02::2: ICMP6, router solicitation",
+                "ICMP6, router advertisement, servers have configuration, default router for 12 s, prefix 2001:db8:2::/126",
+                "fe80::5054:ff:fe12:3456.546 > ff02::1:2.547: DHCPv6 INFORMATION-REQUEST",
+            ],
+        );
+        assert!(
+            frames.contains(":: > ff02::1:ff12:3456: ICMP6, neighbor solicitation, who has"),
+            "{frames}"
+        );
+        drop(router);
+        // Of both families, each frame once.
+        let _server = dnsmasq6(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
+        let command = "boot -i near --stop-after lease --record /run/asked.pcapng --timeout 5";
+        wireboot(&command.split(' ').collect::<Vec<_>>());
+        let frames = read("/run/asked.pcapng");
+        contain(&frames, &["SOLICIT", "ADVERTISE", "REQUEST", "REPLY"]);
+        assert!(frames.contains("DHCP DISCOVER"), "{frames}");
+        let mut lines: Vec<_> = frames.lines().collect();
+        let count = lines.len();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), count, "{frames}");
     });
 }
 

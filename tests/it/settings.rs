@@ -123,7 +123,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "capture -c 0 -i lo",
-            "invalid value '0' for '--count N': not a number from 1 to 18446744073709551615; see \
+            "invalid value '0' for '--count N': not a number of 1 or more; see \
              'wireboot capture --help'",
         ),
         (
@@ -300,8 +300,8 @@ fn the_version_names_commit_target_and_features() {
     assert_eq!(
         features,
         [
-            "arping", "bond", "capture", "discover", "firmware", "grub", "hand", "ipv6", "iso",
-            "manual", "root", "sandbox", "service", "tls", "unpack"
+            "arping", "attended", "bond", "capture", "discover", "firmware", "grub", "hand",
+            "ipv6", "iso", "manual", "report", "root", "sandbox", "service", "tls", "unpack"
         ]
     );
     assert_eq!(text, says(&["-V"]));

@@ -54,6 +54,68 @@ const EXPRESSIONS: &[&str] = &[
     "vlan 5 and not host 192.0.2.1",
     "vlan and vlan 5 and arp",
     "udp port 67 or (vlan and udp port 67)",
+    "port 67 or 68",
+    "src host 192.0.2.1 or 192.0.2.2",
+    "host (192.0.2.1 or 192.0.2.3) and udp",
+    "port (67 or 68 or 80)",
+    "src or dst port 67",
+    "src and dst host 192.0.2.1",
+    "ether src 52:54:00:00:00:01",
+    "ether proto 0x0806",
+    "ether proto \\arp",
+    "vlan and ether proto 0x86dd",
+    "ether proto 0x42",
+    "stp",
+    "stp or arp",
+    "ip proto 17",
+    "ip proto \\udp",
+    "ip6 proto 58",
+    "proto 6",
+    "proto \\udp",
+    "igmp",
+    "sctp",
+    "broadcast",
+    "ether multicast",
+    "multicast and not broadcast",
+    "ip multicast",
+    "ip6 multicast",
+    "net 192.0.2.0/30",
+    "src net 192.0.2.0/31",
+    "net 192.0.2",
+    "net 192 and arp",
+    "dst net 192.0.2.2 mask 255.255.255.254",
+    "arp net 192.0.2.0/31",
+    "ip6 net 2001:db8::/32",
+    "net 2001:db8::/127",
+    "greater 80",
+    "less 80",
+    "len > 100",
+    "len <= 60",
+    "100 > len",
+    "tcp[13] & 2 != 0",
+    "tcp[tcpflags] & (tcp-syn|tcp-ack) != 0",
+    "tcp[0:2] = 80",
+    "udp[0:2] > 66 and udp[2:2] <= 68",
+    "udp[8:4] == 0x55555555",
+    "icmp[icmptype] = icmp-echo or icmp[0] != 8",
+    "icmp6[0] = 0",
+    "ip[0] & 0xf != 5",
+    "ip[6:2] & 0x1fff = 0",
+    "ip[9] = 17 || ip[9] = 6",
+    "ip[2:2] - 1 = 79",
+    "(ip[0] & 0xf) * 4 > 20",
+    "ip[8] >> 4 = 4",
+    "ip[0] % 7 = 6",
+    "ip[0] ^ 0x45 = 0",
+    "ip6[6] = 17",
+    "arp[6:2] = 1",
+    "rarp[14:4] = 0xc0000201",
+    "ether[0] & 1 = 1",
+    "ether[12:2] = 0x0800",
+    "not tcp[13] = 0x55",
+    "tcp and (tcp[13] & 1 != 0 or tcp[2:2] = 80)",
+    "vlan and tcp[0:2] = 80",
+    "vlan 5 and ip[9] = 17",
 ];
 
 #[test]
@@ -62,11 +124,13 @@ fn every_expression_has_the_verdicts_of_libpcap_on_frames_from_files() {
     let frames = frames();
     for text in EXPRESSIONS {
         let ours = language::parse(text).unwrap().compile_for_files().unwrap();
-        let theirs = libpcap(text);
+        let (theirs, plain) = (libpcap(text), libpcap_as_written(text));
         let mut passed = 0;
         for frame in &frames {
             let verdict = theirs.run(frame);
-            assert_eq!(ours.run(frame), verdict, "{text}\n{ours}\n{frame:02x?}");
+            // Of a frame that ends early, libpcap's optimizer may read less than what is written says.
+            let is_same = [verdict, plain.run(frame)].contains(&ours.run(frame));
+            assert!(is_same, "{text}\n{ours}\n{frame:02x?}");
             passed += usize::from(verdict != 0);
         }
         assert!(
@@ -95,9 +159,11 @@ fn every_expression_has_the_same_verdicts_in_the_kernel() {
         let captured = captured(near, &sender, &frames, layout);
         for text in EXPRESSIONS {
             let expression = language::parse(text).unwrap();
-            let (ours, theirs) = (expression.compile_for_files().unwrap(), libpcap(text));
+            let ours = expression.compile_for_files().unwrap();
+            let (theirs, plain) = (libpcap(text), libpcap_as_written(text));
             for frame in &captured {
-                assert_eq!(ours.run(frame), theirs.run(frame), "{text} {frame:02x?}");
+                let verdicts = [theirs.run(frame), plain.run(frame)];
+                assert!(verdicts.contains(&ours.run(frame)), "{text} {frame:02x?}");
             }
             let program = expression.compile_for_kernel().unwrap();
             let ring = Ring::open(near, &program, layout).unwrap();
@@ -163,11 +229,18 @@ fn captured(
 }
 
 fn libpcap(text: &str) -> FilterProgram {
-    let output = Command::new("tcpdump")
-        .args(["-y", "EN10MB", "-ddd", text])
-        .output()
-        .expect("tcpdump is installed");
-    assert!(output.status.success(), "{text}: {output:?}");
+    compiled(&["-y", "EN10MB", "-ddd", text])
+}
+
+/// Returns libpcap's program before its optimizer.
+fn libpcap_as_written(text: &str) -> FilterProgram {
+    compiled(&["-y", "EN10MB", "-O", "-ddd", text])
+}
+
+fn compiled(arguments: &[&str]) -> FilterProgram {
+    let output = Command::new("tcpdump").args(arguments).output();
+    let output = output.expect("tcpdump is installed");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
     FilterProgram::parse(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
 }
 
@@ -214,23 +287,50 @@ fn frame(random: &mut Random) -> Vec<u8> {
         let last = pick(random, &[1, 2, 3]);
         frame.extend([0x52, 0x54, 0, 0, 0, last]);
     }
+    match pick(random, &[0, 0, 0, 1, 2]) {
+        1 => frame[..6].fill(0xff),
+        2 => frame[..6].copy_from_slice(&[0x01, 0x80, 0xc2, 0, 0, 0]),
+        _ => {}
+    }
     for _ in 0..pick(random, &[0, 0, 0, 1, 2]) {
         let tpid = pick(random, &[0x8100_u16, 0x8100, 0x88a8]);
         frame.extend(tpid.to_be_bytes());
         frame.extend([pick(random, &[0, 0x60]), pick(random, &[0, 5, 6])]);
     }
-    match pick(random, &[0, 0, 0, 0, 1, 1, 2, 3, 4]) {
+    match pick(random, &[0, 0, 0, 0, 1, 1, 2, 3, 4, 5]) {
         0 => ipv4(random, &mut frame),
         1 => ipv6(random, &mut frame),
         2 => arp(random, &mut frame, 0x0806),
         3 => arp(random, &mut frame, 0x8035),
+        // A BPDU, and another frame with a length.
+        4 => frame.extend([
+            0,
+            38,
+            pick(random, &[0x42, 0xaa]),
+            0x42,
+            3,
+            0,
+            0,
+            2,
+            2,
+            0x3c,
+            1,
+            2,
+            3,
+            4,
+        ]),
         _ => frame.extend([0x88, 0xcc, 2, 7, 4, 1, 2, 3, 4, 5, 6]),
     }
     frame
 }
 
 fn address(random: &mut Random) -> [u8; 4] {
-    [192, 0, 2, pick(random, &[1, 2, 3])]
+    [
+        pick(random, &[192, 192, 192, 192, 224]),
+        0,
+        2,
+        pick(random, &[1, 2, 3]),
+    ]
 }
 
 fn ipv4(random: &mut Random, frame: &mut Vec<u8>) {
@@ -250,7 +350,8 @@ fn ipv6(random: &mut Random, frame: &mut Vec<u8>) {
     let next_header = pick(random, &[17, 6, 58, 132, 44, 0]);
     frame.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 40, next_header, 64]);
     for _ in 0..2 {
-        frame.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let first = pick(random, &[0x20, 0x20, 0x20, 0xff]);
+        frame.extend([first, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         frame.push(pick(random, &[1, 2]));
     }
     if next_header == 44 {
@@ -264,7 +365,7 @@ fn ports(random: &mut Random, frame: &mut Vec<u8>) {
         frame.extend([0, pick(random, &[59_u8, 60, 67, 68, 69, 70, 80])]);
     }
     let len = frame.len() + below(random, 40) + 8;
-    frame.resize(len, 0x55);
+    frame.resize(len, pick(random, &[0x55, 0x12]));
 }
 
 fn arp(random: &mut Random, frame: &mut Vec<u8>, ethertype: u16) {

@@ -14,6 +14,8 @@
 )]
 
 mod client;
+#[cfg(feature = "ipv6")]
+mod either;
 mod life;
 mod net;
 mod odd;

@@ -49,10 +49,9 @@ impl Chart {
         let timeline = Json::parse_within(timeline, u32::MAX).unwrap_or(Json::Other);
         let moments = timeline.array("moments").iter();
         let moment = |moment| Some((Json::number(moment, "at_us")?, moment.text("what")?));
-        let mut moments: Vec<_> = moments.filter_map(moment).collect();
-        // Those of a lease are added after it was granted, with earlier times.
-        moments.sort_by_key(|(at, _)| *at);
-        let first = moments.first().map_or(0, |(at, _)| *at);
+        // Those of a lease are behind later ones; the two of a file are in their order.
+        let moments: Vec<_> = moments.filter_map(moment).collect();
+        let first = moments.iter().map(|(at, _)| *at).min().unwrap_or(0);
         let begun = moments.iter().find(|(_, what)| *what == BEGUN);
         let mut from = begun.map_or(first, |(at, _)| *at) - first;
         let mut bars = Vec::new();
@@ -76,7 +75,7 @@ impl Chart {
                 }
             }
         }
-        let last = moments.last().map_or(0, |(at, _)| at - first);
+        let last = moments.iter().map(|(at, _)| at - first).max().unwrap_or(0);
         let ends = bars.iter().map(|bar| bar.to).filter(|to| *to != u64::MAX);
         let total = ends.chain([last, 1]).max().unwrap_or(1);
         // A file that was on its way at the end.

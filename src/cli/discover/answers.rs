@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
+#[cfg(feature = "ipv6")]
+use super::ipv6::Report6;
 use crate::acquire::Surveyed;
 use crate::cli::lease::options;
 use wireboot_proto::dhcp::json::LeaseFields;
@@ -11,7 +13,12 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::survey::{OfferVerdict, SurveyAnswer};
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
+use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::text::safe::Safe;
+
+/// There is nothing of IPv6.
+#[cfg(not(feature = "ipv6"))]
+pub(super) type Report6 = ();
 
 /// An answer with the verdict on it.
 pub(super) struct AnswerRow<'a> {
@@ -104,6 +111,23 @@ fn table(rows: &[AnswerRow<'_>]) -> String {
     }
     let lines = lines.iter().map(|line| format!("{}\n", line.trim_end()));
     lines.collect()
+}
+
+/// Returns a line for each interface whose switch has said where it is plugged in, or on which tags were
+/// seen.
+pub(super) fn places(surveyed: &[Surveyed]) -> String {
+    let mut text = String::new();
+    for one in surveyed {
+        let tags: Vec<_> = one.vlans().iter().map(ToString::to_string).collect();
+        let tags = (!tags.is_empty()).then(|| format!("VLANs on the wire: {}", tags.join(",")));
+        let place = one.neighbour().map(ToString::to_string);
+        let parts: Vec<_> = place.into_iter().chain(tags).collect();
+        if !parts.is_empty() {
+            let line = format!("{}: {}", one.link.name, parts.join("; "));
+            text.push_str(&format!("{}\n", Safe::line(line)));
+        }
+    }
+    text
 }
 
 /// Columns before a value in a block.
@@ -246,6 +270,9 @@ fn address(address: Option<Ipv4Addr>) -> String {
 struct DiscoverReport<'a> {
     interfaces: Vec<JsonInterface<'a>>,
     answers: Vec<JsonAnswer<'a>>,
+    #[cfg(feature = "ipv6")]
+    #[serde(flatten)]
+    six: Option<&'a Report6>,
 }
 
 #[derive(Serialize)]
@@ -253,6 +280,15 @@ struct JsonInterface<'a> {
     name: &'a str,
     mac: String,
     carrier: bool,
+    vlans: &'a [u16],
+    switch: Option<JsonSwitch<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonSwitch<'a> {
+    system: &'a str,
+    port: &'a str,
+    vlan: Option<u16>,
 }
 
 #[derive(Serialize)]
@@ -301,10 +337,26 @@ struct Prompt {
 }
 
 /// Returns the answers for programs; the reference documents the fields.
-pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>]) -> String {
+pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>], six: Option<&Report6>) -> String {
+    #[cfg(not(feature = "ipv6"))]
+    let _ = six;
+    #[cfg_attr(not(feature = "ipv6"), expect(unused_mut, reason = "none is added"))]
+    let mut interfaces: Vec<_> = surveyed.iter().map(json_interface).collect();
+    #[cfg(feature = "ipv6")]
+    if let Some(six) = six.filter(|_| interfaces.is_empty()) {
+        interfaces.extend(six.interfaces.iter().map(|one| JsonInterface {
+            name: &one.interface,
+            mac: one.mac.to_string(),
+            carrier: one.had_carrier,
+            vlans: &[],
+            switch: None,
+        }));
+    }
     let report = DiscoverReport {
-        interfaces: surveyed.iter().map(json_interface).collect(),
+        interfaces,
         answers: rows.iter().map(json_answer).collect(),
+        #[cfg(feature = "ipv6")]
+        six,
     };
     // Strings, numbers and lists of them always have a form in JSON.
     serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
@@ -315,6 +367,15 @@ fn json_interface(surveyed: &Surveyed) -> JsonInterface<'_> {
         name: &surveyed.link.name,
         mac: surveyed.link.mac.to_string(),
         carrier: surveyed.had_carrier,
+        vlans: surveyed.vlans(),
+        switch: match surveyed.neighbour() {
+            Some(SwitchEvent::Neighbour { system, port, vlan }) => Some(JsonSwitch {
+                system,
+                port,
+                vlan: *vlan,
+            }),
+            Some(_) | None => None,
+        },
     }
 }
 

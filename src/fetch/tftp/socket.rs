@@ -127,7 +127,9 @@ impl Socket {
         if self.exact > 0 || left > EXACT_ABOVE {
             self.exact = self.exact.saturating_sub(1);
             let ready = sys::wait_readable(&[self.udp.as_fd()], deadline);
-            return Ok(ready.map_err(|error| error.source)?.contains(&true));
+            return Ok(ready
+                .map_err(sys::SyscallError::into_source)?
+                .contains(&true));
         } else if left > self.wait_time {
             self.wait_time = left.max(SHORTEST_WAIT);
             self.udp.set_read_timeout(Some(self.wait_time))?;

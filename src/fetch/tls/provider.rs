@@ -10,13 +10,12 @@ use rustls::crypto::ring::kx_group::SECP384R1;
 use rustls::crypto::{
     CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
 };
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{PrivateKeyDer, SignatureVerificationAlgorithm};
 use rustls::sign::SigningKey;
 use rustls::{Error, SignatureScheme};
 use webpki::ring as verify;
 
-use super::client_key;
-use super::curves::{ED25519, P256, P256_SHA256, P256_SHA384, X25519};
+use super::{client_key, curve25519, p256};
 
 /// Returns what `rustls::crypto::ring::default_provider` returns, with another P-256 and without
 /// ChaCha20-Poly1305, whose two ciphers in three sets of instructions are 45 KiB: every server has
@@ -31,7 +30,7 @@ pub(super) fn provider() -> CryptoProvider {
             suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ],
-        kx_groups: vec![&X25519, &P256, SECP384R1],
+        kx_groups: vec![&curve25519::KeyExchange, &p256::KeyExchange, SECP384R1],
         signature_verification_algorithms: ALGORITHMS,
         secure_random: &ClientKeys,
         key_provider: &ClientKeys,
@@ -94,6 +93,10 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
     ],
 };
 
+const ED25519: &dyn SignatureVerificationAlgorithm = &curve25519::Verification;
+const P256_SHA256: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA256;
+const P256_SHA384: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA384;
+
 /// Random numbers, and the private keys of client certificates.
 #[derive(Debug)]
 struct ClientKeys;
@@ -119,7 +122,6 @@ mod tests {
     use rustls::SupportedCipherSuite;
     use rustls::crypto::SupportedKxGroup;
     use rustls::crypto::ring::default_provider;
-    use rustls::pki_types::SignatureVerificationAlgorithm;
 
     use super::*;
 
@@ -160,8 +162,8 @@ mod tests {
     fn both_sides_of_an_exchange_with_ring_have_the_same_secret() {
         let random = SystemRandom::new();
         let groups: [(&dyn SupportedKxGroup, _); 2] = [
-            (&X25519, &agreement::X25519),
-            (&P256, &agreement::ECDH_P256),
+            (&curve25519::KeyExchange, &agreement::X25519),
+            (&p256::KeyExchange, &agreement::ECDH_P256),
         ];
         for (group, rings) in groups.repeat(10) {
             let theirs = agreement::EphemeralPrivateKey::generate(rings, &random).unwrap();

@@ -98,7 +98,7 @@ fn a_failed_search_reports_what_was_found_and_why_it_was_not_usable() {
     });
     assert_eq!(
         selection.explain(&LinkConfig::default(), waited),
-        "none appeared within 30.0 s; no interface exists: is the driver of the NIC loaded?"
+        "none appeared within 30.0 s; no interface exists; is the driver of the NIC loaded?"
     );
 }
 

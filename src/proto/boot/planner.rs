@@ -29,6 +29,9 @@ const AUTOEXEC: &str = "autoexec.ipxe";
 const NO_SCRIPT: &str = "the server has no such file: it offers iPXE itself, as it does to firmware; send \
                          the user class by which it knows the iPXE that gets its script \
                          (--user-class; for Tinkerbell's Smee: --user-class Tinkerbell)";
+/// What is said of a first boot file that is not there.
+const NO_BOOT_FILE: &str =
+    "the server has no such file; put it there, or correct its name (option 67)";
 const UNUSED_DEVICE_TREE: &str = "is a device tree and is not loaded; the next kernel uses the \
                                   one that is running now";
 
@@ -200,6 +203,7 @@ impl Planner {
                 // The name says which program it is, and the configuration may exist without it.
                 Some(program) => return self.configuration_of(program, url),
                 None if self.is_autoexec => return Err(PlanError::at(&place, NO_SCRIPT)),
+                None if self.chains == 1 => return Err(PlanError::at(&place, NO_BOOT_FILE)),
                 None => return Err(PlanError::at(&place, "the server has no such file")),
             },
         };

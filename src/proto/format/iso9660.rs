@@ -1,7 +1,7 @@
 //! ISO 9660 (ECMA-119): files of an image by their paths, with the names of Rock Ridge (IEEE P1281 and
 //! P1282) or Joliet where the image has them.
 //!
-//! Without I/O: whoever has the image reads the parts that [`Volume::find`] asks for. How much it asks
+//! Without I/O: whoever has the image reads the parts that [`IsoVolume::find`] asks for. How much it asks
 //! for is bounded whatever the image says, and a part lies within the volume. Left out: interleaved
 //! files, which no program writes, and compressed ones (zisofs).
 
@@ -13,7 +13,7 @@ use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 use record::{DirectoryRecord, FileKind, records};
 
-/// How many bytes of an image [`Volume::decode`] needs: up to its volume descriptors.
+/// How many bytes of an image [`IsoVolume::decode`] needs: up to its volume descriptors.
 pub const HEAD_LEN: u64 = SYSTEM_AREA_LEN + 16 * SECTOR_LEN;
 
 /// ECMA-119 §6.1.2 and §6.2.1, in bytes.

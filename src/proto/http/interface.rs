@@ -80,9 +80,9 @@ pub enum Failure {
     /// The server refuses for another reason.
     #[error("the server answers {0}")]
     Refused(StatusCode),
-    /// The server wants a token, as this challenge says (RFC 6750 §3).
+    /// The registry wants a token or credentials, as this challenge says (RFC 6750 §3, RFC 7617).
     #[cfg(feature = "root")]
-    #[error("the server asks for a token: {}", Safe::name(.0))]
+    #[error("the registry answers 401 Unauthorized and asks for {}", Safe::name(.0))]
     Challenge(String),
     /// The answer is not HTTP.
     #[error("the server's answer cannot be read: {0}")]

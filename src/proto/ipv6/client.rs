@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::address;
 use super::configuration::Configuration;
-use super::dhcp::{Dhcp6, Ignored};
+use super::dhcp::{Dhcp6, Ignored, Purpose};
 use super::identity::Identity;
 use super::lease::{Lease6, LeasedAddress};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
@@ -35,6 +35,10 @@ pub struct Config6 {
     pub mac: MacAddress,
     /// Who the client is for servers.
     pub identity: Identity,
+    /// What servers are asked for.
+    pub purpose: Purpose,
+    /// What the interface has, if nobody is to be asked for more.
+    pub given: Option<Lease6>,
     /// Whether a boot file is needed.
     pub wants_boot_file: bool,
     /// How long an offer waits for a better one.
@@ -71,6 +75,8 @@ pub struct Conflict {
 #[derive(Debug)]
 pub struct Ipv6Client {
     link_local: Ipv6Addr,
+    purpose: Purpose,
+    given: Option<Lease6>,
     wants_boot_file: bool,
     boot_file_wait: Duration,
     detection: Detection,
@@ -96,12 +102,15 @@ impl Ipv6Client {
         let began_at = probes.answered_by().filter(|_| strict).unwrap_or(now);
         Self {
             link_local,
+            purpose: config.purpose,
+            given: config.given,
             wants_boot_file: config.wants_boot_file,
             boot_file_wait: config.boot_file_wait,
             detection: config.detection,
             routers: RouterDiscovery::new(config.mac, began_at),
             servers: Dhcp6::new(
                 config.identity,
+                config.purpose,
                 config.wants_boot_file,
                 config.offer_wait,
                 random.next_u64(),
@@ -159,7 +168,16 @@ impl Ipv6Client {
         })
     }
 
-    /// Asks routers and neighbours at once: the carrier has returned, or what was sent may be lost.
+    /// Asks routers, and servers about their lease: the carrier has returned, of another link perhaps.
+    pub fn handle_return(&mut self, now: Instant) {
+        self.handle_carrier(now);
+        if self.is_asking() {
+            self.routers.ask_anew(now.max(self.began_at));
+            self.servers.confirm(now);
+        }
+    }
+
+    /// Asks routers and neighbours at once: what was sent may be lost.
     pub fn handle_carrier(&mut self, now: Instant) {
         self.probes.ask_again(now);
         self.routers.ask_again(now.max(self.began_at));
@@ -167,9 +185,26 @@ impl Ipv6Client {
 
     /// Drives the timers, and asks servers when that is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.given.is_none() {
+            self.ask(now);
+        }
+        if now >= self.began_at && self.detection != Detection::Off {
+            for address in self.addresses(now) {
+                self.probes.add(address.address, now, &mut self.random);
+            }
+        }
+    }
+
+    /// Asks routers, and servers when that is due.
+    fn ask(&mut self, now: Instant) {
         self.routers.handle_timeout(now, &mut self.random);
         self.servers.handle_timeout(now);
         if now < self.began_at {
+            return;
+        }
+        if self.purpose == Purpose::Survey {
+            self.servers.solicit(now);
+            self.servers.inform(now);
             return;
         }
         let is_heard = self.routers.is_heard();
@@ -190,16 +225,10 @@ impl Ipv6Client {
         if self.servers.informed().is_some() && !needs_file {
             self.servers.end_information();
         }
-        let addresses = self.addresses(now);
-        if addresses.is_empty() {
+        if self.addresses(now).is_empty() {
             self.address_at = None;
         } else {
             self.address_at.get_or_insert(now);
-        }
-        if self.detection != Detection::Off {
-            for address in addresses {
-                self.probes.add(address.address, now, &mut self.random);
-            }
         }
     }
 
@@ -217,9 +246,12 @@ impl Ipv6Client {
 
     /// Returns when [`Ipv6Client::handle_timeout`] must be called.
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let mut first = earliest(&[self.routers.poll_timeout(), self.servers.poll_timeout()]);
         let began_at = self.began_at;
-        let router_at = Some(began_at + ROUTER_TIME).filter(|_| !self.routers.is_heard());
+        let (mut first, mut router_at) = (None, None);
+        if self.given.is_none() {
+            first = earliest(&[self.routers.poll_timeout(), self.servers.poll_timeout()]);
+            router_at = Some(began_at + ROUTER_TIME).filter(|_| !self.routers.is_heard());
+        }
         let mut waits = [
             Some(began_at),
             router_at,
@@ -242,19 +274,24 @@ impl Ipv6Client {
     /// Returns whether nothing better is to be expected than what there is: an address that can be used, and
     /// a boot file if one is needed and there is one.
     pub fn is_settled(&self, now: Instant) -> bool {
+        if self.detection == Detection::Strict {
+            let addresses = self.addresses(now);
+            let is_clear = |given: &LeasedAddress| self.probes.is_clear(given.address, now);
+            if now < self.began_at || !addresses.iter().all(is_clear) {
+                return false;
+            }
+        }
+        match self.purpose {
+            _ if self.given.is_some() => return true,
+            Purpose::Survey => return false,
+            Purpose::Lease | Purpose::Preview => {}
+        }
         let Some(address_at) = self.address_at else {
             // Servers on the link, and with an address of it, need no other.
             return self.wants_boot_file
                 && self.servers.refused().is_some()
                 && self.has_boot_file();
         };
-        if self.detection == Detection::Strict {
-            let addresses = self.addresses(now);
-            let is_clear = |given: &LeasedAddress| self.probes.is_clear(given.address, now);
-            if !addresses.iter().all(is_clear) {
-                return false;
-            }
-        }
         let has_grant = self.servers.grant().is_some();
         let is_answered = if self.wants_boot_file {
             self.has_boot_file() || now >= address_at + self.boot_file_wait
@@ -275,6 +312,9 @@ impl Ipv6Client {
 
     /// Returns what there is at present.
     pub fn lease(&self, now: Instant) -> Lease6 {
+        if let Some(given) = &self.given {
+            return given.clone();
+        }
         // Of routers first (RFC 8106 §5.3.1 leaves the order to the host).
         let mut configuration = self.routers.configuration(now);
         let granted = self.servers.grant();
@@ -290,6 +330,7 @@ impl Ipv6Client {
             mtu_octets: self.routers.mtu_octets(),
             dns: configuration.dns,
             search: configuration.search,
+            nat64: self.routers.nat64(now),
             boot_file: configuration.boot_file,
             boot_parameters: configuration.boot_parameters,
             server: granted.map(|grant| grant.server),
@@ -297,6 +338,9 @@ impl Ipv6Client {
     }
 
     fn addresses(&self, now: Instant) -> Vec<LeasedAddress> {
+        if let Some(given) = &self.given {
+            return given.addresses.clone();
+        }
         let granted = self.servers.grant();
         let mut addresses = granted.map_or_else(Vec::new, |grant| grant.addresses(now));
         // A server may grant what is formed, too.
@@ -314,6 +358,21 @@ impl Ipv6Client {
     /// Returns the link-local address.
     pub const fn link_local(&self) -> Ipv6Addr {
         self.link_local
+    }
+
+    /// Returns when routers and servers may be asked first.
+    pub const fn began_at(&self) -> Instant {
+        self.began_at
+    }
+
+    /// Returns what servers are asked for.
+    pub const fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Returns whether routers and servers are asked.
+    pub const fn is_asking(&self) -> bool {
+        self.given.is_none()
     }
 
     /// Returns whether the link-local address may be set.

@@ -9,7 +9,7 @@ use super::configuration::Configuration;
 use super::exchange::{Exchange, Pace};
 use super::identity::Identity;
 use super::offer::Offer;
-use crate::packet::dhcpv6::{Message, MessageType, Status, code};
+use crate::packet::dhcpv6::{Message, MessageType, Status, code, put};
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random, earliest};
 
@@ -28,6 +28,13 @@ const DECLINING: Pace = Pace {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(8),
 };
+/// CONFIRM (RFC 8415 §7.6).
+const CONFIRMING: Pace = Pace {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(4),
+};
+/// So many CONFIRMs without an answer, 11 s, and the lease is used as it is (CNF_MAX_RD is 10 s).
+const MAX_CONFIRMS: u32 = 4;
 /// So many REQUESTs without an answer, 7.5 s, lead back to all servers; RFC 8415 §7.6 has 10, which take
 /// minutes.
 const MAX_REQUESTS: u32 = 4;
@@ -41,6 +48,17 @@ const MAX_RT: core::ops::RangeInclusive<u32> = 60..=86_400;
 const FILE_RANK: u16 = 256;
 /// What the preference adds that ends the search (RFC 8415 §18.2.1).
 const BEST_RANK: u16 = 512;
+
+/// What servers are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To have it.
+    Lease,
+    /// To see what would be granted: an offer counts as the lease.
+    Preview,
+    /// To see what all of them answer: nothing is chosen.
+    Survey,
+}
 
 /// Why a message is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +105,7 @@ enum State {
 #[derive(Debug)]
 pub struct Dhcp6 {
     identity: Identity,
+    purpose: Purpose,
     /// Whether an offer with a boot file is better than one without.
     wants_boot_file: bool,
     /// How long another offer waits for a better one.
@@ -110,12 +129,14 @@ impl Dhcp6 {
     /// Returns a client that asks nobody yet.
     pub const fn new(
         identity: Identity,
+        purpose: Purpose,
         wants_boot_file: bool,
         offer_wait: Duration,
         seed: u64,
     ) -> Self {
         Self {
             identity,
+            purpose,
             wants_boot_file,
             offer_wait,
             state: State::Idle,
@@ -196,10 +217,13 @@ impl Dhcp6 {
         }
         self.note_longest_delays(&message);
         let solicited = asked == Some(MessageType::SOLICIT);
+        // RFC 8415 §18.2.1.
+        let is_committed =
+            solicited && self.is_rapid() && options.get(code::RAPID_COMMIT).is_some();
+        let solicited = solicited && !(is_committed && message.kind == MessageType::REPLY);
         let expected = if solicited {
             MessageType::ADVERTISE
         } else {
-            // Rapid commit was not asked for (RFC 8415 §18.2.1).
             MessageType::REPLY
         };
         if message.kind != expected {
@@ -212,6 +236,15 @@ impl Dhcp6 {
         }
         if let State::Declining { solicit_at, .. } = self.state {
             self.begin_soliciting(solicit_at);
+            return Ok(());
+        }
+        if asked == Some(MessageType::CONFIRM) {
+            // Any other status than these says nothing about the link (RFC 8415 §18.2.10.1).
+            match options.status() {
+                Status::NOT_ON_LINK => self.begin_soliciting(now),
+                Status::SUCCESS => self.exchange = None,
+                other => return Err(Ignored::NoAddress(other)),
+            }
             return Ok(());
         }
         match Offer::read(&message, source, self.identity.iaid, now) {
@@ -275,6 +308,9 @@ impl Dhcp6 {
         let State::Soliciting { best, choose_at } = &mut self.state else {
             return;
         };
+        if self.purpose == Purpose::Survey {
+            return;
+        }
         let is_best = rank >= BEST_RANK || (rank >= FILE_RANK && before.is_none());
         // Once the first delay is over each offer is accepted at once (RFC 8415 §18.2.1).
         let at = if is_best || is_retried {
@@ -315,6 +351,9 @@ impl Dhcp6 {
     /// Gives the lease back; returns the message, which is sent once.
     pub fn release(&mut self, now: Instant) -> Option<Vec<u8>> {
         let grant = self.take_grant()?;
+        if self.purpose == Purpose::Preview {
+            return None;
+        }
         let kind = MessageType::RELEASE;
         let mut exchange = Exchange::begin(kind, DECLINING, now, &mut self.random);
         let elapsed = exchange.handle_sent(now, &mut self.random);
@@ -329,6 +368,19 @@ impl Dhcp6 {
         };
         self.exchange = None;
         Some(grant)
+    }
+
+    /// Returns whether a server may grant an address at once. Each one that does sets it aside, and none can
+    /// be compared with another.
+    fn is_rapid(&self) -> bool {
+        self.purpose == Purpose::Lease && !self.wants_boot_file
+    }
+
+    /// Asks whether the addresses of the lease still fit the link, which may be another (RFC 8415 §18.2.3).
+    pub fn confirm(&mut self, now: Instant) {
+        if let State::Bound(_) = self.state {
+            self.begin_exchange(MessageType::CONFIRM, CONFIRMING, now);
+        }
     }
 
     /// Renews the lease now.
@@ -350,6 +402,11 @@ impl Dhcp6 {
             State::Soliciting { best, choose_at } if is_due(*choose_at) => {
                 *choose_at = None;
                 if let Some(offer) = best.take() {
+                    if self.purpose == Purpose::Preview {
+                        self.state = State::Bound(offer);
+                        self.exchange = None;
+                        return;
+                    }
                     let state = State::Requesting(offer);
                     self.enter(state, MessageType::REQUEST, BOOTING, now);
                 }
@@ -362,6 +419,8 @@ impl Dhcp6 {
             State::Bound(grant) => {
                 if is_due(grant.ends()) {
                     self.begin_soliciting(now);
+                } else if kind == Some(MessageType::CONFIRM) && is_sent(MAX_CONFIRMS) {
+                    self.exchange = None;
                 } else if is_due(grant.rebind_at.at()) && kind != Some(MessageType::REBIND) {
                     self.begin_exchange(MessageType::REBIND, RENEWING, now);
                 } else if is_due(grant.renew_at.at()) && kind.is_none() {
@@ -377,6 +436,7 @@ impl Dhcp6 {
 
     /// Returns a message that is due, for port 547 of all servers.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<(MessageType, Vec<u8>)> {
+        let is_rapid = self.is_rapid();
         let offer = match &self.state {
             State::Idle | State::Soliciting { .. } => None,
             // What a message is about.
@@ -390,8 +450,12 @@ impl Dhcp6 {
             {
                 let elapsed = exchange.handle_sent(now, &mut self.random);
                 self.solicits += u32::from(exchange.kind == MessageType::SOLICIT);
-                let message = self.identity.message(exchange, elapsed, offer, now);
-                return Some((exchange.kind, message));
+                let kind = exchange.kind;
+                let mut message = self.identity.message(exchange, elapsed, offer, now);
+                if kind == MessageType::SOLICIT && is_rapid {
+                    put(&mut message, code::RAPID_COMMIT, &[]);
+                }
+                return Some((kind, message));
             }
         }
         None

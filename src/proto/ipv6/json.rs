@@ -29,6 +29,7 @@ pub struct Lease6Fields<'a> {
     mtu: Option<u32>,
     dns: Vec<String>,
     search: &'a [String],
+    nat64: Option<Text<'a>>,
     boot_file: Option<&'a str>,
     boot_parameters: &'a [String],
 }
@@ -103,6 +104,7 @@ impl<'a> Lease6Fields<'a> {
             mtu: lease.mtu_octets,
             dns: lease.dns_on(interface),
             search: &lease.search,
+            nat64: lease.nat64.as_ref().map(|prefix| Text(prefix)),
             boot_file: lease.boot_file.as_deref(),
             boot_parameters: &lease.boot_parameters,
         }

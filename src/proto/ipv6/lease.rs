@@ -6,6 +6,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use super::address::SUBNET_LEN;
+use super::nat64::Nat64Prefix;
 use crate::packet::neighbor::Preference;
 use crate::text::url::Url;
 use crate::time::Instant;
@@ -28,6 +29,8 @@ pub struct Lease6 {
     pub dns: Vec<Ipv6Addr>,
     /// Domains that names are looked up in.
     pub search: Vec<String>,
+    /// Behind which hosts of IPv4 are reached.
+    pub nat64: Option<Nat64Prefix>,
     /// The boot file, a URL (option 59).
     pub boot_file: Option<String>,
     /// What goes with it (option 60).

@@ -14,17 +14,19 @@
 //!   an hour; a server that sends SOL_MAX_RT or INF_MAX_RT is obeyed;
 //! - an ADVERTISE with a boot file is accepted at once (RFC 8415 §18.2.1 collects for the first second).
 //!
-//! Not done: temporary addresses, prefix delegation, reconfiguration, authentication, CONFIRM, rapid commit.
+//! Not done: temporary addresses, prefix delegation, reconfiguration, authentication.
 
 pub mod address;
 pub mod client;
 pub mod configuration;
 pub mod dhcp;
 pub mod exchange;
+pub mod facts;
 pub mod given;
 pub mod identity;
 pub mod json;
 pub mod lease;
+pub mod nat64;
 pub mod ndisc;
 pub mod offer;
 pub mod probe;

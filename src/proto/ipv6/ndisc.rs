@@ -10,6 +10,7 @@ use core::time::Duration;
 use super::address::{self, SUBNET_LEN};
 use super::configuration::Configuration;
 use super::lease::{Expiry, LeasedAddress, Origin, Route6};
+use super::nat64::Nat64Prefix;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::icmpv6::HOP_LIMIT;
 use crate::packet::neighbor::{
@@ -58,6 +59,7 @@ pub struct RouterDiscovery {
     prefixes: Vec<KnownPrefix>,
     resolvers: Vec<(Ipv6Addr, Expiry)>,
     domains: Vec<(String, Expiry)>,
+    translators: Vec<(Nat64Prefix, Expiry)>,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl RouterDiscovery {
             prefixes: Vec::new(),
             resolvers: Vec::new(),
             domains: Vec::new(),
+            translators: Vec::new(),
         }
     }
 
@@ -158,6 +161,9 @@ impl RouterDiscovery {
                     for domain in domains {
                         set(&mut self.domains, domain, seconds, now);
                     }
+                }
+                RouterOption::Nat64(prefix, seconds) => {
+                    set(&mut self.translators, prefix, seconds, now);
                 }
             }
         }
@@ -250,11 +256,16 @@ impl RouterDiscovery {
         formed.map(|formed| formed.is_taken = true).is_some()
     }
 
+    /// Begins to ask again: the link may be another.
+    pub const fn ask_anew(&mut self, now: Instant) {
+        self.backoff.reset();
+        self.solicit_at = Some(now);
+    }
+
     /// Begins to ask again, unless a default router is known.
     pub const fn ask_again(&mut self, now: Instant) {
         if self.solicit_at.is_some() {
-            self.backoff.reset();
-            self.solicit_at = Some(now);
+            self.ask_anew(now);
         }
     }
 
@@ -350,6 +361,13 @@ impl RouterDiscovery {
     /// Returns the MTU of the link.
     pub const fn mtu_octets(&self) -> Option<u32> {
         self.mtu_octets
+    }
+
+    /// Returns the prefix of a translator to IPv4.
+    pub fn nat64(&self, now: Instant) -> Option<Nat64Prefix> {
+        let mut translators = self.translators.iter();
+        let found = translators.find(|(_, ends)| ends.left(now) > 0);
+        found.map(|(prefix, _)| *prefix)
     }
 
     /// Returns the resolvers and domains.

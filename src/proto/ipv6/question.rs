@@ -31,8 +31,9 @@ impl Identity {
         let kind = exchange.kind;
         let mut message = begin(kind, exchange.transaction);
         put(&mut message, code::CLIENT_ID, &self.duid);
-        // A REBIND is for every server.
-        if let Some(offer) = offer.filter(|_| kind != MessageType::REBIND) {
+        // Others are for every server.
+        let is_for_all = [MessageType::REBIND, MessageType::CONFIRM].contains(&kind);
+        if let Some(offer) = offer.filter(|_| !is_for_all) {
             put(&mut message, code::SERVER_ID, &offer.server_id);
         }
         put(&mut message, code::ELAPSED_TIME, &elapsed.to_be_bytes());

@@ -2,7 +2,7 @@
 
 use super::address;
 use super::client::{Config6, Conflict, Ipv6Client, Transmit6};
-use super::dhcp::{Dhcp6, Ignored};
+use super::dhcp::{Dhcp6, Ignored, Purpose};
 use super::identity::Identity;
 use super::lease::{FOREVER, Lease6, LeasedAddress, Origin};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
@@ -42,6 +42,8 @@ fn config() -> Config6 {
     Config6 {
         mac: MAC,
         identity: identity(),
+        purpose: Purpose::Lease,
+        given: None,
         wants_boot_file: false,
         offer_wait: Duration::from_millis(250),
         boot_file_wait: Duration::from_secs(12),
@@ -247,7 +249,7 @@ fn a_managed_network_gives_an_address_by_four_messages() {
     let solicit = scene.last(MessageType::SOLICIT);
     let asked = Message::decode(&solicit).unwrap().options;
     assert_eq!(asked.get(code::ELAPSED_TIME), Some(&[0, 0][..]));
-    assert_eq!(asked.get(14), None);
+    assert_eq!(asked.get(code::RAPID_COMMIT), Some(&[][..]));
     let offer = Answer::new(MessageType::ADVERTISE, &solicit).with_address("2001:db8::7", 100, 200);
     scene.answer(offer).unwrap();
     scene.until(254);
@@ -576,6 +578,81 @@ fn strict_detection_sends_nothing_else_for_a_second_and_none_sends_no_probe() {
             .iter()
             .any(|(_, sent)| matches!(sent, Transmit6::Frame(_)))
     );
+}
+
+#[test]
+fn a_preview_takes_the_best_offer_and_a_survey_none() {
+    let purpose = |purpose| {
+        Scene::new(Config6 {
+            purpose,
+            ..config()
+        })
+    };
+    for mut scene in [purpose(Purpose::Preview), purpose(Purpose::Survey)] {
+        let is_preview = scene.client.purpose() == Purpose::Preview;
+        scene.advertise(&advertisement(M, 1800, None));
+        for (server, preference) in [(1, 5), (2, 255)] {
+            let solicit = scene.last(MessageType::SOLICIT);
+            let answer = Answer::from_server(MessageType::ADVERTISE, &solicit, server);
+            let address = format!("2001:db8::{server}");
+            let answer = answer.with(code::PREFERENCE, &[preference]);
+            scene
+                .answer(answer.with_address(&address, 100, 200))
+                .unwrap();
+        }
+        scene.until(3_000);
+        let lease = scene.settled();
+        assert_eq!(lease.is_some(), is_preview);
+        if let Some(lease) = lease {
+            assert_eq!(lease.addresses[0].address.to_string(), "2001:db8::2");
+        }
+        for kind in [MessageType::REQUEST, MessageType::RELEASE] {
+            assert!(scene.messages(kind).is_empty());
+        }
+        assert_eq!(
+            scene.messages(MessageType::INFORMATION_REQUEST).is_empty(),
+            is_preview
+        );
+        assert_eq!(scene.client.release(scene.now), None);
+    }
+}
+
+#[test]
+fn a_given_address_is_probed_and_nobody_asked_for_more() {
+    let address = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 5);
+    for (detection, probes, settled_at) in [
+        (Detection::Overlapped, 2, 0),
+        // The link-local address first.
+        (Detection::Strict, 2, 2000),
+        (Detection::Off, 0, 0),
+    ] {
+        let lease = Lease6 {
+            addresses: vec![LeasedAddress {
+                address,
+                preferred: FOREVER,
+                valid: FOREVER,
+                origin: Origin::Given,
+            }],
+            ..Lease6::default()
+        };
+        let mut scene = Scene::new(Config6 {
+            given: Some(lease.clone()),
+            detection,
+            ..config()
+        });
+        if settled_at > 0 {
+            scene.until(settled_at - 1);
+            assert_eq!(scene.settled(), None, "{detection:?}");
+        }
+        scene.until(settled_at);
+        assert_eq!(scene.settled(), Some(lease), "{detection:?}");
+        scene.advertise(&advertisement(M | O, 1800, Some((64, 100, 200))));
+        scene.until(20_000);
+        let mut sent = scene.sent.iter();
+        assert!(sent.all(|(_, sent)| matches!(sent, Transmit6::Frame(_))));
+        assert_eq!(scene.sent.len(), probes, "{detection:?}");
+        assert_eq!(scene.client.poll_timeout(scene.now), None);
+    }
 }
 
 #[test]

@@ -133,10 +133,12 @@ impl KernelRoute6 {
 
     pub(super) fn encode(&self, kind: u16, flags: u16, sequence: u32) -> Vec<u8> {
         // Of routes with one metric the kernel makes one with several next hops, whatever their
-        // preferences are (rt6_qualify_for_ecmp). The metrics are those of systemd-networkd.
+        // preferences are (rt6_qualify_for_ecmp). The metrics are those of systemd-networkd, but for the
+        // kernel's own of 1024: it ignores a router to which another has set that route (EEXIST in
+        // rt6_add_dflt_router), prefixes included.
         let (preference, metric) = match self.preference {
             Preference::High => (1_u8, 512_u32),
-            Preference::Medium => (0, 1024),
+            Preference::Medium => (0, 1023),
             Preference::Low => (3, 2048),
         };
         let fixed = [

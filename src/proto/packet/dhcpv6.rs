@@ -33,7 +33,9 @@ pub mod code {
     pub const OPTION_REQUEST: u16 = 6;
     pub const PREFERENCE: u16 = 7;
     pub const ELAPSED_TIME: u16 = 8;
+    pub const RELAY_MESSAGE: u16 = 9;
     pub const STATUS_CODE: u16 = 13;
+    pub const RAPID_COMMIT: u16 = 14;
     pub const USER_CLASS: u16 = 15;
     pub const VENDOR_CLASS: u16 = 16;
     pub const DNS_SERVERS: u16 = 23;
@@ -57,6 +59,7 @@ impl MessageType {
     pub const SOLICIT: Self = Self(1);
     pub const ADVERTISE: Self = Self(2);
     pub const REQUEST: Self = Self(3);
+    pub const CONFIRM: Self = Self(4);
     pub const RENEW: Self = Self(5);
     pub const REBIND: Self = Self(6);
     pub const REPLY: Self = Self(7);
@@ -71,6 +74,7 @@ impl fmt::Display for MessageType {
             Self::SOLICIT => "SOLICIT",
             Self::ADVERTISE => "ADVERTISE",
             Self::REQUEST => "REQUEST",
+            Self::CONFIRM => "CONFIRM",
             Self::RENEW => "RENEW",
             Self::REBIND => "REBIND",
             Self::REPLY => "REPLY",

@@ -28,7 +28,8 @@ pub const ALL_NODES: MacAddress = MacAddress([0x33, 0x33, 0, 0, 0, 1]);
 pub const ROUTER_SOLICITATION: u8 = 133;
 /// The M flag of an advertisement.
 pub(super) const MANAGED: u8 = 0x80;
-const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+/// The group of all routers on the link (RFC 4291 §2.7.1).
+pub const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// Advertisement of an IPv6 router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl RouterAdvertisement {
         if hop_limit != HOP_LIMIT {
             return Err(DecodeError::invalid("hop limit", hop_limit));
         }
-        if verify && sum(&source, &destination, message) != 0 {
+        if verify && sum(&source, &destination, next_header, message) != 0 {
             return Err(DecodeError::Checksum { field: "ICMPv6" });
         }
         let mut reader = Reader::new(message);
@@ -99,12 +100,25 @@ pub fn router_solicitation(source: MacAddress) -> Vec<u8> {
 }
 
 /// Returns the frame of a multicast message whose sender has no address, with its checksum.
-pub(super) fn from_no_address(
+pub(super) fn from_no_address(source: MacAddress, group: Ipv6Addr, message: Vec<u8>) -> Vec<u8> {
+    multicast(
+        source,
+        Ipv6Addr::UNSPECIFIED,
+        group,
+        NEXT_HEADER_ICMPV6,
+        message,
+    )
+}
+
+/// Returns the frame of a message of ICMPv6 or UDP to a group, with its checksum.
+pub fn multicast(
     source: MacAddress,
+    from: Ipv6Addr,
     group: Ipv6Addr,
+    next_header: u8,
     mut message: Vec<u8>,
 ) -> Vec<u8> {
-    let to = group.octets();
+    let (from, to) = (from.octets(), group.octets());
     let [.., a, b, c, d] = to;
     let mut frame = Vec::with_capacity(54 + message.len());
     EthernetHeader {
@@ -115,14 +129,18 @@ pub(super) fn from_no_address(
         ethertype: ETHERTYPE_IPV6,
     }
     .encode(&mut frame);
-    // A message of neighbour discovery has 48 bytes at most here.
+    // A message fits in a packet.
     let [.., high, low] = message.len().to_be_bytes();
-    frame.extend([0x60, 0, 0, 0, high, low, NEXT_HEADER_ICMPV6, HOP_LIMIT]);
-    let from = Ipv6Addr::UNSPECIFIED.octets();
+    frame.extend([0x60, 0, 0, 0, high, low, next_header, HOP_LIMIT]);
     frame.extend(from);
     frame.extend(to);
-    let checksum = sum(&from, &to, &message).to_be_bytes();
-    if let Some(field) = message.get_mut(2..4) {
+    let checksum = sum(&from, &to, next_header, &message).to_be_bytes();
+    let at = if next_header == NEXT_HEADER_ICMPV6 {
+        2
+    } else {
+        6
+    };
+    if let Some(field) = message.get_mut(at..at + 2) {
         field.copy_from_slice(&checksum);
     }
     frame.extend(message);
@@ -131,10 +149,10 @@ pub(super) fn from_no_address(
 
 /// Returns the checksum over message and pseudo-header (RFC 8200 §8.1), 0 if the message has a correct
 /// one.
-fn sum(source: &[u8; 16], destination: &[u8; 16], message: &[u8]) -> u16 {
+fn sum(source: &[u8; 16], destination: &[u8; 16], next_header: u8, message: &[u8]) -> u16 {
     // A message fits in a packet, whose length has 16 bits.
     let [.., high, low] = message.len().to_be_bytes();
-    let rest = [0, 0, high, low, 0, 0, 0, NEXT_HEADER_ICMPV6];
+    let rest = [0, 0, high, low, 0, 0, 0, next_header];
     checksum(&[source, destination, &rest, message])
 }
 
@@ -158,7 +176,7 @@ mod tests {
     fn with_sum(mut frame: Vec<u8>) -> Vec<u8> {
         frame[56..58].fill(0);
         let [source, destination] = [22, 38].map(|at| frame[at..at + 16].try_into().unwrap());
-        let sum = sum(&source, &destination, &frame[54..]).to_be_bytes();
+        let sum = sum(&source, &destination, NEXT_HEADER_ICMPV6, &frame[54..]).to_be_bytes();
         frame[56..58].copy_from_slice(&sum);
         frame
     }

@@ -8,13 +8,14 @@
 //! option                 | type 1 | length 1, of 8 bytes each | value |
 //! ```
 //!
-//! Left out: PREF64 (RFC 8781), captive portals (RFC 8910) and everything that only the kernel uses.
+//! Left out: captive portals (RFC 8910) and everything that only the kernel uses.
 
 use crate::prelude::*;
 use core::net::Ipv6Addr;
 
 use super::ethernet::MacAddress;
 use super::icmpv6::{MANAGED, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, from_no_address};
+use crate::ipv6::nat64::Nat64Prefix;
 use crate::reader::{DecodeError, Reader};
 use crate::text::names;
 
@@ -33,6 +34,8 @@ const ROUTE_INFORMATION: u8 = 24;
 /// RFC 8106 §5.1 and §5.2.
 const RECURSIVE_DNS: u8 = 25;
 const DNS_SEARCH_LIST: u8 = 31;
+/// RFC 8781 §4.
+const PREF64: u8 = 38;
 
 /// The O flag of an advertisement.
 const OTHER: u8 = 0x40;
@@ -67,6 +70,8 @@ pub enum RouterOption {
     Resolvers(Vec<Ipv6Addr>, u32),
     /// Domains that names are looked up in, and their lifetime.
     Domains(Vec<String>, u32),
+    /// The prefix behind which hosts of IPv4 are reached (RFC 8781), and its lifetime.
+    Nat64(Nat64Prefix, u32),
 }
 
 /// The preference of a router (RFC 4191 §2.1), in rising order.
@@ -205,6 +210,13 @@ impl RouterOption {
                 Self::Resolvers(addresses.collect(), number)
             }
             DNS_SEARCH_LIST => Self::Domains(domains(rest), number),
+            // 13 bits of lifetime, in units of 8 s, 3 of the length, and the prefix, whose last bits are zero.
+            PREF64 => {
+                let scaled = u16::from_be_bytes([len, flags]);
+                let (prefix, _) = value.get(2..)?.split_first_chunk::<12>()?;
+                let prefix = Nat64Prefix::new(*prefix, scaled & 7)?;
+                Self::Nat64(prefix, u32::from(scaled & !7))
+            }
             _ => return None,
         })
     }
@@ -350,6 +362,9 @@ mod tests {
         message.extend(option(25, &resolver.concat()));
         let search = b"\0\0\0\0\0\x3c\x03lab\x07example\0\x04boot\0";
         message.extend(option(31, search));
+        // 600 s, 96 bits.
+        let translator = [&[2, 0x58][..], &address("64:ff9b::")[..12]].concat();
+        message.extend(option(38, &translator));
         message
     }
 
@@ -377,8 +392,13 @@ mod tests {
             }),
             RouterOption::Resolvers(vec!["fe80::1".parse().unwrap()], u32::MAX),
             RouterOption::Domains(vec!["lab.example".to_owned(), "boot".to_owned()], 60),
+            RouterOption::Nat64(
+                Nat64Prefix::new([0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0], 0).unwrap(),
+                600,
+            ),
         ];
-        assert_eq!(read.options().collect::<Vec<_>>(), expected);
+        let options: Vec<_> = read.options().collect();
+        assert_eq!(options, expected);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod code {
     pub const INTERFACE_MTU: u8 = 26;
     pub const BROADCAST_ADDRESS: u8 = 28;
     pub const NTP_SERVERS: u8 = 42;
+    pub const LOG_SERVERS: u8 = 7;
     pub const VENDOR_SPECIFIC: u8 = 43;
     pub const REQUESTED_ADDRESS: u8 = 50;
     pub const LEASE_TIME: u8 = 51;

@@ -48,6 +48,8 @@ pub enum SwitchFrame {
         system: String,
         /// Port identifier or description.
         port: String,
+        /// The VLAN of frames without a tag (IEEE 802.1Q §D.2.1).
+        vlan: Option<u16>,
     },
     /// Any other frame.
     Other,
@@ -125,7 +127,7 @@ fn eapol(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
 }
 
 fn lldp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
-    let (mut system, mut port) = (String::new(), String::new());
+    let (mut system, mut port, mut vlan) = (String::new(), String::new(), None);
     while !reader.is_empty() {
         let head = reader.u16("TLV header")?;
         let value = reader.take(usize::from(head & 0x1ff), "TLV value")?;
@@ -137,10 +139,14 @@ fn lldp(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
             }
             (4, name) => port = safe::text_of(name),
             (5, name) => system = safe::text_of(name),
+            // Of IEEE 802.1, subtype 1; 0 says that there is none.
+            (127, [0, 0x80, 0xc2, 1, high, low]) => {
+                vlan = Some(u16::from_be_bytes([*high, *low])).filter(|id| *id != 0);
+            }
             _ => {}
         }
     }
-    Ok(SwitchFrame::Lldp { system, port })
+    Ok(SwitchFrame::Lldp { system, port, vlan })
 }
 
 #[cfg(test)]
@@ -200,10 +206,11 @@ mod tests {
             SwitchFrame::decode(&frame(0x888e, &request)),
             Ok(SwitchFrame::Authentication)
         );
-        let lldp = b"\x02\x07\x04\x02\0\0\0\0\x01\x04\x04\x05Gi3\x0a\x04sw\x1b1\0\0";
+        let lldp = b"\x02\x07\x04\x02\0\0\0\0\x01\x04\x04\x05Gi3\x0a\x04sw\x1b1\xfe\x06\0\x80\xc2\x01\0\x07\0\0";
         let expected = SwitchFrame::Lldp {
             system: "sw\\u{1b}1".to_owned(),
             port: "Gi3".to_owned(),
+            vlan: Some(7),
         };
         assert_eq!(SwitchFrame::decode(&frame(0x88cc, lldp)), Ok(expected));
         assert!(SwitchFrame::decode(&frame(0x0800, &[])).is_err());

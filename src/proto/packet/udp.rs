@@ -19,6 +19,14 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
+/// Returns a datagram of IPv6 without its checksum, which is over the addresses, too.
+pub fn header6(from: u16, to: u16, payload: &[u8]) -> Vec<u8> {
+    // A message fits in a packet.
+    let [.., high, low] = (Datagram::HEADER_LEN + payload.len()).to_be_bytes();
+    let ([a, b], [c, d]) = (from.to_be_bytes(), to.to_be_bytes());
+    [&[a, b, c, d, high, low, 0, 0], payload].concat()
+}
+
 impl<'a> Datagram<'a> {
     /// Length of the header, in bytes.
     pub const HEADER_LEN: usize = 8;

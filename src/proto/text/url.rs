@@ -50,33 +50,47 @@ pub struct Form {
 }
 
 impl Form {
-    /// Returns the request with this method, these headers by name and value, and this body in the form
-    /// of `application/x-www-form-urlencoded`.
+    /// Returns the request with this method, these headers by name and value, and this body, in the form
+    /// of `application/x-www-form-urlencoded` unless a header says otherwise.
     ///
     /// # Errors
     /// The method or header that is not valid (RFC 9110 §5.6.2, §5.5).
     pub fn new(method: &str, headers: &[(String, String)], body: String) -> Result<Self, String> {
-        let is_token = |text: &str| {
-            let is_letter = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-            !text.is_empty() && text.chars().all(is_letter)
-        };
         if !is_token(method) {
             return Err(method.to_owned());
         }
-        let mut lines = String::new();
-        for (name, value) in headers {
-            // A value that was read from a file may end in a newline.
-            let value = value.trim();
-            if !is_token(name) || value.contains(char::is_control) {
-                return Err(name.clone());
-            }
-            lines += &format!("{name}: {value}\r\n");
-        }
-        Ok(Self {
+        let mut form = Self {
             method: method.to_owned(),
-            headers: lines,
+            headers: String::new(),
             body,
-        })
+        };
+        for (name, value) in headers {
+            form = form.and_header(name, value)?;
+        }
+        Ok(form)
+    }
+
+    /// Returns a GET without headers.
+    pub fn get() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            headers: String::new(),
+            body: String::new(),
+        }
+    }
+
+    /// Returns the request with another header.
+    ///
+    /// # Errors
+    /// The name, when it or the value is not valid (RFC 9110 §5.5).
+    pub fn and_header(mut self, name: &str, value: &str) -> Result<Self, String> {
+        // A value that was read from a file may end in a newline.
+        let value = value.trim();
+        if !is_token(name) || value.contains(char::is_control) {
+            return Err(name.to_owned());
+        }
+        self.headers += &format!("{name}: {value}\r\n");
+        Ok(self)
     }
 
     /// Makes the request of a GET, up to its empty line, the one that this is.
@@ -86,7 +100,8 @@ impl Form {
         if self.method != "GET" {
             headers += &format!("Content-Length: {}\r\n", self.body.len());
         }
-        if !self.body.is_empty() {
+        let is_kind = |line: &str| line.to_ascii_lowercase().starts_with("content-type:");
+        if !self.body.is_empty() && !self.headers.lines().any(is_kind) {
             headers += "Content-Type: application/x-www-form-urlencoded\r\n";
         }
         let end = get.len().saturating_sub(2);
@@ -95,6 +110,11 @@ impl Form {
         get.splice(..method.unwrap_or(0), self.method.bytes());
         get.extend(self.body.bytes());
     }
+}
+
+fn is_token(text: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !text.is_empty() && text.chars().all(is_letter)
 }
 
 impl Url {
@@ -365,6 +385,15 @@ impl Url {
     pub fn with_form(self, form: Form) -> Self {
         let form = Some(Arc::new(form));
         Self { form, ..self }
+    }
+
+    /// Returns the URL with these credentials, `USER:PASSWORD`, or none.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Option<String>) -> Self {
+        Self {
+            credentials,
+            ..self
+        }
     }
 
     /// Returns what the request has beside the address.

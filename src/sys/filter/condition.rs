@@ -68,6 +68,9 @@ pub enum Condition {
     AtLeast(Load, u32),
     /// One of the mask's bits is set in the value.
     AnyBit(Load, u32),
+    /// The value, after operations of [`code`] with numbers, passes a test of it.
+    #[cfg(feature = "capture")]
+    Compare(Load, Vec<(u16, u32)>, (u16, u32)),
     /// The condition does not hold.
     Not(Box<Self>),
     /// Both hold; the second is evaluated only if the first does.
@@ -227,6 +230,14 @@ impl Backward {
             }
             Condition::AnyBit(load, mask) => {
                 self.test(code::JSET, *mask, yes, no);
+                self.load(*load);
+            }
+            #[cfg(feature = "capture")]
+            Condition::Compare(load, steps, (test, number)) => {
+                self.test(*test, *number, yes, no);
+                for (operation, operand) in steps.iter().rev() {
+                    self.statement(code::ALU | operation | code::K, *operand);
+                }
                 self.load(*load);
             }
             Condition::Not(inner) => return self.condition(inner, no, yes),

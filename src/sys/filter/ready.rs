@@ -8,11 +8,17 @@ use std::net::Ipv4Addr;
 use super::condition::{Condition, Load, Size};
 use super::program::{FilterProgram, WHOLE_FRAME, ancillary};
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
+#[cfg(feature = "ipv6")]
+use wireboot_proto::packet::dhcpv6;
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, MacAddress,
 };
 use wireboot_proto::packet::icmpv6;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::packet::icmpv6::ROUTER_SOLICITATION;
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::packet::neighbor::NEIGHBOR_ADVERTISEMENT;
 use wireboot_proto::packet::switch_frame;
 
 /// Where the IPv4 header begins in an untagged frame.
@@ -73,6 +79,27 @@ fn is_stray(header: u32, xid: u32, chaddr: MacAddress) -> Condition {
             .or(has_chaddr())
             .and(is_request.or(is_reply).negated())),
     )
+}
+
+/// Passes what a client of IPv6 hears of routers, neighbours and servers: neighbour discovery, reports of
+/// groups (MLD), and DHCPv6.
+#[cfg(feature = "ipv6")]
+pub fn configuration_of_ipv6() -> FilterProgram {
+    let load = |size, offset| frame(size, IPV6 + offset);
+    let byte = |offset, value: u8| Condition::equal(load(Size::Byte, offset), value.into());
+    let kinds = ROUTER_SOLICITATION..=NEIGHBOR_ADVERTISEMENT;
+    let any = |conditions: Vec<Condition>| {
+        let conditions = conditions.into_iter();
+        conditions.fold(Condition::Constant(false), Condition::or)
+    };
+    let discovery =
+        byte(6, icmpv6::NEXT_HEADER_ICMPV6).and(any(kinds.map(|kind| byte(40, kind)).collect()));
+    // Behind hop-by-hop options.
+    let groups = byte(6, 0).and(byte(40, icmpv6::NEXT_HEADER_ICMPV6));
+    let ports = [dhcpv6::CLIENT_PORT, dhcpv6::SERVER_PORT].into_iter();
+    let ports = ports.map(|port| Condition::equal(load(Size::Half, 42), port.into()));
+    let servers = byte(6, PROTOCOL_UDP).and(any(ports.collect()));
+    program(&is_ethertype(ETHERTYPE_IPV6).and(discovery.or(groups).or(servers)))
 }
 
 fn is_router_advertisement() -> Condition {

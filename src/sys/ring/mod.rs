@@ -117,10 +117,8 @@ impl Ring {
     /// As [`Ring::open`].
     pub fn open_with(options: &SocketConfig<'_>, layout: Layout) -> Result<Self, SyscallError> {
         let opened = Self::open_or_not(options, layout, true)?;
-        opened.map_err(|(_, why)| SyscallError {
-            call: "setsockopt(packet ring)",
-            source: io::Error::other(why),
-        })
+        opened
+            .map_err(|(_, why)| SyscallError::of("setsockopt(packet ring)", io::Error::other(why)))
     }
 
     /// Opens a ring where setting it up takes no longer than the rest, or else a plain socket with the

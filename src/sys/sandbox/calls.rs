@@ -204,6 +204,8 @@ pub(super) const FILES: &[Rule] = &[
     allow(libc::SYS_mkdirat),
     allow(libc::SYS_mknodat),
     allow(libc::SYS_unlinkat),
+    // What a layer of an image removes.
+    allow(libc::SYS_getdents64),
     allow(libc::SYS_symlinkat),
     allow(libc::SYS_linkat),
     allow(libc::SYS_fchownat),

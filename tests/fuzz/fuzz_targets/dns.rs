@@ -1,7 +1,7 @@
 #![no_main]
 use std::time::Duration;
 
-use wireboot_proto::dns::{Config, Lookup, MAX_TIME, NameConfig, Transport};
+use wireboot_proto::dns::{Config, Lookup, MAX_TIME, NameConfig, QueryTransport};
 use wireboot_proto::packet::dns::AddressType;
 use wireboot_proto::time::Instant;
 
@@ -73,7 +73,9 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         }
         match which & 6 {
             6 => lookup.handle_failure(*transmit, now),
-            4 => drop(lookup.handle_input(transmit.destination, Transport::Tcp, &message, now)),
+            4 => {
+                drop(lookup.handle_input(transmit.destination, QueryTransport::Tcp, &message, now))
+            }
             _ => drop(lookup.handle_input(transmit.destination, transmit.transport, &message, now)),
         }
         if lookup.poll_timeout().is_some_and(|at| now >= at) {

@@ -1,8 +1,8 @@
 #![no_main]
-use wireboot_proto::format::iso9660::{Extent, Found, IsoError, Volume};
+use wireboot_proto::format::iso9660::{Extent, Found, IsoError, IsoVolume};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Ok(Some(volume)) = Volume::decode(data) else {
+    let Ok(Some(volume)) = IsoVolume::decode(data) else {
         return;
     };
     let cut = |part: Extent| {

@@ -9,6 +9,7 @@ use wireboot_proto::dhcp::inquiry::{BootQuestion, Inquiry};
 use wireboot_proto::dhcp::survey::{Survey, suspicions, verdicts};
 use wireboot_proto::dhcp::{Client, RequestCounts};
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::MessageType;
@@ -309,6 +310,8 @@ pub fn ipv6(data: &[u8]) {
     let config = Config6 {
         mac,
         identity,
+        purpose: Purpose::Lease,
+        given: None,
         wants_boot_file: data.len().is_multiple_of(2),
         offer_wait: Duration::from_millis(250),
         boot_file_wait: Duration::from_secs(12),

@@ -250,7 +250,7 @@ impl Machine {
         Some(line)
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.said.join("\n")
     }
 }

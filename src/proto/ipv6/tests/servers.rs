@@ -10,7 +10,13 @@ struct Asked {
 
 impl Asked {
     fn new() -> Self {
-        let mut client = Dhcp6::new(identity(), false, Duration::from_millis(250), 7);
+        let mut client = Dhcp6::new(
+            identity(),
+            Purpose::Lease,
+            false,
+            Duration::from_millis(250),
+            7,
+        );
         client.solicit(ms(0));
         Self { client, now: ms(0) }
     }
@@ -59,8 +65,8 @@ fn what_is_not_an_answer_is_ignored() {
     let mut anonymous = begin(MessageType::ADVERTISE, [solicit[1], solicit[2], solicit[3]]);
     put(&mut anonymous, 1, &identity().duid);
     assert_eq!(asked.hear(Answer(anonymous)), Err(Ignored::NoServer));
-    // Rapid commit was not asked for.
-    let mut reply = offer().with(14, &[]);
+    // It does not say that it commits at once.
+    let mut reply = offer();
     reply.0[0] = 7;
     assert_eq!(
         asked.hear(reply),
@@ -256,6 +262,87 @@ fn delays_stay_within_a_tenth() {
             let gap = exchange.next_at.since(at).as_millis();
             assert!((least..=most).contains(&gap), "{gap}");
             at = exchange.next_at;
+        }
+    }
+}
+
+#[test]
+fn a_lease_is_confirmed_when_the_link_returns() {
+    // Confirmed, denied, answered with another status, and not answered at all.
+    for (status, is_kept, kind) in [
+        (Some(0), true, MessageType::RENEW),
+        (Some(4), false, MessageType::SOLICIT),
+        (Some(1), true, MessageType::CONFIRM),
+        (None, true, MessageType::CONFIRM),
+    ] {
+        let mut asked = Asked::bound([100, 200], 1000, 2000);
+        asked.now = ms(10_000);
+        asked.client.confirm(asked.now);
+        let (sent_kind, confirm) = asked.next();
+        assert_eq!((sent_kind, asked.now), (MessageType::CONFIRM, ms(10_000)));
+        let sent = Message::decode(&confirm).unwrap().options;
+        assert_eq!(sent.get(code::SERVER_ID), None);
+        let association = sent.associations().next().unwrap();
+        let given = association.addresses().next().unwrap();
+        assert_eq!(given.address.to_string(), "2001:db8::7");
+        assert_eq!(
+            (given.preferred, given.valid, association.times),
+            (0, 0, [0, 0])
+        );
+        if let Some(status) = status {
+            let answer = Answer::new(MessageType::REPLY, &confirm);
+            let answer = asked.hear(answer.with(code::STATUS_CODE, &[0, status]));
+            assert_eq!(answer.is_ok(), status != 1);
+        }
+        assert_eq!(asked.client.grant().is_some(), is_kept, "{status:?}");
+        assert_eq!(asked.next().0, kind, "{status:?}");
+        let mut confirms = u32::from(kind == MessageType::CONFIRM) + 1;
+        if kind == MessageType::CONFIRM {
+            while asked.next().0 == MessageType::CONFIRM {
+                confirms += 1;
+            }
+            // It is used as it is, and renewed when that is due.
+            assert_eq!((confirms, asked.now), (4, ms(100_000)));
+            assert!(asked.client.grant().is_some());
+        }
+    }
+    // Without a lease there is nothing to confirm.
+    let mut asked = Asked::new();
+    asked.client.confirm(asked.now);
+    assert_eq!(asked.next().0, MessageType::SOLICIT);
+}
+
+#[test]
+fn a_server_may_commit_at_once_where_no_boot_file_is_compared() {
+    for (wants_boot_file, purpose, has_option, is_bound) in [
+        (false, Purpose::Lease, true, true),
+        (false, Purpose::Lease, false, false),
+        (true, Purpose::Lease, true, false),
+        (false, Purpose::Preview, true, false),
+    ] {
+        let wait = Duration::from_millis(250);
+        let mut client = Dhcp6::new(identity(), purpose, wants_boot_file, wait, 7);
+        client.solicit(ms(0));
+        let mut asked = Asked { client, now: ms(0) };
+        let (_, solicit) = asked.next();
+        let asks = Message::decode(&solicit).unwrap().options;
+        let is_asked = !wants_boot_file && purpose == Purpose::Lease;
+        assert_eq!(asks.get(code::RAPID_COMMIT).is_some(), is_asked);
+        let mut reply = Answer::new(MessageType::REPLY, &solicit);
+        if has_option {
+            reply = reply.with(code::RAPID_COMMIT, &[]);
+        }
+        let heard = asked.hear(reply.with_address("2001:db8::7", 100, 200));
+        assert_eq!(heard.is_ok(), is_bound);
+        assert_eq!(asked.client.grant().is_some(), is_bound);
+        if is_bound {
+            assert_eq!(asked.next().0, MessageType::RENEW);
+        } else {
+            // One that does not commit at once is not left.
+            let offer = Answer::new(MessageType::ADVERTISE, &solicit);
+            asked
+                .hear(offer.with_address("2001:db8::7", 100, 200))
+                .unwrap();
         }
     }
 }

@@ -677,7 +677,20 @@ mod tests {
             .copied()
             .collect::<Vec<_>>();
         expected.sort();
-        assert_eq!(faulty, expected);
+        assert_eq!(
+            faulty, expected,
+            "a new row: add what dhcproto decodes of it to by_dhcproto, or list its fault"
+        );
+    }
+
+    #[test]
+    fn an_option_has_one_row_named_or_titled() {
+        let rows = TITLES.split('|').skip(1);
+        let mut codes: Vec<_> = rows.map(|row| row.split(':').next()).collect();
+        let count = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), count);
     }
 
     #[test]

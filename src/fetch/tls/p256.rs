@@ -1,0 +1,133 @@
+//! The curve P-256 for rustls: key exchange and signatures of servers.
+
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::ecdsa::{Signature, VerifyingKey};
+use p256::elliptic_curve::sec1::ToSec1Point;
+use p256::{PublicKey, SecretKey};
+use ring::digest;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::crypto::{ActiveKeyExchange, GetRandomFailed, SharedSecret, SupportedKxGroup};
+use rustls::pki_types::{
+    AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
+};
+use rustls::{Error, NamedGroup, PeerMisbehaved};
+
+/// Ephemeral Diffie-Hellman (RFC 8446 §7.4.2, RFC 8422 §5.10).
+#[derive(Debug)]
+pub(super) struct KeyExchange;
+
+impl SupportedKxGroup for KeyExchange {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        let mut bytes = [0; 32];
+        let random = SystemRandom::new();
+        loop {
+            random.fill(&mut bytes).map_err(|_| GetRandomFailed)?;
+            // One number in 2^32 is no key: zero, or not below the order of the curve.
+            if let Ok(secret) = SecretKey::from_slice(&bytes) {
+                // RFC 8446 §4.2.8.2: uncompressed points only.
+                let public = secret.public_key().to_sec1_point(false);
+                let public = public.as_bytes().to_vec();
+                return Ok(Box::new(Started { secret, public }));
+            }
+        }
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::secp256r1
+    }
+}
+
+/// Our half of a key exchange.
+struct Started {
+    secret: SecretKey,
+    public: Vec<u8>,
+}
+
+impl ActiveKeyExchange for Started {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
+        let is_uncompressed = peer.first() == Some(&4);
+        let peer = PublicKey::from_sec1_bytes(peer)
+            .ok()
+            .filter(|_| is_uncompressed);
+        let peer = peer.ok_or(PeerMisbehaved::InvalidKeyShare)?;
+        let secret = p256::ecdh::diffie_hellman(self.secret.to_nonzero_scalar(), peer.as_affine());
+        Ok(SharedSecret::from(&secret.raw_secret_bytes()[..]))
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::secp256r1
+    }
+}
+
+/// Verifies signatures with one hash.
+#[derive(Debug)]
+pub(super) struct Verification {
+    hash: &'static digest::Algorithm,
+    id: AlgorithmIdentifier,
+}
+
+impl Verification {
+    pub(super) const SHA256: Self = Self {
+        hash: &digest::SHA256,
+        id: alg_id::ECDSA_SHA256,
+    };
+    pub(super) const SHA384: Self = Self {
+        hash: &digest::SHA384,
+        id: alg_id::ECDSA_SHA384,
+    };
+}
+
+impl SignatureVerificationAlgorithm for Verification {
+    fn verify_signature(
+        &self,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), InvalidSignature> {
+        let key = VerifyingKey::from_sec1_bytes(public_key).map_err(|_| InvalidSignature)?;
+        let signature = Signature::from_der(signature).map_err(|_| InvalidSignature)?;
+        let hash = digest::digest(self.hash, message);
+        let verified = key.verify_prehash(hash.as_ref(), &signature);
+        verified.map_err(|_| InvalidSignature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        alg_id::ECDSA_P256
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_is_no_uncompressed_point_of_the_curve_is_refused() {
+        let compressed = SecretKey::from_slice(&[7; 32]).unwrap();
+        let compressed = compressed.public_key().to_sec1_point(true);
+        let mut beside = KeyExchange.start().unwrap().pub_key().to_vec();
+        *beside.last_mut().unwrap() ^= 1;
+        for share in [
+            &[][..],
+            &[0],
+            &[4; 65],
+            &[4; 64],
+            compressed.as_bytes(),
+            &beside,
+        ] {
+            let refused = KeyExchange.start().unwrap().complete(share);
+            assert_eq!(
+                refused.err(),
+                Some(PeerMisbehaved::InvalidKeyShare.into()),
+                "{share:?}"
+            );
+        }
+    }
+}
