@@ -72,7 +72,7 @@ pub enum Event {
 }
 
 /// The reason why a response was discarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
     /// It is not a response.
     #[error(transparent)]

@@ -1,8 +1,13 @@
 //! A reader of fields from received bytes; errors have the name of the field.
 
+use alloc::boxed::Box;
+
+/// The field at which decoding failed, and the reason; in a box, since most fields are read without one.
+pub type DecodeError = Box<DecodeFault>;
+
 /// The field at which decoding failed, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub enum DecodeFault {
     /// The input ends inside `field`.
     #[error("{field} is truncated: {needed} bytes needed, {left} left")]
     Truncated {
@@ -32,14 +37,10 @@ pub enum DecodeError {
     },
 }
 
-impl DecodeError {
-    /// Returns the error for a value that does not fit in `field`.
-    pub(crate) fn invalid(field: &'static str, value: impl Into<u64>) -> Self {
-        Self::Invalid {
-            field,
-            value: value.into(),
-        }
-    }
+/// Returns the error for a value that does not fit in `field`.
+pub(crate) fn invalid(field: &'static str, value: impl Into<u64>) -> DecodeError {
+    let value = value.into();
+    Box::new(DecodeFault::Invalid { field, value })
 }
 
 /// A cursor over bytes, whose reads return slices of checked length.
@@ -57,16 +58,15 @@ impl<'a> Reader<'a> {
     /// Reads the next `len` bytes.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when fewer are left; the position stays then.
+    /// [`DecodeFault::Truncated`] when fewer are left; the position stays then.
     pub fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or(DecodeError::Truncated {
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or_else(|| {
+            Box::new(DecodeFault::Truncated {
                 field,
                 needed: len,
                 left: self.rest.len(),
-            })?;
+            })
+        })?;
         self.rest = rest;
         Ok(taken)
     }
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
     /// Reads the next `N` bytes as an array.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when fewer are left.
+    /// [`DecodeFault::Truncated`] when fewer are left.
     pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N, field)?);
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
     /// Reads one byte.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] at the end.
+    /// [`DecodeFault::Truncated`] at the end.
     pub fn u8(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         self.array(field).map(u8::from_be_bytes)
     }
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     /// Reads two bytes in network order.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when fewer are left.
+    /// [`DecodeFault::Truncated`] when fewer are left.
     pub fn u16(&mut self, field: &'static str) -> Result<u16, DecodeError> {
         self.array(field).map(u16::from_be_bytes)
     }
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
     /// Reads four bytes in network order.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when fewer are left.
+    /// [`DecodeFault::Truncated`] when fewer are left.
     pub fn u32(&mut self, field: &'static str) -> Result<u32, DecodeError> {
         self.array(field).map(u32::from_be_bytes)
     }
@@ -124,11 +124,11 @@ mod tests {
     fn a_reader_says_which_field_was_cut_off() {
         let mut reader = Reader::new(&[1, 2, 3]);
         assert_eq!(reader.u16("xid"), Ok(0x0102));
-        let error = DecodeError::Truncated {
+        let error = Box::new(DecodeFault::Truncated {
             field: "secs",
             needed: 2,
             left: 1,
-        };
+        });
         assert_eq!(reader.u16("secs"), Err(error));
         assert_eq!(reader.rest(), [3]);
     }

@@ -8,10 +8,11 @@
 #![forbid(unsafe_code)]
 
 use crate::prelude::*;
+use alloc::boxed::Box;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, DecodeFault, Reader};
 use crate::time::{Instant, Random};
 
 /// UDP port of servers.
@@ -64,7 +65,7 @@ pub enum Event {
 }
 
 /// The reason why a packet was discarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
     /// It is not a server's answer.
     #[error(transparent)]
@@ -236,17 +237,17 @@ impl ServerReply {
         reader.take(22, "delays, reference")?;
         let mut time = |field| {
             let high = u64::from(reader.u32(field)?);
-            Ok(high << 32 | u64::from(reader.u32(field)?))
+            Ok::<_, DecodeError>(high << 32 | u64::from(reader.u32(field)?))
         };
         let originate = time("originate timestamp")?;
         time("receive timestamp")?;
         let transmit = time("transmit timestamp")?;
         // Mode 5, broadcast, answers no request (RFC 4330 §4).
         if first & 0b111 != 4 {
-            return Err(DecodeError::Invalid {
+            return Err(Box::new(DecodeFault::Invalid {
                 field: "mode",
                 value: (first & 0b111).into(),
-            });
+            }));
         }
         Ok(Self {
             // RFC 4330 §4: leap indicator 3 is an unset clock; stratum 0 is a kiss-o'-death.

@@ -11,10 +11,10 @@ use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, Op};
 use crate::packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress, VlanTag};
 use crate::packet::option::code;
 use crate::packet::udp::{self, Datagram};
-use crate::reader::DecodeError;
+use crate::reader::{DecodeError, DecodeFault};
 
 /// Reason why a datagram is ignored. Not an error, since any host can send anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
     /// It is not a DHCP message.
     #[error("{0}")]
@@ -74,7 +74,7 @@ pub enum Discard {
 
 impl Discard {
     /// Returns whether the message is valid but late: a duplicate, or after another offer was chosen.
-    pub const fn is_usual(self) -> bool {
+    pub const fn is_usual(&self) -> bool {
         matches!(
             self,
             Self::Repeated(_) | Self::Unexpected(MessageType::Offer)
@@ -138,12 +138,13 @@ fn read_for(
     xid: u32,
     chaddr: MacAddress,
 ) -> Result<(Message, MessageType), Discard> {
+    // RFC 951 has a vendor area without form there, and most servers leave it zero.
+    let no_cookie = DecodeFault::Invalid {
+        field: "magic cookie",
+        value: 0,
+    };
     let message = match Message::decode(datagram.payload) {
-        // RFC 951 has a vendor area without form there, and most servers leave it zero.
-        Err(DecodeError::Invalid {
-            field: "magic cookie",
-            value: 0,
-        }) => return Err(Discard::NoMessageType),
+        Err(fault) if *fault == no_cookie => return Err(Discard::NoMessageType),
         decoded => decoded?,
     };
     if message.op != Op::BootReply {
@@ -254,7 +255,7 @@ mod tests {
             why(&frame)
         };
         assert_eq!(spoilt(0, 1), Some(Discard::NotAReply));
-        let invalid = |field, value: u8| Some(DecodeError::invalid(field, value).into());
+        let invalid = |field, value: u8| Some(crate::reader::invalid(field, value).into());
         assert_eq!(spoilt(0, 3), invalid("op", 3));
         assert_eq!(spoilt(1, 6), invalid("htype", 6));
         assert_eq!(spoilt(2, 16), invalid("hlen", 16));
@@ -268,7 +269,7 @@ mod tests {
         assert!(matches!(truncated, Some(Discard::Malformed(_))));
         let mut wrong_sum = good.clone();
         wrong_sum[PAYLOAD + 33] = 2;
-        let checksum = DecodeError::Checksum { field: "UDP" };
+        let checksum = Box::new(DecodeFault::Checksum { field: "UDP" });
         let found = stray(&wrong_sum, None, true, XID, CHADDR);
         assert_eq!(found, Some((SERVER, checksum.into())));
     }

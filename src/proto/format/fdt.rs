@@ -15,9 +15,10 @@
 
 use crate::prelude::*;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, DecodeFault, Reader};
 
 /// The longest blob that an arm64 kernel accepts, in bytes (Documentation/arch/arm64/booting.rst).
 pub const MAX_LEN: usize = 2 << 20;
@@ -69,7 +70,7 @@ impl<'a> DeviceTree<'a> {
         let mut header = Reader::new(bytes);
         let magic = header.u32("magic")?;
         if magic != FDT_MAGIC {
-            return Err(DecodeError::invalid("magic", magic));
+            return Err(crate::reader::invalid("magic", magic));
         }
         let total_size = header.u32("totalsize")?;
         let blob = Reader::new(bytes).take(total_size as usize, "totalsize")?;
@@ -79,7 +80,7 @@ impl<'a> DeviceTree<'a> {
         let version = header.u32("version")?;
         let last_comp_version = header.u32("last_comp_version")?;
         if version < VERSION || last_comp_version > VERSION {
-            return Err(DecodeError::invalid("version", version));
+            return Err(crate::reader::invalid("version", version));
         }
         let boot_cpuid_phys = header.u32("boot_cpuid_phys")?;
         let strings_len = header.u32("size_dt_strings")?;
@@ -244,7 +245,7 @@ fn nodes<'a>(mut reader: Reader<'a>, strings: &'a [u8]) -> Result<Node<'a>, Deco
                     None => return Ok(ended),
                 }
             }
-            _ => return Err(DecodeError::invalid("token", token)),
+            _ => return Err(crate::reader::invalid("token", token)),
         }
     }
 }
@@ -255,11 +256,11 @@ fn text<'a>(bytes: &'a [u8], field: &'static str) -> Result<&'a [u8], DecodeErro
     let mut parts = bytes.splitn(2, |byte| *byte == 0);
     match (parts.next(), parts.next()) {
         (Some(text), Some(_)) => Ok(text),
-        _ => Err(DecodeError::Truncated {
+        _ => Err(Box::new(DecodeFault::Truncated {
             field,
             needed: bytes.len() + 1,
             left: bytes.len(),
-        }),
+        })),
     }
 }
 
@@ -392,7 +393,7 @@ pub(crate) mod tests {
         let blob = BLOB.concat();
         for len in 0..blob.len() {
             let error = DeviceTree::decode(&blob[..len]).unwrap_err();
-            assert!(matches!(error, DecodeError::Truncated { .. }), "{len}");
+            assert!(matches!(*error, DecodeFault::Truncated { .. }), "{len}");
         }
         // Neither when the header claims to be complete.
         for len in (40..blob.len()).rev() {
@@ -430,7 +431,7 @@ pub(crate) mod tests {
             DeviceTree::decode(&blob).map(|_| ())
         };
         assert_eq!(nested(64), Ok(()));
-        assert_eq!(nested(65), Err(DecodeError::invalid("token", 1_u32)));
+        assert_eq!(nested(65), Err(crate::reader::invalid("token", 1_u32)));
     }
 
     #[test]

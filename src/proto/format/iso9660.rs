@@ -116,7 +116,7 @@ impl IsoVolume {
         let block_len = u64::from(u16::from_le_bytes(block_len));
         // §6.2.2: a power of two from 512 on, and no more than a sector.
         if !block_len.is_power_of_two() || !(512..=SECTOR_LEN).contains(&block_len) {
-            return Err(DecodeError::invalid("logical block size", block_len));
+            return Err(crate::reader::invalid("logical block size", block_len));
         }
         let mut volume = Self {
             block_len,
@@ -202,7 +202,7 @@ impl IsoVolume {
         let start = (u64::from(record.block) + u64::from(record.attribute_blocks)) * self.block_len;
         let end = start + u64::from(record.len);
         if end > self.len {
-            return Err(DecodeError::invalid("location of extent", record.block));
+            return Err(crate::reader::invalid("location of extent", record.block));
         }
         Ok(start..end)
     }
@@ -250,7 +250,7 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
     fn bytes(&mut self, directory: &Extent) -> Result<Vec<u8>, E> {
         let len = directory.end - directory.start;
         if len > MAX_DIRECTORY_LEN {
-            return Err(damaged(DecodeError::invalid("length of directory", len)));
+            return Err(damaged(crate::reader::invalid("length of directory", len)));
         }
         (self.read)(directory.clone())
     }
@@ -312,7 +312,7 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
             let next = rest.next().transpose().map_err(damaged)?;
             match next.filter(|_| parts.len() < MAX_PARTS) {
                 Some(next) => record = next,
-                None => return Err(damaged(DecodeError::invalid("file section", 0_u8))),
+                None => return Err(damaged(crate::reader::invalid("file section", 0_u8))),
             }
         }
     }
@@ -323,7 +323,7 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
         let start = u64::from(block) * self.volume.block_len;
         let bytes = (self.read)(start..start + SECTOR_LEN)?;
         let first = records(&bytes).next().transpose().map_err(damaged)?;
-        let first = first.ok_or_else(|| damaged(DecodeError::invalid("child link", block)))?;
+        let first = first.ok_or_else(|| damaged(crate::reader::invalid("child link", block)))?;
         self.volume.extent(&first).map_err(damaged)
     }
 
@@ -365,7 +365,7 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
                     let end = start + u64::from(len);
                     // P1281 §5.1: it ends in the block it begins in; Linux allows a sector too.
                     if end > volume.len || u64::from(len) > SECTOR_LEN {
-                        return Err(damaged(DecodeError::invalid("continuation area", block)));
+                        return Err(damaged(crate::reader::invalid("continuation area", block)));
                     }
                     read(start..end)
                 })?;

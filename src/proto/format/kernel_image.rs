@@ -151,11 +151,11 @@ impl Arm64Image {
         let text_offset = field("text_offset")?;
         let image_size = field("image_size")?;
         if text_offset % 4096 != 0 || text_offset >= 2 << 20 {
-            return Err(DecodeError::invalid("text_offset", text_offset));
+            return Err(crate::reader::invalid("text_offset", text_offset));
         }
         // Kernels before 3.17 have 0 here, and their `text_offset` may be wrong (booting.rst).
         if image_size == 0 {
-            return Err(DecodeError::invalid("image_size", image_size));
+            return Err(crate::reader::invalid("image_size", image_size));
         }
         Ok(Some(Self {
             text_offset,
@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(command_line_limit(&head), Some(2047));
         head[16..24].fill(0);
         let error = Arm64Image::decode(&head).unwrap_err();
-        assert_eq!(error, DecodeError::invalid("image_size", 0_u64));
+        assert_eq!(error, crate::reader::invalid("image_size", 0_u64));
         head[8] = 1;
         assert!(Arm64Image::decode(&head).is_err());
     }

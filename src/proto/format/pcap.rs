@@ -101,7 +101,7 @@ impl CaptureReader {
         let nanoseconds = match native {
             PCAP_MICROSECONDS => false,
             PCAP_NANOSECONDS => true,
-            _ => return Err(DecodeError::invalid("magic number", magic)),
+            _ => return Err(crate::reader::invalid("magic number", magic)),
         };
         let Some(header) = bytes.get(..PCAP_HEADER_LEN) else {
             return Ok(None);
@@ -156,7 +156,7 @@ impl CaptureReader {
             self.is_big_endian = match magic.unwrap_or_default() {
                 BYTE_ORDER_MAGIC => true,
                 magic if magic.swap_bytes() == BYTE_ORDER_MAGIC => false,
-                magic => return Err(DecodeError::invalid("byte-order magic", magic)),
+                magic => return Err(crate::reader::invalid("byte-order magic", magic)),
             };
             self.before += u32::try_from(self.interfaces.len()).unwrap_or(u32::MAX);
             // Each section numbers its interfaces from 0.
@@ -168,7 +168,7 @@ impl CaptureReader {
         let len = bounded("block length", len_field)?;
         // Type and two lengths are 12 bytes; a length of 0 would never end.
         if len < 12 || len % 4 != 0 {
-            return Err(DecodeError::invalid("block length", len_field));
+            return Err(crate::reader::invalid("block length", len_field));
         }
         let Some(block) = bytes.get(..len) else {
             return Ok(None);
@@ -178,7 +178,7 @@ impl CaptureReader {
         let mut body = self.fields(whole.take(len - 12, "block body")?);
         let again = whole.u32("second block length")?;
         if again != len_field {
-            return Err(DecodeError::invalid("second block length", again));
+            return Err(crate::reader::invalid("second block length", again));
         }
         let item = match kind {
             INTERFACE_DESCRIPTION => self.description(&mut body)?,
@@ -208,8 +208,8 @@ impl CaptureReader {
                 (IF_TSRESOL, [exponent]) => {
                     let base: u128 = if exponent & 0x80 == 0 { 10 } else { 2 };
                     let resolution = base.checked_pow(u32::from(exponent & 0x7f));
-                    interface.resolution =
-                        resolution.ok_or(DecodeError::invalid("if_tsresol", *exponent))?;
+                    interface.resolution = resolution
+                        .ok_or_else(|| crate::reader::invalid("if_tsresol", *exponent))?;
                 }
                 (IF_TSOFFSET, _) => interface.offset = value.u64("if_tsoffset")?,
                 _ => {}
@@ -280,7 +280,7 @@ impl CaptureReader {
     fn interface(&self, number: u32) -> Result<CaptureInterface, DecodeError> {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let known = self.interfaces.get(index).copied();
-        known.ok_or(DecodeError::invalid("interface", number))
+        known.ok_or_else(|| crate::reader::invalid("interface", number))
     }
 
     const fn fields<'a>(&self, bytes: &'a [u8]) -> OrderedReader<'a> {
@@ -310,12 +310,15 @@ fn ethernet(link_type: u32) -> Result<(), DecodeError> {
     if link_type == u32::from(LINKTYPE_ETHERNET) {
         return Ok(());
     }
-    Err(DecodeError::invalid("link type (1 is Ethernet)", link_type))
+    Err(crate::reader::invalid(
+        "link type (1 is Ethernet)",
+        link_type,
+    ))
 }
 
 fn bounded(field: &'static str, len: u32) -> Result<usize, DecodeError> {
     let within = usize::try_from(len).ok().filter(|_| len <= MAX_LEN);
-    within.ok_or(DecodeError::invalid(field, len))
+    within.ok_or_else(|| crate::reader::invalid(field, len))
 }
 
 /// A [`Reader`] of numbers in the order of the file.

@@ -62,7 +62,7 @@ impl Bank {
 }
 
 /// An error response of a TPM, or a malformed one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TpmError {
     /// A response code other than success.
     #[error("the TPM refused with code {0:#x}")]
@@ -90,7 +90,7 @@ pub fn decode_banks(response: &[u8]) -> Result<(Vec<Bank>, usize), TpmError> {
     reader.u8("moreData")?;
     let capability = reader.u32("capability")?;
     if capability != CAP_PCRS {
-        return Err(DecodeError::invalid("capability", capability).into());
+        return Err(crate::reader::invalid("capability", capability).into());
     }
     let count = reader.u32("count of TPML_PCR_SELECTION")?;
     let (mut banks, mut unknown) = (Vec::new(), 0);
@@ -155,7 +155,7 @@ fn body(response: &[u8]) -> Result<Reader<'_>, TpmError> {
     reader.u16("tag")?;
     let size = reader.u32("responseSize")?;
     if size != u32_of(response.len()) {
-        return Err(DecodeError::invalid("responseSize", size).into());
+        return Err(crate::reader::invalid("responseSize", size).into());
     }
     match reader.u32("responseCode")? {
         0 => Ok(reader),

@@ -6,9 +6,10 @@
 //! checks once kexec starts the kernel.
 
 use crate::prelude::*;
+use alloc::boxed::Box;
 use core::ops::Range;
 
-use crate::reader::DecodeError;
+use crate::reader::{DecodeError, DecodeFault};
 
 /// The parts of a unified kernel image, as ranges of its file in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,7 +76,7 @@ impl Uki {
             }
         }
         if current.max(1) <= profile {
-            return Err(DecodeError::invalid("profile", profile as u64));
+            return Err(crate::reader::invalid("profile", profile as u64));
         }
         let [
             linux,
@@ -142,7 +143,7 @@ impl Zboot {
             b"zstd" => Packing::Zstd,
             _ => {
                 let value = u32::from_be_bytes(name);
-                return Err(DecodeError::invalid("zboot compression type", value));
+                return Err(crate::reader::invalid("zboot compression type", value));
             }
         };
         Ok(Some(Self {
@@ -160,12 +161,12 @@ fn sections(head: &[u8]) -> Result<impl Iterator<Item = Section<'_>>, DecodeErro
     let signature: [u8; 4] = array_at(head, pe, "PE signature")?;
     if signature != PE_SIGNATURE {
         let value = u32::from_be_bytes(signature);
-        return Err(DecodeError::invalid("PE signature", value));
+        return Err(crate::reader::invalid("PE signature", value));
     }
     let coff = pe + PE_SIGNATURE.len();
     let count = u16_at(head, coff + 2, "NumberOfSections")?;
     if count > MAX_SECTIONS {
-        return Err(DecodeError::invalid("NumberOfSections", count));
+        return Err(crate::reader::invalid("NumberOfSections", count));
     }
     let optional_len = usize::from(u16_at(head, coff + 16, "SizeOfOptionalHeader")?);
     let table = coff + COFF_LEN + optional_len;
@@ -187,7 +188,7 @@ fn section(head: &[u8], at: usize) -> Section<'_> {
 fn within(range: Range<u64>, len: u64) -> Result<Range<u64>, DecodeError> {
     if range.end > len {
         let field = "end of a section in the file";
-        return Err(DecodeError::invalid(field, range.end));
+        return Err(crate::reader::invalid(field, range.end));
     }
     Ok(range)
 }
@@ -206,10 +207,12 @@ fn array_at<const N: usize>(
     field: &'static str,
 ) -> Result<[u8; N], DecodeError> {
     let bytes = head.get(at..).and_then(|rest| rest.first_chunk::<N>());
-    bytes.copied().ok_or(DecodeError::Truncated {
-        field,
-        needed: at.saturating_add(N),
-        left: head.len(),
+    bytes.copied().ok_or_else(|| {
+        Box::new(DecodeFault::Truncated {
+            field,
+            needed: at.saturating_add(N),
+            left: head.len(),
+        })
     })
 }
 
@@ -317,7 +320,7 @@ mod tests {
         );
         let automatic = [&base, &second, &third].map(|uki| uki.has_automatic_trees);
         assert_eq!(automatic, [false, false, true]);
-        assert_eq!(of(3), Err(DecodeError::invalid("profile", 3_u64)));
+        assert_eq!(of(3), Err(crate::reader::invalid("profile", 3_u64)));
         // A first profile with sections of its own, and a file without profiles.
         let image = pe(&[
             (".cmdline", 0x400, 1, 0x200),
@@ -335,7 +338,7 @@ mod tests {
     fn a_section_outside_of_the_file_is_refused() {
         let image = pe(&[(".linux", 0xa00, 0x123, 0x200)]);
         let error = Uki::decode(&image, 0xb22, 0).unwrap_err();
-        assert!(matches!(error, DecodeError::Invalid { value: 0xb23, .. }));
+        assert!(matches!(*error, DecodeFault::Invalid { value: 0xb23, .. }));
         let image = pe(&[(".linux", u32::MAX, u32::MAX, u32::MAX)]);
         assert!(Uki::decode(&image, u64::from(u32::MAX), 0).is_err());
     }
@@ -347,7 +350,7 @@ mod tests {
         for len in 0..end {
             let result = Uki::decode(&image[..len], 0x1000, 0);
             assert!(
-                matches!(result, Err(DecodeError::Truncated { .. })),
+                matches!(&result, Err(error) if matches!(**error, DecodeFault::Truncated { .. })),
                 "{len}"
             );
         }

@@ -246,9 +246,9 @@ fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
     let year_len = match tag {
         UTC_TIME => 2,
         GENERALIZED_TIME => 4,
-        _ => return Err(DecodeError::invalid("time", tag)),
+        _ => return Err(crate::reader::invalid("time", tag)),
     };
-    let invalid = || DecodeError::invalid("time", tag);
+    let invalid = || crate::reader::invalid("time", tag);
     let digits = text.strip_suffix(b"Z").ok_or_else(invalid)?;
     if digits.len() != year_len + 10 || !digits.iter().all(u8::is_ascii_digit) {
         return Err(invalid());
@@ -259,7 +259,7 @@ fn time(reader: &mut Reader<'_>) -> Result<Duration, DecodeError> {
         let value = digits
             .iter()
             .fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
-        Ok(value)
+        Ok::<_, DecodeError>(value)
     };
     let year = match (number(year_len)?, tag) {
         // RFC 5280 §4.1.2.5.1 splits the centuries there.

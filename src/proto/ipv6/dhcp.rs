@@ -61,7 +61,7 @@ pub enum Purpose {
 }
 
 /// Why a message is ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ignored {
     /// It cannot be read.
     #[error(transparent)]

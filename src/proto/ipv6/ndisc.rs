@@ -30,7 +30,7 @@ const TWO_HOURS: u32 = 7200;
 const MIN_MTU: u32 = 1280;
 
 /// Why an advertisement is ignored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IgnoredAdvertisement {
     /// It does not come from the link: a router has forwarded it.
     #[error("its hop limit is {0} and not 255, so that it is not from this link")]

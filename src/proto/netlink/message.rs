@@ -135,7 +135,7 @@ impl<'a> Attribute<'a> {
     /// Reads the value as an array.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] if it is shorter; more bytes, as from newer kernels, are ignored.
+    /// `DecodeFault::Truncated` if it is shorter; more bytes, as from newer kernels, are ignored.
     pub fn array<const N: usize>(&self, field: &'static str) -> Result<[u8; N], DecodeError> {
         Reader::new(self.value).array(field)
     }
@@ -143,7 +143,7 @@ impl<'a> Attribute<'a> {
     /// Reads the value as a number of four bytes.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when it is shorter.
+    /// `DecodeFault::Truncated` when it is shorter.
     pub fn u32(&self, field: &'static str) -> Result<u32, DecodeError> {
         self.array(field).map(u32::from_ne_bytes)
     }
@@ -182,9 +182,9 @@ impl<'a> Elements<'a> {
         header_len: usize,
         field: &'static str,
     ) -> Result<&'a [u8], DecodeError> {
-        let invalid = DecodeError::invalid(field, len);
-        let len = usize::try_from(len).map_err(|_| invalid)?;
-        let body = reader.take(len.checked_sub(header_len).ok_or(invalid)?, field)?;
+        let invalid = || crate::reader::invalid(field, len);
+        let len = usize::try_from(len).map_err(|_| invalid())?;
+        let body = reader.take(len.checked_sub(header_len).ok_or_else(invalid)?, field)?;
         // The last message of a datagram may lack its padding.
         let padding = (len.next_multiple_of(4) - len).min(reader.rest().len());
         reader.take(padding, field)?;
@@ -285,6 +285,7 @@ fn append(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reader::DecodeFault;
     use proptest::prelude::*;
 
     #[test]
@@ -326,11 +327,11 @@ mod tests {
             match error {
                 Some(value) => assert_eq!(
                     walk.next(),
-                    Some(Err(DecodeError::invalid("nla_len", value)))
+                    Some(Err(crate::reader::invalid("nla_len", value)))
                 ),
                 None => assert!(matches!(
                     walk.next(),
-                    Some(Err(DecodeError::Truncated { .. }))
+                    Some(Err(error)) if matches!(*error, DecodeFault::Truncated { .. })
                 )),
             }
             assert_eq!(walk.next(), None);

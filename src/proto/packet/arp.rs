@@ -76,13 +76,13 @@ impl ArpPacket {
         ] {
             let value = reader.u16(field)?;
             if value != expected {
-                return Err(DecodeError::invalid(field, value));
+                return Err(crate::reader::invalid(field, value));
             }
         }
         let operation = match reader.u16("ar$op")? {
             REQUEST => Operation::Request,
             REPLY => Operation::Reply,
-            other => return Err(DecodeError::invalid("ar$op", other)),
+            other => return Err(crate::reader::invalid("ar$op", other)),
         };
         Ok(Self {
             operation,
@@ -100,7 +100,7 @@ impl ArpPacket {
     pub fn decode_frame(frame: &[u8]) -> Result<Self, DecodeError> {
         let (ethernet, bytes) = EthernetHeader::decode(frame)?;
         if ethernet.ethertype != ETHERTYPE_ARP {
-            return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
+            return Err(crate::reader::invalid("ethertype", ethernet.ethertype));
         }
         Self::decode(bytes)
     }
@@ -134,6 +134,7 @@ impl ArpPacket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reader::DecodeFault;
 
     const OURS: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
     const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -182,7 +183,7 @@ mod tests {
             frame[at] ^= 0x40;
             let error = ArpPacket::decode_frame(&frame).unwrap_err();
             assert!(
-                matches!(error, DecodeError::Invalid { field: found, .. } if found == field),
+                matches!(*error, DecodeFault::Invalid { field: found, .. } if found == field),
                 "{field}: {error}"
             );
         }

@@ -146,15 +146,15 @@ impl Message {
         let op = match reader.u8("op")? {
             1 => Op::BootRequest,
             2 => Op::BootReply,
-            other => return Err(DecodeError::invalid("op", other)),
+            other => return Err(crate::reader::invalid("op", other)),
         };
         match reader.u8("htype")? {
             HTYPE_ETHERNET => {}
-            other => return Err(DecodeError::invalid("htype", other)),
+            other => return Err(crate::reader::invalid("htype", other)),
         }
         match reader.u8("hlen")? {
             HLEN_ETHERNET => {}
-            other => return Err(DecodeError::invalid("hlen", other)),
+            other => return Err(crate::reader::invalid("hlen", other)),
         }
         reader.take(1, "hops")?;
         let xid = reader.u32("xid")?;
@@ -171,7 +171,7 @@ impl Message {
         let file = reader.take(128, "file")?;
         match reader.u32("magic cookie")? {
             MAGIC_COOKIE => {}
-            other => return Err(DecodeError::invalid("magic cookie", other)),
+            other => return Err(crate::reader::invalid("magic cookie", other)),
         }
         let mut options = Options::default();
         // Options before a fault are used: one bad option must not cost the lease.
@@ -214,14 +214,14 @@ impl Message {
     /// Appends the message to `buf`, padded to [`MIN_LEN`]. Long options are split (RFC 3396).
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when `sname` or `file` is longer than its field.
+    /// `DecodeFault::Invalid` when `sname` or `file` is longer than its field.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         // RFC 2131 §2: both are strings with a NUL at their end.
         if self.sname.len() >= 64 {
-            return Err(DecodeError::invalid("sname", self.sname.len() as u64));
+            return Err(crate::reader::invalid("sname", self.sname.len() as u64));
         }
         if self.file.len() >= 128 {
-            return Err(DecodeError::invalid("file", self.file.len() as u64));
+            return Err(crate::reader::invalid("file", self.file.len() as u64));
         }
         let start = buf.len();
         let op = match self.op {
@@ -272,6 +272,7 @@ fn up_to_nul(bytes: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reader::DecodeFault;
 
     fn offer() -> Message {
         let mut options = Options::default();
@@ -405,7 +406,7 @@ mod tests {
         for len in 0..240 {
             let result = Message::decode(&bytes[..len]);
             assert!(
-                matches!(result, Err(DecodeError::Truncated { .. })),
+                matches!(&result, Err(error) if matches!(**error, DecodeFault::Truncated { .. })),
                 "{len}"
             );
         }
@@ -423,7 +424,7 @@ mod tests {
             bytes[at] = byte;
             let result = Message::decode(&bytes);
             assert!(
-                matches!(result, Err(DecodeError::Invalid { field: found, .. }) if found == field)
+                matches!(&result, Err(error) if matches!(**error, DecodeFault::Invalid { field: found, .. } if found == field))
             );
         }
     }

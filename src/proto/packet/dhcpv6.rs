@@ -128,7 +128,7 @@ impl<'a> Message<'a> {
     /// Decodes a message of a server to a client.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when it is shorter than its header.
+    /// `DecodeFault::Truncated` when it is shorter than its header.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let [kind, transaction @ ..] = reader.array::<4>("msg-type and transaction-id")?;

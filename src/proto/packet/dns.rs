@@ -71,15 +71,15 @@ impl Name {
                     }
                     pointers += 1;
                     if target >= before || pointers > MAX_POINTERS {
-                        return Err(DecodeError::invalid("pointer", target as u64));
+                        return Err(crate::reader::invalid("pointer", target as u64));
                     }
                     before = target;
                     cursor = Reader::new(message.get(target..).unwrap_or_default());
                 }
-                _ => return Err(DecodeError::invalid("label length", len)),
+                _ => return Err(crate::reader::invalid("label length", len)),
             }
             if bytes.len() >= MAX_NAME_LEN {
-                return Err(DecodeError::invalid("name length", bytes.len() as u64));
+                return Err(crate::reader::invalid("name length", bytes.len() as u64));
             }
         }
         if pointers == 0 {
@@ -200,7 +200,7 @@ impl Response {
         let flags = reader.u16("flags")?;
         // QR set and OPCODE zero: a response to a standard query.
         if flags & 0xf800 != 0x8000 {
-            return Err(DecodeError::invalid("flags", flags));
+            return Err(crate::reader::invalid("flags", flags));
         }
         let questions = reader.u16("questions")?;
         let answers = reader.u16("answers")?;
@@ -213,11 +213,11 @@ impl Response {
                 let kind = reader.u16("question type")?;
                 match reader.u16("question class")? {
                     INTERNET => {}
-                    class => return Err(DecodeError::invalid("question class", class)),
+                    class => return Err(crate::reader::invalid("question class", class)),
                 }
                 Some((name, kind))
             }
-            _ => return Err(DecodeError::invalid("questions", questions)),
+            _ => return Err(crate::reader::invalid("questions", questions)),
         };
         let is_truncated = flags & 0x0200 != 0;
         let mut records = Vec::new();
@@ -272,11 +272,11 @@ fn record<'a>(
         }),
         (INTERNET, kind) if kind == AddressType::A as u16 => match <[u8; 4]>::try_from(bytes) {
             Ok(bytes) => address(Ipv4Addr::from(bytes).into()),
-            Err(_) => return Err(DecodeError::invalid("rdlength", len)),
+            Err(_) => return Err(crate::reader::invalid("rdlength", len)),
         },
         (INTERNET, kind) if kind == AddressType::Aaaa as u16 => match <[u8; 16]>::try_from(bytes) {
             Ok(bytes) => address(Ipv6Addr::from(bytes).into()),
-            Err(_) => return Err(DecodeError::invalid("rdlength", len)),
+            Err(_) => return Err(crate::reader::invalid("rdlength", len)),
         },
         _ => None,
     };
@@ -286,6 +286,7 @@ fn record<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reader::DecodeFault;
 
     /// A response of BIND to a query for AAAA of www.Example, which is an alias.
     const RESPONSE: &[u8] = &[
@@ -332,7 +333,7 @@ mod tests {
         for len in 0..end {
             let cut = Response::decode(&RESPONSE[..len]);
             assert!(
-                matches!(cut, Err(DecodeError::Truncated { .. })),
+                matches!(&cut, Err(error) if matches!(**error, DecodeFault::Truncated { .. })),
                 "{len}: {cut:?}"
             );
         }
@@ -420,7 +421,7 @@ mod tests {
         ] {
             let refused = response(names);
             assert!(
-                matches!(refused, Err(DecodeError::Invalid { field, .. }) if field == what),
+                matches!(&refused, Err(error) if matches!(**error, DecodeFault::Invalid { field, .. } if field == what)),
                 "{names:?}: {refused:?}"
             );
         }

@@ -124,7 +124,7 @@ impl EthernetHeader {
     /// Decodes a header and returns it with the payload.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when the frame ends inside the header.
+    /// `DecodeFault::Truncated` when the frame ends inside the header.
     pub fn decode(frame: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let mut reader = Reader::new(frame);
         let destination = MacAddress(reader.array("destination")?);

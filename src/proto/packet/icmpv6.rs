@@ -8,12 +8,13 @@
 //! ```
 
 use crate::prelude::*;
+use alloc::boxed::Box;
 use core::fmt;
 use core::net::Ipv6Addr;
 
 use super::ethernet::{ETHERTYPE_IPV6, EthernetHeader, MacAddress};
 use super::ipv4::checksum;
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, DecodeFault, Reader};
 
 /// Next header of ICMPv6 (RFC 4443 §1).
 pub const NEXT_HEADER_ICMPV6: u8 = 58;
@@ -56,7 +57,7 @@ impl RouterAdvertisement {
     pub fn decode_frame(frame: &[u8], verify: bool) -> Result<Self, DecodeError> {
         let (ethernet, packet) = EthernetHeader::decode(frame)?;
         if ethernet.ethertype != ETHERTYPE_IPV6 {
-            return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
+            return Err(crate::reader::invalid("ethertype", ethernet.ethertype));
         }
         let mut reader = Reader::new(packet);
         reader.take(4, "version")?;
@@ -67,18 +68,18 @@ impl RouterAdvertisement {
         let destination: [u8; 16] = reader.array("destination")?;
         let message = reader.take(len, "payload")?;
         if next_header != NEXT_HEADER_ICMPV6 {
-            return Err(DecodeError::invalid("next header", next_header));
+            return Err(crate::reader::invalid("next header", next_header));
         }
         if hop_limit != HOP_LIMIT {
-            return Err(DecodeError::invalid("hop limit", hop_limit));
+            return Err(crate::reader::invalid("hop limit", hop_limit));
         }
         if verify && sum(&source, &destination, next_header, message) != 0 {
-            return Err(DecodeError::Checksum { field: "ICMPv6" });
+            return Err(Box::new(DecodeFault::Checksum { field: "ICMPv6" }));
         }
         let mut reader = Reader::new(message);
         match [reader.u8("type")?, reader.u8("code")?] {
             [ROUTER_ADVERTISEMENT, 0] => {}
-            [other, _] => return Err(DecodeError::invalid("type", other)),
+            [other, _] => return Err(crate::reader::invalid("type", other)),
         }
         reader.take(3, "checksum")?;
         let flags = reader.u8("flags")?;
@@ -211,7 +212,7 @@ mod tests {
         }
         let mut frame = advertisement(0);
         frame[59] = 0x80;
-        let error = DecodeError::Checksum { field: "ICMPv6" };
+        let error = Box::new(DecodeFault::Checksum { field: "ICMPv6" });
         assert_eq!(RouterAdvertisement::decode_frame(&frame, true), Err(error));
         assert!(RouterAdvertisement::decode_frame(&frame, false).is_ok());
     }

@@ -3,9 +3,10 @@
 //! Options are skipped, and fragments are rejected: no message of a boot exchange needs them.
 
 use crate::prelude::*;
+use alloc::boxed::Box;
 use core::net::Ipv4Addr;
 
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, DecodeFault, Reader};
 
 /// Protocol number of UDP.
 pub const PROTOCOL_UDP: u8 = 17;
@@ -48,20 +49,20 @@ impl Ipv4Header {
     pub fn decode(packet: &[u8]) -> Result<(Self, &[u8]), DecodeError> {
         let version_ihl = Reader::new(packet).u8("version")?;
         if version_ihl >> 4 != 4 {
-            return Err(DecodeError::invalid("version", version_ihl >> 4));
+            return Err(crate::reader::invalid("version", version_ihl >> 4));
         }
         // RFC 791 §3.1: the length is in words of 32 bits.
         let header_len = usize::from(version_ihl & 0x0f) * 4;
         if header_len < Self::LEN {
-            return Err(DecodeError::invalid("ihl", version_ihl & 0x0f));
+            return Err(crate::reader::invalid("ihl", version_ihl & 0x0f));
         }
         let mut after_header = Reader::new(packet);
         let mut reader = Reader::new(after_header.take(header_len, "header")?);
         // RFC 1071 §1: the checksum over a header with a correct checksum is 0.
         if checksum(&[reader.rest()]) != 0 {
-            return Err(DecodeError::Checksum {
+            return Err(Box::new(DecodeFault::Checksum {
                 field: "IPv4 header",
-            });
+            }));
         }
         reader.take(2, "type of service")?;
         let total_len = usize::from(reader.u16("total length")?);
@@ -69,7 +70,7 @@ impl Ipv4Header {
         let fragment = reader.u16("fragment offset")?;
         // More fragments, or an offset; the bit above is "don't fragment".
         if fragment & 0x3fff != 0 {
-            return Err(DecodeError::Fragment);
+            return Err(Box::new(DecodeFault::Fragment));
         }
         reader.take(1, "time to live")?;
         let protocol = reader.u8("protocol")?;
@@ -78,7 +79,7 @@ impl Ipv4Header {
         let destination = Ipv4Addr::from(reader.array("destination")?);
         let payload_len = total_len
             .checked_sub(header_len)
-            .ok_or(DecodeError::invalid("total length", total_len as u64))?;
+            .ok_or_else(|| crate::reader::invalid("total length", total_len as u64))?;
         // Ethernet pads short frames to 60 bytes; padding is not part of the packet.
         let payload = after_header.take(payload_len, "payload")?;
         let header = Self {
@@ -93,10 +94,10 @@ impl Ipv4Header {
     /// to live of 64.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when the packet would be longer than 65,535 bytes.
+    /// [`DecodeFault::Invalid`] when the packet would be longer than 65,535 bytes.
     pub fn encode(&self, payload_len: usize, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let total_len = u16::try_from(payload_len + Self::LEN)
-            .map_err(|_| DecodeError::invalid("total length", payload_len as u64))?;
+            .map_err(|_| crate::reader::invalid("total length", payload_len as u64))?;
         let mut header = Vec::with_capacity(Self::LEN);
         header.extend_from_slice(&[0x45, 0x10]); // no options; low delay, as DHCP clients use
         header.extend_from_slice(&total_len.to_be_bytes());
@@ -217,12 +218,15 @@ mod tests {
             packet[at] = byte;
             Ipv4Header::decode(&with_sum(packet)).unwrap_err()
         };
-        assert_eq!(refused(0, 0x65), DecodeError::invalid("version", 6_u8));
-        assert_eq!(refused(3, 19), DecodeError::invalid("total length", 19_u8));
-        assert_eq!(refused(6, 0x20), DecodeError::Fragment);
+        assert_eq!(refused(0, 0x65), crate::reader::invalid("version", 6_u8));
+        assert_eq!(
+            refused(3, 19),
+            crate::reader::invalid("total length", 19_u8)
+        );
+        assert_eq!(refused(6, 0x20), Box::new(DecodeFault::Fragment));
         assert!(matches!(
-            refused(3, 200),
-            DecodeError::Truncated {
+            *refused(3, 200),
+            DecodeFault::Truncated {
                 field: "payload",
                 ..
             }
@@ -231,14 +235,14 @@ mod tests {
         packet[8] ^= 1;
         assert_eq!(
             Ipv4Header::decode(&packet),
-            Err(DecodeError::Checksum {
+            Err(Box::new(DecodeFault::Checksum {
                 field: "IPv4 header"
-            })
+            }))
         );
         packet[0] = 0x44;
         assert_eq!(
             Ipv4Header::decode(&packet),
-            Err(DecodeError::invalid("ihl", 4_u8))
+            Err(crate::reader::invalid("ihl", 4_u8))
         );
     }
 

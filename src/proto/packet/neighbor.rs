@@ -139,7 +139,7 @@ impl<'a> Advertisement<'a> {
         let header: [u8; 16] = reader.array("router advertisement")?;
         let [ROUTER_ADVERTISEMENT, 0, _, _, _, flags, high, low, ..] = header else {
             let [kind, ..] = header;
-            return Err(DecodeError::invalid("type", kind));
+            return Err(crate::reader::invalid("type", kind));
         };
         let options = reader.rest();
         while next_option(&mut reader)?.is_some() {}
@@ -231,7 +231,7 @@ fn next_option<'a>(reader: &mut Reader<'a>) -> Result<Option<(u8, &'a [u8])>, De
     let len = usize::from(reader.u8("option length")?) * 8;
     let len = len.checked_sub(2);
     // RFC 4861 §4.6: a message with an option of length 0 is discarded.
-    let len = len.ok_or_else(|| DecodeError::invalid("option length", 0u8))?;
+    let len = len.ok_or_else(|| crate::reader::invalid("option length", 0u8))?;
     Ok(Some((kind, reader.take(len, "option")?)))
 }
 
@@ -290,12 +290,12 @@ impl NeighborMessage {
         let is_solicitation = match [reader.u8("type")?, reader.u8("code")?] {
             [NEIGHBOR_SOLICITATION, 0] => true,
             [NEIGHBOR_ADVERTISEMENT, 0] => false,
-            [other, _] => return Err(DecodeError::invalid("type", other)),
+            [other, _] => return Err(crate::reader::invalid("type", other)),
         };
         reader.take(6, "flags")?;
         let target = Ipv6Addr::from(reader.array::<16>("target")?);
         if target.is_multicast() {
-            return Err(DecodeError::invalid("target", 0xff_u8));
+            return Err(crate::reader::invalid("target", 0xff_u8));
         }
         let mut nonce = None;
         while let Some((kind, value)) = next_option(&mut reader)? {

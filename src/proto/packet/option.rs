@@ -75,7 +75,7 @@ impl Options {
     /// Reads the options of one area up to its end option, joining them to those already read.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] for an option that ends beyond the area; those before it have
+    /// `DecodeFault::Truncated` for an option that ends beyond the area; those before it have
     /// been read.
     pub fn read_area(&mut self, area: &[u8]) -> Result<(), DecodeError> {
         self.read(area, fixed_len)

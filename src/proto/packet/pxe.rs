@@ -183,7 +183,7 @@ impl Pxe {
             code::DISCOVERY_MCAST_ADDR => {
                 let group = Ipv4Addr::from(reader.array("discovery address")?);
                 if !group.is_multicast() {
-                    return Err(DecodeError::invalid("discovery address", group.to_bits()));
+                    return Err(crate::reader::invalid("discovery address", group.to_bits()));
                 }
                 self.discovery_group = Some(group);
             }

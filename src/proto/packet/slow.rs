@@ -113,7 +113,7 @@ impl SlowFrame {
             return Ok(Self::Other);
         }
         if len != expected {
-            return Err(DecodeError::invalid("TLV length", len));
+            return Err(crate::reader::invalid("TLV length", len));
         }
         if subtype == MARKER {
             return reader.array("marker").map(Self::Marker);

@@ -86,7 +86,7 @@ impl SwitchFrame {
             ETHERTYPE_SLOW => SlowFrame::decode(&mut reader).map(Self::Slow),
             ETHERTYPE_EAPOL => eapol(&mut reader),
             ETHERTYPE_LLDP => lldp(&mut reader),
-            other => Err(DecodeError::invalid("ethertype", other)),
+            other => Err(crate::reader::invalid("ethertype", other)),
         }
     }
 }

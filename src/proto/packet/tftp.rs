@@ -6,7 +6,8 @@
 //! is left to the machine that asked for them.
 
 use crate::prelude::*;
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, DecodeFault, Reader};
+use alloc::boxed::Box;
 
 /// Port of a server's first packet.
 // RFC 1350 §4: only the request goes there; the server answers from a port of its own.
@@ -73,7 +74,7 @@ impl<'a> TftpOptions<'a> {
     /// Checks that `octets` are names and values in pairs.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when a string has no end or a name no value.
+    /// [`DecodeFault::Truncated`] when a string has no end or a name no value.
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let mut rest = octets;
         while !rest.is_empty() {
@@ -164,7 +165,7 @@ impl<'a> TftpPacket<'a> {
     /// leave it out.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when it ends inside a field; [`DecodeError::Invalid`] for an
+    /// [`DecodeFault::Truncated`] when it ends inside a field; [`DecodeFault::Invalid`] for an
     /// unknown opcode.
     pub fn decode(octets: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(octets);
@@ -205,7 +206,7 @@ impl<'a> TftpPacket<'a> {
             OACK => Ok(Self::OptionAcknowledgment {
                 options: TftpOptions::decode(reader.rest())?,
             }),
-            opcode => Err(DecodeError::invalid("opcode", opcode)),
+            opcode => Err(crate::reader::invalid("opcode", opcode)),
         }
     }
 
@@ -253,14 +254,19 @@ impl<'a> TftpPacket<'a> {
 }
 
 fn string<'a>(octets: &'a [u8], field: &'static str) -> Result<(&'a [u8], &'a [u8]), DecodeError> {
-    let missing = DecodeError::Truncated {
-        field,
-        needed: octets.len() + 1,
-        left: octets.len(),
+    let missing = || {
+        Box::new(DecodeFault::Truncated {
+            field,
+            needed: octets.len() + 1,
+            left: octets.len(),
+        })
     };
-    let end = octets.iter().position(|octet| *octet == 0).ok_or(missing)?;
-    let (text, rest) = octets.split_at_checked(end).ok_or(missing)?;
-    Ok((text, rest.get(1..).ok_or(missing)?))
+    let end = octets
+        .iter()
+        .position(|octet| *octet == 0)
+        .ok_or_else(missing)?;
+    let (text, rest) = octets.split_at_checked(end).ok_or_else(missing)?;
+    Ok((text, rest.get(1..).ok_or_else(missing)?))
 }
 
 #[cfg(test)]
@@ -335,7 +341,7 @@ mod tests {
             assert!(
                 matches!(
                     TftpPacket::decode(wrong),
-                    Err(DecodeError::Truncated { .. })
+                    Err(error) if matches!(*error, DecodeFault::Truncated { .. })
                 ),
                 "{wrong:?}"
             );

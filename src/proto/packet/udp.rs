@@ -1,12 +1,13 @@
 //! UDP datagrams (RFC 768), alone or in an Ethernet frame with all headers.
 
 use crate::prelude::*;
+use alloc::boxed::Box;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use super::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress};
 use super::ipv4::{Ipv4Header, PROTOCOL_UDP};
 use crate::packet::ipv4::checksum;
-use crate::reader::{DecodeError, Reader};
+use crate::reader::{DecodeError, DecodeFault, Reader};
 
 /// A UDP datagram with its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +52,13 @@ impl<'a> Datagram<'a> {
         let sum = reader.u16("checksum")?;
         let payload_len = len
             .checked_sub(Self::HEADER_LEN)
-            .ok_or(DecodeError::invalid("length", len as u64))?;
+            .ok_or_else(|| crate::reader::invalid("length", len as u64))?;
         let payload = reader.take(payload_len, "payload")?;
         if verify && sum != 0 {
             let datagram = Reader::new(bytes).take(len, "length")?;
             let pseudo = pseudo_header(source, destination, len);
             if checksum(&[&pseudo, datagram]) != 0 {
-                return Err(DecodeError::Checksum { field: "UDP" });
+                return Err(Box::new(DecodeFault::Checksum { field: "UDP" }));
             }
         }
         Ok(Self {
@@ -70,11 +71,11 @@ impl<'a> Datagram<'a> {
     /// Appends the datagram, header first and with its checksum, to `buf`.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] if it would be longer than 65,535 bytes.
+    /// [`DecodeFault::Invalid`] if it would be longer than 65,535 bytes.
     pub fn encode(&self, buf: &mut Vec<u8>) -> Result<(), DecodeError> {
         let len = self.payload.len() + Self::HEADER_LEN;
         let len_field =
-            u16::try_from(len).map_err(|_| DecodeError::invalid("length", len as u64))?;
+            u16::try_from(len).map_err(|_| crate::reader::invalid("length", len as u64))?;
         let mut header = Vec::with_capacity(Self::HEADER_LEN);
         header.extend_from_slice(&self.source.port().to_be_bytes());
         header.extend_from_slice(&self.destination.port().to_be_bytes());
@@ -98,11 +99,11 @@ impl<'a> Datagram<'a> {
     pub fn decode_frame(frame: &'a [u8], verify: bool) -> Result<(MacAddress, Self), DecodeError> {
         let (ethernet, packet) = EthernetHeader::decode(frame)?;
         if ethernet.ethertype != ETHERTYPE_IPV4 {
-            return Err(DecodeError::invalid("ethertype", ethernet.ethertype));
+            return Err(crate::reader::invalid("ethertype", ethernet.ethertype));
         }
         let (ip, bytes) = Ipv4Header::decode(packet)?;
         if ip.protocol != PROTOCOL_UDP {
-            return Err(DecodeError::invalid("protocol", ip.protocol));
+            return Err(crate::reader::invalid("protocol", ip.protocol));
         }
         let datagram = Self::decode(ip.source, ip.destination, bytes, verify)?;
         Ok((ethernet.source, datagram))
@@ -111,7 +112,7 @@ impl<'a> Datagram<'a> {
     /// Returns the frame that carries the datagram from `source` to `destination`.
     ///
     /// # Errors
-    /// [`DecodeError::Invalid`] when the datagram is too long for IPv4.
+    /// [`DecodeFault::Invalid`] when the datagram is too long for IPv4.
     pub fn encode_frame(
         &self,
         source: MacAddress,
@@ -190,7 +191,7 @@ mod tests {
     fn a_wrong_checksum_counts_only_where_there_is_one_to_verify() {
         let mut buf = encoded(b"data");
         buf[6] ^= 0xff;
-        let wrong = Err(DecodeError::Checksum { field: "UDP" });
+        let wrong = Err(Box::new(DecodeFault::Checksum { field: "UDP" }));
         assert_eq!(Datagram::decode(FROM, TO, &buf, true), wrong);
         assert!(Datagram::decode(FROM, TO, &buf, false).is_ok());
         buf[6..8].fill(0);
@@ -201,7 +202,7 @@ mod tests {
     fn a_length_shorter_than_the_header_is_refused() {
         let mut buf = encoded(b"data");
         buf[5] = 7;
-        let error = DecodeError::invalid("length", 7_u8);
+        let error = crate::reader::invalid("length", 7_u8);
         assert_eq!(Datagram::decode(FROM, TO, &buf, true), Err(error));
     }
 
@@ -234,7 +235,7 @@ mod tests {
         frame[26..30].copy_from_slice(&[192, 0, 2, 1]);
         assert!(matches!(
             Datagram::decode_frame(&frame, true),
-            Err(DecodeError::Checksum { .. })
+            Err(error) if matches!(*error, DecodeFault::Checksum { .. })
         ));
         assert_eq!(ipv4_source(&frame), Some(Ipv4Addr::new(192, 0, 2, 1)));
         assert_eq!(ipv4_source(&frame[..30]), Some(Ipv4Addr::new(192, 0, 2, 1)));
@@ -245,7 +246,7 @@ mod tests {
     fn a_frame_of_another_protocol_is_refused() {
         let mut frame = discover();
         frame[12..14].copy_from_slice(&ETHERTYPE_ARP.to_be_bytes());
-        let error = DecodeError::invalid("ethertype", ETHERTYPE_ARP);
+        let error = crate::reader::invalid("ethertype", ETHERTYPE_ARP);
         assert_eq!(Datagram::decode_frame(&frame, true), Err(error));
     }
 }

@@ -79,7 +79,7 @@ pub enum Failure {
 }
 
 /// The reason why a packet was discarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Discard {
     /// It is not TFTP.
     #[error(transparent)]

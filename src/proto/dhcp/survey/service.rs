@@ -154,7 +154,7 @@ impl Services {
             open.map(|(place, (_, inquiry))| (place, inquiry.handle_input(*datagram, now)));
         let (place, result) = results
             .find(|(_, result)| !matches!(result, Err(Discard::WrongXid(_))))
-            .ok_or(otherwise)?;
+            .ok_or_else(|| otherwise.clone())?;
         result?;
         let (asked, mut inquiry) = self.open.swap_remove(place);
         match inquiry.poll_event() {

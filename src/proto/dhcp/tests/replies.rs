@@ -320,7 +320,7 @@ fn an_address_that_is_no_hosts_is_neither_asked_for_nor_taken() {
         let mut t = Transcript::new(plain());
         t.sends(MessageType::Discover);
         let nonsense = with(offer(SERVER), t.client_xid());
-        assert_eq!(t.offers_to_client(&nonsense, 67), Err(expected));
+        assert_eq!(t.offers_to_client(&nonsense, 67), Err(expected.clone()));
         t.receives(offer(SERVER));
         t.sends(MessageType::Request);
         let nonsense = with(ack(SERVER), t.client_xid());

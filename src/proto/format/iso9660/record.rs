@@ -63,7 +63,7 @@ impl<'b> DirectoryRecord<'b> {
         let mut reader = Reader::new(record);
         let len = reader.u8("directory record")?;
         if usize::from(len) > record.len() {
-            return Err(DecodeError::invalid("length of directory record", len));
+            return Err(crate::reader::invalid("length of directory record", len));
         }
         let attribute_blocks = reader.u8("extended attribute record length")?;
         // Numbers are there in both orders (§7.3.3).

@@ -45,7 +45,7 @@ pub(super) fn expect<'a>(
 ) -> Result<&'a [u8], DecodeError> {
     match element(reader, field)? {
         (found, content) if found == tag => Ok(content),
-        (found, _) => Err(DecodeError::invalid(field, found)),
+        (found, _) => Err(crate::reader::invalid(field, found)),
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn element<'a>(
         len @ 0..=0x7f => usize::from(len),
         0x81 => usize::from(reader.u8(field)?),
         0x82 => usize::from(reader.u16(field)?),
-        len => return Err(DecodeError::invalid(field, len)),
+        len => return Err(crate::reader::invalid(field, len)),
     };
     Ok((tag, reader.take(len, field)?))
 }

@@ -85,18 +85,18 @@ fn what_is_not_an_answer_is_ignored() {
 
 #[test]
 fn an_invalid_address_is_none() {
-    let nothing = Err(Ignored::NoAddress(Status::SUCCESS));
+    let nothing = || Err(Ignored::NoAddress(Status::SUCCESS));
     for (times, address, preferred, valid, expected) in [
         ([0, 0], "2001:db8::7", 1, 2, Ok(())),
         ([5, 9], "2001:db8::7", 1, 2, Ok(())),
         ([9, 0], "2001:db8::7", 1, 2, Ok(())),
         // T1 after T2, preferred longer than valid, over, none of a host.
-        ([9, 5], "2001:db8::7", 1, 2, nothing),
-        ([0, 0], "2001:db8::7", 3, 2, nothing),
-        ([0, 0], "2001:db8::7", 0, 0, nothing),
-        ([0, 0], "ff02::1", 1, 2, nothing),
-        ([0, 0], "::", 1, 2, nothing),
-        ([0, 0], "fe80::7", 1, 2, nothing),
+        ([9, 5], "2001:db8::7", 1, 2, nothing()),
+        ([0, 0], "2001:db8::7", 3, 2, nothing()),
+        ([0, 0], "2001:db8::7", 0, 0, nothing()),
+        ([0, 0], "ff02::1", 1, 2, nothing()),
+        ([0, 0], "::", 1, 2, nothing()),
+        ([0, 0], "fe80::7", 1, 2, nothing()),
     ] {
         let mut asked = Asked::new();
         let (_, solicit) = asked.next();
@@ -111,7 +111,7 @@ fn an_invalid_address_is_none() {
     let at = offer.0.len() - 40;
     assert_eq!(offer.0[at..at + 4], IAID);
     offer.0[at] ^= 1;
-    assert_eq!(asked.hear(offer), nothing);
+    assert_eq!(asked.hear(offer), nothing());
 }
 
 #[test]

@@ -1,4 +1,6 @@
 use super::*;
+use crate::reader::DecodeFault;
+use alloc::boxed::Box;
 
 fn options(area: &[u8]) -> Options {
     let mut options = Options::default();
@@ -108,11 +110,11 @@ fn an_option_beyond_the_end_leaves_those_before_it() {
     let error = options.read_area(&[53, 1, 2, 1, 4, 255, 255]).unwrap_err();
     assert_eq!(
         error,
-        DecodeError::Truncated {
+        Box::new(DecodeFault::Truncated {
             field: "option value",
             needed: 4,
             left: 2
-        }
+        })
     );
     assert_eq!(options.u8(code::MESSAGE_TYPE), Some(2));
     assert_eq!(options.get(1), None);
