@@ -17,7 +17,7 @@ use core::fmt;
 use core::str::FromStr;
 
 pub(crate) use parts::percent_decoded;
-pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, without_credentials};
+pub use parts::{MAX_LEN, Scheme, Sha256, UrlError, UrlFault, without_credentials};
 
 use parts::{
     Inside, check_host, check_text, decode_path, encode, encode_where, parse_pin,
@@ -25,8 +25,12 @@ use parts::{
 };
 
 /// The address of a file; shown without credentials and without pin.
+// Shared: addresses are copied and handed on in many places, and change in none.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Url {
+pub struct Url(Arc<UrlParts>);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct UrlParts {
     scheme: Scheme,
     credentials: Option<String>,
     host: String,
@@ -117,19 +121,32 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_letter)
 }
 
+impl From<UrlParts> for Url {
+    fn from(parts: UrlParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
 impl Url {
+    /// Returns the URL with other parts.
+    fn with(&self, change: impl FnOnce(&mut UrlParts)) -> Self {
+        let mut url = self.clone();
+        change(Arc::make_mut(&mut url.0));
+        url
+    }
+
     /// Returns the URL of the file `name` on a TFTP server; the name is not decoded, except for a
     /// pin at its end.
     ///
     /// # Errors
     /// An invalid host, a control character, or a bad pin.
     pub fn tftp(host: &str, name: &str) -> Result<Self, UrlError> {
-        let fault = |column, what| UrlError::new(name, column, what);
+        let fault = |column, what| UrlFault::new(name, column, what);
         check_text(name)?;
         if name.is_empty() {
             return Err(fault(1, "the file name is empty"));
         }
-        check_host(host).map_err(|what| UrlError::new(host, 1, what))?;
+        check_host(host).map_err(|what| UrlFault::new(host, 1, what))?;
         // A # of another kind is part of a name over TFTP.
         let (name, sha256) = match name.rfind("#sha256=") {
             Some(at) => (
@@ -139,7 +156,7 @@ impl Url {
             ),
             None => (name, None),
         };
-        Ok(Self {
+        Ok(Self::from(UrlParts {
             scheme: Scheme::Tftp,
             credentials: None,
             host: host.to_owned(),
@@ -149,7 +166,7 @@ impl Url {
             sha256,
             form: None,
             inside: None,
-        })
+        }))
     }
 
     /// Returns whether `text` begins with a scheme, supported or not, and `://`.
@@ -166,7 +183,7 @@ impl Url {
     /// # Errors
     /// A reference that is not valid, as [`Url::from_str`] has it.
     pub fn join(&self, reference: &str) -> Result<Self, UrlError> {
-        if self.inside.is_some() {
+        if self.0.inside.is_some() {
             return self.join_in_image(reference);
         }
         if scheme_of(reference).is_some() {
@@ -175,33 +192,29 @@ impl Url {
         check_text(reference)?;
         // RFC 3986 §4.2: another host, with the same scheme.
         if reference.starts_with("//") {
-            return format!("{}:{reference}", self.scheme.name()).parse();
+            return format!("{}:{reference}", self.0.scheme.name()).parse();
         }
         let (rest, fragment) = split_fragment(reference);
         let (sha256, inside) = parse_fragment(fragment)
-            .map_err(|what| UrlError::new(reference, rest.len() + 1, what))?;
-        let (path, query) = split_query(self.scheme, rest);
-        let mut joined = Self {
-            sha256,
-            inside,
-            query: query.map(encode),
-            form: None,
-            ..self.clone()
-        };
-        if path.is_empty() {
-            if query.is_none() {
-                joined.query.clone_from(&self.query);
-            }
-            return Ok(joined);
-        }
+            .map_err(|what| UrlFault::new(reference, rest.len() + 1, what))?;
+        let (path, query) = split_query(self.0.scheme, rest);
+        let is_same_file = path.is_empty();
         let path =
-            decode_path(self.scheme, path).map_err(|what| UrlError::new(reference, 1, what))?;
-        joined.path = if path.starts_with('/') {
-            remove_dot_segments(&path)
-        } else {
-            remove_dot_segments(&format!("{}{path}", self.directory()))
-        };
-        Ok(joined)
+            decode_path(self.0.scheme, path).map_err(|what| UrlFault::new(reference, 1, what))?;
+        Ok(self.with(|joined| {
+            (joined.sha256, joined.inside, joined.form) = (sha256, inside, None);
+            if query.is_some() || !is_same_file {
+                joined.query = query.map(encode);
+            }
+            if is_same_file {
+                return;
+            }
+            joined.path = if path.starts_with('/') {
+                remove_dot_segments(&path)
+            } else {
+                remove_dot_segments(&format!("{}{path}", self.directory()))
+            };
+        }))
     }
 
     /// Returns the URL of the file `name` from the root of this server; over TFTP the name is used
@@ -210,14 +223,14 @@ impl Url {
     /// # Errors
     /// A control character or a bad pin.
     pub fn with_file_name(&self, name: &str) -> Result<Self, UrlError> {
-        if self.inside.is_some() {
+        if self.0.inside.is_some() {
             return self.in_image(&format!("/{}", name.trim_start_matches('/')));
         }
-        match self.scheme {
-            Scheme::Tftp => Ok(Self {
-                port: self.port,
-                ..Self::tftp(&self.host, name)?
-            }),
+        match self.0.scheme {
+            Scheme::Tftp => {
+                let file = Self::tftp(&self.0.host, name)?;
+                Ok(file.with(|file| file.port = self.0.port))
+            }
             Scheme::Http | Scheme::Https => {
                 self.join(&format!("/{}", name.trim_start_matches('/')))
             }
@@ -230,15 +243,14 @@ impl Url {
     /// # Errors
     /// A control character or a bad pin.
     pub fn beside(&self, name: &str) -> Result<Self, UrlError> {
-        if self.inside.is_some() {
+        if self.0.inside.is_some() {
             return self.in_image(name);
         }
-        match self.scheme {
+        match self.0.scheme {
             Scheme::Tftp => {
                 let directory = self.directory().get(1..).unwrap_or_default();
-                let mut file = self.with_file_name(&format!("{directory}{name}"))?;
-                file.path = remove_dot_segments(&file.path);
-                Ok(file)
+                let file = self.with_file_name(&format!("{directory}{name}"))?;
+                Ok(file.with(|file| file.path = remove_dot_segments(&file.path)))
             }
             Scheme::Http | Scheme::Https => self.join(name),
         }
@@ -250,60 +262,57 @@ impl Url {
     /// # Errors
     /// The path is not valid in the other scheme.
     pub fn below(&self, folder: &Self) -> Result<Self, UrlError> {
-        let is_tftp = (self.scheme, folder.scheme) == (Scheme::Tftp, Scheme::Tftp);
-        if is_tftp && folder.path.trim_end_matches('/').is_empty() {
+        let is_tftp = (self.0.scheme, folder.0.scheme) == (Scheme::Tftp, Scheme::Tftp);
+        if is_tftp && folder.0.path.trim_end_matches('/').is_empty() {
             // The same file name, with its first `/` if it has one.
-            return Ok(Self {
-                host: folder.host.clone(),
-                port: folder.port,
-                ..self.clone()
-            });
+            return Ok(self.with(|file| {
+                file.host.clone_from(&folder.0.host);
+                file.port = folder.0.port;
+            }));
         }
-        let folder = Self {
-            path: format!("{}/", folder.path.trim_end_matches('/')),
-            inside: None,
-            ..folder.clone()
-        };
+        let folder = folder.with(|folder| {
+            folder.path = format!("{}/", folder.path.trim_end_matches('/'));
+            folder.inside = None;
+        });
         // `./` keeps a name with `://` from being taken for a URL.
         let path = self.reference();
         let file = folder.join(&format!("./{}", path.trim_start_matches('/')))?;
-        Ok(Self {
-            sha256: self.sha256,
-            inside: self.inside.clone(),
-            ..file
-        })
+        Ok(file.with(|file| {
+            file.sha256 = self.0.sha256;
+            file.inside.clone_from(&self.0.inside);
+        }))
     }
 
     /// Returns the scheme.
-    pub const fn scheme(&self) -> Scheme {
-        self.scheme
+    pub fn scheme(&self) -> Scheme {
+        self.0.scheme
     }
 
     /// Returns the host, a name or an address, IPv6 without brackets and zone.
     pub fn host(&self) -> &str {
-        split_zone(&self.host).0
+        split_zone(&self.0.host).0
     }
 
     /// Returns the interface that a link-local address is reached by, if the URL names one.
     pub fn zone(&self) -> Option<&str> {
-        split_zone(&self.host).1
+        split_zone(&self.0.host).1
     }
 
     /// Returns the port, named or implied.
-    pub const fn port(&self) -> u16 {
-        match self.port {
+    pub fn port(&self) -> u16 {
+        match self.0.port {
             Some(port) => port,
-            None => self.scheme.default_port(),
+            None => self.0.scheme.default_port(),
         }
     }
 
     /// Returns whether the address is the one of `other`, or of a file inside of it, whatever the
     /// credentials, the pin and the form of the request are.
     pub(crate) fn is_of(&self, other: &Self) -> bool {
-        (self.scheme, self.port()) == (other.scheme, other.port())
-            && self.host.eq_ignore_ascii_case(&other.host)
-            && (&self.path, &self.query) == (&other.path, &other.query)
-            && (other.inside.is_none() || self.path_in_image() == other.path_in_image())
+        (self.0.scheme, self.port()) == (other.0.scheme, other.port())
+            && self.0.host.eq_ignore_ascii_case(&other.0.host)
+            && (&self.0.path, &self.0.query) == (&other.0.path, &other.0.query)
+            && (other.0.inside.is_none() || self.path_in_image() == other.path_in_image())
     }
 
     /// Returns host and port as in the Host header of HTTP, which has no zone (RFC 6874 §3).
@@ -318,7 +327,7 @@ impl Url {
         } else {
             host.to_owned()
         };
-        match self.port {
+        match self.0.port {
             Some(port) => format!("{host}:{port}"),
             None => host,
         }
@@ -327,26 +336,26 @@ impl Url {
     /// Returns the path from its first `/`: percent-encoded for HTTP, plain for TFTP and inside of an
     /// image.
     pub fn path(&self) -> &str {
-        self.path_in_image().unwrap_or(&self.path)
+        self.path_in_image().unwrap_or(&self.0.path)
     }
 
     /// Returns the query without its `?`, percent-encoded.
     pub fn query(&self) -> Option<&str> {
-        self.query.as_deref()
+        self.0.query.as_deref()
     }
 
     /// Returns path and query as in the request line of HTTP: those of the image for a file inside of
     /// one.
     pub fn request_target(&self) -> String {
-        match &self.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone(),
+        match &self.0.query {
+            Some(query) => format!("{}?{query}", self.0.path),
+            None => self.0.path.clone(),
         }
     }
 
     /// Returns the file name for a TFTP request.
     pub fn tftp_file(&self) -> &str {
-        self.path.get(1..).unwrap_or_default()
+        self.0.path.get(1..).unwrap_or_default()
     }
 
     /// Returns the last part of the path, without query; empty for a directory.
@@ -359,8 +368,8 @@ impl Url {
     /// Returns the last part of the path, decoded.
     pub fn plain_file_name(&self) -> String {
         let name = self.file_name();
-        let decoded = match self.scheme {
-            Scheme::Http | Scheme::Https if self.inside.is_none() => percent_decoded_text(name),
+        let decoded = match self.0.scheme {
+            Scheme::Http | Scheme::Https if self.0.inside.is_none() => percent_decoded_text(name),
             Scheme::Tftp | Scheme::Http | Scheme::Https => None,
         };
         decoded.unwrap_or_else(|| name.to_owned())
@@ -368,14 +377,14 @@ impl Url {
 
     /// Returns `user:password`, decoded; for the request only, never for messages.
     pub fn credentials(&self) -> Option<&str> {
-        self.credentials.as_deref()
+        self.0.credentials.as_deref()
     }
 
     /// Returns the hash that the file must have.
     pub fn sha256(&self) -> Option<Sha256> {
-        match &self.inside {
+        match &self.0.inside {
             Some(inside) => inside.sha256,
-            None => self.sha256,
+            None => self.0.sha256,
         }
     }
 
@@ -383,28 +392,24 @@ impl Url {
     /// is without.
     #[must_use]
     pub fn with_form(self, form: Form) -> Self {
-        let form = Some(Arc::new(form));
-        Self { form, ..self }
+        self.with(|url| url.form = Some(Arc::new(form)))
     }
 
     /// Returns the URL with these credentials, `USER:PASSWORD`, or none.
     #[must_use]
     pub fn with_credentials(self, credentials: Option<String>) -> Self {
-        Self {
-            credentials,
-            ..self
-        }
+        self.with(|url| url.credentials = credentials)
     }
 
     /// Returns what the request has beside the address.
     pub fn form(&self) -> Option<&Form> {
-        self.form.as_deref()
+        self.0.form.as_deref()
     }
 
     /// Returns path and query as in a URL.
     fn reference(&self) -> String {
-        match self.scheme {
-            Scheme::Tftp => encode_where(&self.path, |c| {
+        match self.0.scheme {
+            Scheme::Tftp => encode_where(&self.0.path, |c| {
                 matches!(c, '#' | '%' | ' ') || !c.is_ascii()
             }),
             Scheme::Http | Scheme::Https => self.request_target(),
@@ -414,7 +419,7 @@ impl Url {
     /// Returns the path up to and including its last separator.
     fn directory(&self) -> &str {
         let path = self.path();
-        let end = match self.scheme {
+        let end = match self.0.scheme {
             // Windows servers use names with backslashes.
             Scheme::Tftp => path.rfind(['/', '\\']),
             Scheme::Http | Scheme::Https => path.rfind('/'),
@@ -427,25 +432,22 @@ impl Url {
 impl Url {
     /// Returns whether the name is that of an ISO image.
     pub fn names_iso(&self) -> bool {
-        let name = self.path.as_bytes();
+        let name = self.0.path.as_bytes();
         let end = name.len().saturating_sub(4);
         let is_iso = |end: &[u8]| end.eq_ignore_ascii_case(b".iso");
-        self.inside.is_none() && name.get(end..).is_some_and(is_iso)
+        self.0.inside.is_none() && name.get(end..).is_some_and(is_iso)
     }
 
     /// Returns the image that the file is in; none for a file of its own.
     pub fn image(&self) -> Option<Self> {
-        self.inside.as_ref()?;
-        Some(Self {
-            inside: None,
-            ..self.clone()
-        })
+        self.0.inside.as_ref()?;
+        Some(self.with(|image| image.inside = None))
     }
 
     /// Returns the path inside of the image, decoded, from its first `/`; it ends in `/` for a
     /// directory.
     pub fn path_in_image(&self) -> Option<&str> {
-        self.inside.as_ref().map(|inside| inside.path.as_str())
+        self.0.inside.as_ref().map(|inside| inside.path.as_str())
     }
 
     /// Returns the URL of the file `path` of this image, or of the image that this file is in; a path
@@ -455,16 +457,14 @@ impl Url {
     /// A control character or a bad pin.
     pub fn in_image(&self, path: &str) -> Result<Self, UrlError> {
         check_text(path)?;
-        let fault = |what| UrlError::new(path, 1, what);
+        let fault = |what| UrlFault::new(path, 1, what);
         let root = || Inside {
             path: "/".to_owned(),
             sha256: None,
         };
-        let from = self.inside.as_deref().cloned().unwrap_or_else(root);
-        Ok(Self {
-            inside: Some(Box::new(from.join(path).map_err(fault)?)),
-            ..self.clone()
-        })
+        let from = self.0.inside.as_deref().cloned().unwrap_or_else(root);
+        let inside = Box::new(from.join(path).map_err(fault)?);
+        Ok(self.with(|file| file.inside = Some(inside)))
     }
 
     /// Resolves a reference of a file inside of an image: a URL, or a path in the image.
@@ -488,7 +488,7 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let fault = |column, what| UrlError::new(text, column, what);
+        let fault = |column, what| UrlFault::new(text, column, what);
         check_text(text)?;
         let name = scheme_of(text)
             .ok_or_else(|| fault(1, "a URL must begin with tftp://, http:// or https://"))?;
@@ -532,7 +532,7 @@ impl FromStr for Url {
         if scheme == Scheme::Tftp && path.len() < 2 {
             return Err(fault(text.len(), "the file name is missing"));
         }
-        Ok(Self {
+        Ok(Self::from(UrlParts {
             scheme,
             credentials,
             host,
@@ -546,7 +546,7 @@ impl FromStr for Url {
             sha256,
             form: None,
             inside,
-        })
+        }))
     }
 }
 
@@ -555,9 +555,9 @@ impl fmt::Display for Url {
         let zone = self
             .zone()
             .map_or_else(String::new, |zone| format!("%25{zone}"));
-        let (scheme, authority) = (self.scheme.name(), self.authority_in(&zone));
+        let (scheme, authority) = (self.0.scheme.name(), self.authority_in(&zone));
         write!(f, "{scheme}://{authority}{}", self.reference())?;
-        match &self.inside {
+        match &self.0.inside {
             Some(inside) => write!(f, "#{}", inside.fragment()),
             None => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use super::parts::Inside;
 use super::parts::{check_host, check_text};
-use super::{Form, Scheme, Sha256, Url};
+use super::{Form, Scheme, Sha256, Url, UrlParts};
 use crate::fields::{FieldError, Fields, put_option, put_text};
 use crate::prelude::*;
 use alloc::sync::Arc;
@@ -12,25 +12,25 @@ const SCHEMES: [Scheme; 3] = [Scheme::Tftp, Scheme::Http, Scheme::Https];
 impl Url {
     /// Appends the fields of this URL.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let scheme = SCHEMES.iter().position(|known| *known == self.scheme);
+        let scheme = SCHEMES.iter().position(|known| *known == self.0.scheme);
         out.push(
             scheme
                 .and_then(|at| u8::try_from(at).ok())
                 .unwrap_or(u8::MAX),
         );
-        put_option(self.credentials.as_deref(), out, put_text);
-        put_text(&self.host, out);
-        put_option(self.port, out, |port, out| out.extend(port.to_le_bytes()));
-        put_text(&self.path, out);
-        put_option(self.query.as_deref(), out, put_text);
+        put_option(self.0.credentials.as_deref(), out, put_text);
+        put_text(&self.0.host, out);
+        put_option(self.0.port, out, |port, out| out.extend(port.to_le_bytes()));
+        put_text(&self.0.path, out);
+        put_option(self.0.query.as_deref(), out, put_text);
         let pin = |pin: Sha256, out: &mut Vec<u8>| out.extend(pin.0);
-        put_option(self.sha256, out, pin);
-        put_option(self.form.as_deref(), out, |form, out| {
+        put_option(self.0.sha256, out, pin);
+        put_option(self.0.form.as_deref(), out, |form, out| {
             for text in [&form.method, &form.headers, &form.body] {
                 put_text(text, out);
             }
         });
-        put_option(self.inside.as_deref(), out, |inside, out| {
+        put_option(self.0.inside.as_deref(), out, |inside, out| {
             put_text(&inside.path, out);
             put_option(inside.sha256, out, pin);
         });
@@ -43,7 +43,7 @@ impl Url {
     pub fn decode(fields: &mut Fields<'_>) -> Result<Self, FieldError> {
         let scheme = SCHEMES.get(usize::from(fields.u8()?));
         let pin = |fields: &mut Fields<'_>| Ok(Sha256(fields.array()?));
-        let url = Self {
+        let url = UrlParts {
             scheme: *scheme.ok_or(FieldError("scheme"))?,
             credentials: fields.option(Fields::text)?,
             host: fields.text()?,
@@ -74,7 +74,7 @@ impl Url {
         }
         let begins = url.path.starts_with('/') && inside.starts_with('/');
         if begins {
-            Ok(url)
+            Ok(Self::from(url))
         } else {
             Err(FieldError("path"))
         }

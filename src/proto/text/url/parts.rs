@@ -65,10 +65,13 @@ impl FromStr for Sha256 {
     }
 }
 
-/// The error of a text that is not a supported URL.
+/// The error of a text that is not a supported URL; in a box, which is as small as a URL.
+pub type UrlError = Box<UrlFault>;
+
+/// What is wrong with a text that is not a supported URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{}\": {what} (column {column})", Safe::name(text))]
-pub struct UrlError {
+pub struct UrlFault {
     /// The text, without credentials.
     pub text: String,
     /// The column of the error in bytes, counted from 1.
@@ -77,13 +80,13 @@ pub struct UrlError {
     pub what: &'static str,
 }
 
-impl UrlError {
-    pub(super) fn new(text: &str, column: usize, what: &'static str) -> Self {
-        Self {
+impl UrlFault {
+    pub(super) fn new(text: &str, column: usize, what: &'static str) -> UrlError {
+        Box::new(Self {
             text: without_credentials(text),
             column,
             what,
-        }
+        })
     }
 }
 
@@ -102,10 +105,10 @@ pub fn without_credentials(text: &str) -> String {
 pub(super) fn check_text(text: &str) -> Result<(), UrlError> {
     if text.len() > MAX_LEN {
         let start: String = text.chars().take(64).collect();
-        return Err(UrlError::new(&start, MAX_LEN, "longer than 8192 bytes"));
+        return Err(UrlFault::new(&start, MAX_LEN, "longer than 8192 bytes"));
     }
     match text.find(|c: char| c.is_control()) {
-        Some(at) => Err(UrlError::new(text, at + 1, "a control character")),
+        Some(at) => Err(UrlFault::new(text, at + 1, "a control character")),
         None => Ok(()),
     }
 }
