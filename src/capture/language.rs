@@ -41,7 +41,7 @@ pub struct SyntaxError {
 ///
 /// # Errors
 /// The first syntax error.
-pub fn parse(text: &str) -> Result<Expression, SyntaxError> {
+pub fn parse(text: &str) -> Result<Expression, Box<SyntaxError>> {
     let mut parser = ExpressionParser {
         text,
         words: words(text),
@@ -107,23 +107,23 @@ impl<'a> ExpressionParser<'a> {
     }
 
     /// Returns an error about the next word.
-    fn error(&self, what: impl Into<String>) -> SyntaxError {
+    fn error(&self, what: impl Into<String>) -> Box<SyntaxError> {
         let next = self.words.get(self.next);
         self.error_at(next.map_or(self.text.len(), |(at, _)| *at), what)
     }
 
-    fn error_at(&self, at: usize, what: impl Into<String>) -> SyntaxError {
-        SyntaxError {
+    fn error_at(&self, at: usize, what: impl Into<String>) -> Box<SyntaxError> {
+        Box::new(SyntaxError {
             what: what.into(),
             text: self.text.to_owned(),
             at: self
                 .text
                 .get(..at)
                 .map_or(at, |before| before.chars().count()),
-        }
+        })
     }
 
-    fn expression(&mut self) -> Result<Expression, SyntaxError> {
+    fn expression(&mut self) -> Result<Expression, Box<SyntaxError>> {
         let mut left = self.term()?;
         while let Some(word) = self.take(&["and", "&&", "or", "||"]) {
             let right = Box::new(self.term()?);
@@ -135,7 +135,7 @@ impl<'a> ExpressionParser<'a> {
         Ok(left)
     }
 
-    fn term(&mut self) -> Result<Expression, SyntaxError> {
+    fn term(&mut self) -> Result<Expression, Box<SyntaxError>> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return Err(self.error("the filter is nested too deeply"));
@@ -158,7 +158,7 @@ impl<'a> ExpressionParser<'a> {
     }
 
     /// Reads a comparison, if there is one here.
-    fn relation(&mut self) -> Result<Option<Expression>, SyntaxError> {
+    fn relation(&mut self) -> Result<Option<Expression>, Box<SyntaxError>> {
         let Some((at, word)) = self.words.get(self.next).copied() else {
             return Ok(None);
         };
@@ -184,7 +184,7 @@ impl<'a> ExpressionParser<'a> {
         }
     }
 
-    fn primitive(&mut self) -> Result<Expression, SyntaxError> {
+    fn primitive(&mut self) -> Result<Expression, Box<SyntaxError>> {
         if let Some(primitive) = self.unqualified()? {
             return Ok(Expression::Primitive(primitive));
         }
@@ -217,7 +217,7 @@ impl<'a> ExpressionParser<'a> {
     }
 
     /// Reads a primitive without qualifiers, if there is one here.
-    fn unqualified(&mut self) -> Result<Option<Primitive>, SyntaxError> {
+    fn unqualified(&mut self) -> Result<Option<Primitive>, Box<SyntaxError>> {
         let Some(word) = self.take(&[
             "vlan",
             "stp",
@@ -254,7 +254,7 @@ impl<'a> ExpressionParser<'a> {
         &mut self,
         protocol: Option<&str>,
         kind: &str,
-    ) -> Result<Primitive, SyntaxError> {
+    ) -> Result<Primitive, Box<SyntaxError>> {
         Ok(match (protocol, kind) {
             (Some("ether"), "broadcast") => Primitive::Broadcast,
             (Some("ether"), "multicast") => Primitive::Multicast,
@@ -325,7 +325,7 @@ impl<'a> ExpressionParser<'a> {
     }
 
     /// Reads the value that goes with `qualifiers`.
-    fn qualified(&mut self, qualifiers: Qualifiers<'a>) -> Result<Primitive, SyntaxError> {
+    fn qualified(&mut self, qualifiers: Qualifiers<'a>) -> Result<Primitive, Box<SyntaxError>> {
         let (protocol, direction, kind) = qualifiers;
         let complete = direction == Endpoint::Either && kind.is_none();
         let primitive = match (protocol, kind) {
@@ -365,7 +365,11 @@ impl<'a> ExpressionParser<'a> {
     }
 
     /// Reads a network: `10`, `192.168`, `192.0.2.0/24`, `192.0.2.0 mask 255.255.255.0`, `2001:db8::/32`.
-    fn net(&mut self, network: Network, direction: Endpoint) -> Result<Primitive, SyntaxError> {
+    fn net(
+        &mut self,
+        network: Network,
+        direction: Endpoint,
+    ) -> Result<Primitive, Box<SyntaxError>> {
         let word = self.peek().unwrap_or_default();
         let (address, len) = match word.split_once('/') {
             Some((address, len)) => (address, Some(len)),
@@ -409,7 +413,7 @@ impl<'a> ExpressionParser<'a> {
         Ok(Primitive::Net(network, direction, bits, mask))
     }
 
-    fn unknown(&self) -> SyntaxError {
+    fn unknown(&self) -> Box<SyntaxError> {
         self.error(match self.peek() {
             Some(word) => format!("\"{word}\" is not understood"),
             None => "the filter ends where a condition is expected".to_owned(),
@@ -420,7 +424,11 @@ impl<'a> ExpressionParser<'a> {
         self.peek().and_then(|word| word.parse().ok())
     }
 
-    fn host(&mut self, network: Network, direction: Endpoint) -> Result<Primitive, SyntaxError> {
+    fn host(
+        &mut self,
+        network: Network,
+        direction: Endpoint,
+    ) -> Result<Primitive, Box<SyntaxError>> {
         let address = self
             .address()
             .ok_or_else(|| self.error("an IP address is expected here"))?;
@@ -436,7 +444,7 @@ impl<'a> ExpressionParser<'a> {
         Ok(Primitive::Host(network, direction, address))
     }
 
-    fn value<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, SyntaxError> {
+    fn value<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Box<SyntaxError>> {
         let value = self
             .peek()
             .and_then(|word| word.parse().ok())
@@ -445,7 +453,7 @@ impl<'a> ExpressionParser<'a> {
         Ok(value)
     }
 
-    fn ports(&mut self, range: bool) -> Result<(u16, u16), SyntaxError> {
+    fn ports(&mut self, range: bool) -> Result<(u16, u16), Box<SyntaxError>> {
         let word = self.peek().unwrap_or_default();
         let ports = if range {
             word.split_once('-')
