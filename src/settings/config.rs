@@ -556,6 +556,8 @@ impl Config {
         let is_whole = !file.contains("${") && Url::from_str(file).is_ok();
         if is_whole && self.dhcp.proxy_wait == Some(PROXY_WAIT) {
             self.dhcp.proxy_wait = None;
+            // A server that refuses the last address would end a lease that the boot must give back.
+            self.dhcp.uses_lease_file = false;
         }
         self.boot.file = Some(file.to_owned());
     }
