@@ -215,7 +215,8 @@ pub fn dnsmasq_with(far: &Far, more: &str) -> Server {
 
 /// Starts nginx with the servers in its folder for them.
 pub fn nginx(far: &Far) -> Server {
-    let configuration = "daemon off; user root; pid /run/nginx.pid; error_log stderr;
+    let configuration =
+        "daemon off; master_process off; user root; pid /run/nginx.pid; error_log stderr;
         events {} http { access_log off; include /etc/nginx/conf.d/*.conf; }";
     fs::write("/run/nginx.conf", configuration).unwrap();
     let server = far.start("nginx -c /run/nginx.conf");
