@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::error::{Error, Reason};
-use crate::link::{Change, Watch, all_addresses};
+use crate::link::{Watch, all_addresses};
 use crate::settings::options::Question;
 use crate::sys::filter::ready::{arp_about, arp_to};
 use crate::sys::netlink::RouteSocket;
@@ -67,11 +67,7 @@ impl Neighbourhood {
     /// # Errors
     /// [`Reason::NoInterface`] if there is none, or it is down or no Ethernet.
     pub fn find(name: Option<&str>, target: Option<Ipv4Addr>) -> Result<Self, Error> {
-        let mut watch = Watch::open()?;
-        let mut links = Vec::new();
-        while let Some(Change { link, .. }) = watch.next_change()? {
-            links.push(link);
-        }
+        let links = Watch::list()?;
         let all = RouteSocket::open().and_then(|mut socket| all_addresses(&mut socket));
         let all = all.map_err(|source| {
             Box::new(Reason::System {

@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 #[cfg(feature = "ipv6")]
 use super::line6;
@@ -19,7 +20,7 @@ use wireboot_proto::packet::icmpv6::NEXT_HEADER_ICMPV6;
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::packet::{ipv4, option};
 use wireboot_proto::reader::{DecodeError, Reader};
-use wireboot_proto::time::Timestamp;
+use wireboot_proto::time::{Date, Timestamp};
 
 /// How lines are written: the flags of tcpdump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -107,10 +108,8 @@ impl Lines {
             1 => String::new(),
             2 => format!("{seconds}.{nanoseconds:09} "),
             4 => {
-                let (year, month, day) = date(seconds / 86_400);
-                format!(
-                    "{year}-{month:02}-{day:02} {hours:02}:{minutes:02}:{second:02}.{nanoseconds:09} "
-                )
+                let date = Date::at(Duration::from_secs(seconds));
+                format!("{date} {hours:02}:{minutes:02}:{second:02}.{nanoseconds:09} ")
             }
             0 | 3 | 5.. => format!("{hours:02}:{minutes:02}:{second:02}.{nanoseconds:09} "),
         }
@@ -274,20 +273,6 @@ impl Lines {
         text.push_str("UDP");
         Ok(())
     }
-}
-
-/// Returns year, month and day of a day since 1970.
-// The calendar repeats every 400 years, counted from a March (days_from_civil of Howard Hinnant).
-const fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year;
-    (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
 /// Writes the header of Ethernet, as `tcpdump -e` does.
@@ -582,11 +567,12 @@ mod tests {
         assert_eq!(written(4)[0], "2000-02-29 00:00:00.000000005");
         assert_eq!(written(5)[2], "00:00:03.000000000");
         for (day, expected) in [
-            (0, (1970, 1, 1)),
-            (19_723, (2024, 1, 1)),
-            (20_819, (2027, 1, 1)),
+            (0, "1970-01-01"),
+            (19_723, "2024-01-01"),
+            (20_819, "2027-01-01"),
         ] {
-            assert_eq!(date(day), expected);
+            let date = Date::at(Duration::from_secs(day * 86_400));
+            assert_eq!(date.to_string(), expected);
         }
     }
 

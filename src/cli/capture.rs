@@ -10,7 +10,7 @@ use crate::capture::output::OutputFormat;
 use crate::capture::{file, language, live};
 use crate::config::SandboxConfig;
 use crate::error::{Error, Reason};
-use crate::link::{Change, Watch};
+use crate::link::Watch;
 use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
@@ -18,7 +18,6 @@ use crate::sys::ring::{Layout, Version};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::print;
 use crate::worker;
-use wireboot_proto::netlink::route::LinkInfo;
 
 // As tcpdump's default for Ethernet.
 const SLOT_LEN: u32 = 2048;
@@ -67,7 +66,7 @@ impl CaptureTask {
                 "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'";
             return Err(Box::new(Reason::Usage(advice.to_owned())));
         }
-        let present = present()?;
+        let present = Watch::list()?;
         let mut interfaces = Vec::new();
         for name in &self.interfaces {
             let is_any = name == ANY && present.iter().all(|link| link.name != ANY);
@@ -237,19 +236,9 @@ impl CaptureTask {
     }
 }
 
-/// Returns the interfaces.
-fn present() -> Result<Vec<LinkInfo>, Error> {
-    let mut watch = Watch::open()?;
-    let mut links = Vec::new();
-    while let Some(Change { link, .. }) = watch.next_change()? {
-        links.push(link);
-    }
-    Ok(links)
-}
-
 /// Prints the interfaces as `tcpdump -D` does.
 fn list() -> Result<(), Error> {
-    for (number, link) in (1..).zip(present()?) {
+    for (number, link) in (1..).zip(Watch::list()?) {
         let state = match (link.up, link.carrier) {
             (true, true) => " [Up, Running]",
             (true, false) => " [Up]",

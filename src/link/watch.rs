@@ -50,6 +50,20 @@ impl Watch {
         Self::open_for(&[])
     }
 
+    /// Returns the interfaces that there are.
+    ///
+    /// # Errors
+    /// As [`Watch::open`] and [`Watch::next_change`].
+    #[cfg(any(feature = "arping", feature = "capture"))]
+    pub fn list() -> Result<Vec<LinkInfo>, Error> {
+        let mut watch = Self::open()?;
+        let mut links = Vec::new();
+        while let Some(Change { link, .. }) = watch.next_change()? {
+            links.push(link);
+        }
+        Ok(links)
+    }
+
     /// As [`Watch::open`], but when all of these interfaces exist, and none has a master, their state
     /// alone is reported at first: a machine may have thousands.
     ///
