@@ -41,7 +41,7 @@ use common::client::json;
 use common::far::{Far, Server};
 use common::machine::shell;
 use common::servers::DNSMASQ;
-use common::{in_new_namespace, ip, wait_until};
+use common::{in_new_namespace, ip, own_var_lib, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -238,13 +238,7 @@ impl Lan {
         let [ipconfig, library] = [(); 2].map(|()| next());
         let (_, name) = library.rsplit_once('/').expect("a path");
         fs::copy(&library, format!("/run/{name}")).expect("/run is ours");
-        let mounted = Command::new("sh")
-            .args([
-                "-c",
-                "mount -t tmpfs none /var/lib && mkdir /var/lib/dhcpcd",
-            ])
-            .status();
-        assert!(mounted.unwrap().success());
+        own_var_lib();
         let far = Far::plug_in();
         far.run("ip link set far addrgenmode none");
         ip("link set near addrgenmode none");

@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use common::far::{Far, Server};
 use common::machine::shell;
 use common::servers::DNSMASQ;
-use common::{in_new_namespace, ip, wait_until};
+use common::{in_new_namespace, ip, own_var_lib, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -119,24 +119,8 @@ fn lease6_against_other_clients() {
 }
 
 fn plug_in() -> Far {
-    let far = Far::plug_in();
-    for command in [
-        "ip link set far down",
-        "sysctl -q -w net.ipv6.conf.far.accept_dad=0 net.ipv6.conf.far.accept_ra=0",
-        "ip link set far address 52:54:00:00:00:01 up",
-        "ip address add 2001:db8:1::1/64 dev far nodad",
-    ] {
-        far.run(command);
-    }
-    ip("link set near address 52:54:00:12:34:56");
-    let mounted = Command::new("sh")
-        .args([
-            "-c",
-            "mount -t tmpfs none /var/lib && mkdir /var/lib/dhcpcd",
-        ])
-        .status();
-    assert!(mounted.unwrap().success());
-    far
+    own_var_lib();
+    Far::plug_in_ipv6()
 }
 
 fn dnsmasq(far: &Far, more: &str) -> Server {

@@ -12,6 +12,7 @@ use crate::common::far::{Far, Server};
 use crate::common::in_new_namespace;
 use crate::common::machine::{Served, Setup};
 use crate::common::servers::dnsmasq;
+use crate::port::{LISTENING, bpdu};
 use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::format::kernel_image::fixture::bz_image;
@@ -113,7 +114,7 @@ fn console_of(fault: Fault) -> String {
                 far.run("ip link set far down");
                 boot("-i near --link-timeout 1")
             }
-            Fault::PortBlocked => beside(&bpdu()),
+            Fault::PortBlocked => beside(&bpdu(LISTENING)),
             Fault::WrongVlan => beside(&tagged()),
             Fault::ServerSilent => {
                 let far = Far::plug_in();
@@ -210,18 +211,6 @@ fn in_machine() -> String {
         .lines()
         .take_while(|line| !line.contains("boot failed"));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// What a bridge sends from a designated port that listens.
-fn bpdu() -> Vec<u8> {
-    let mut frame = vec![
-        0x01, 0x80, 0xc2, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 39, 0x42, 0x42, 3,
-    ];
-    frame.extend([0, 0, 2, 2, 0x0c]);
-    frame.extend([0; 8 + 4 + 8 + 2 + 2]);
-    frame.extend([20, 0, 2, 0, 15, 0, 0]);
-    frame.resize(60, 0);
-    frame
 }
 
 /// A frame of the VLAN 7 to all.

@@ -80,7 +80,7 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
     in_new_namespace(|| {
-        let far = ipv6::plug_in();
+        let far = Far::plug_in_ipv6();
         let leases = far.folder.join("leases6.csv");
         let pool = format!(
             r#""lease-database": {{ "type": "memfile", "persist": true, "name": "{}", "lfc-interval": 0 }},

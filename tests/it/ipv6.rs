@@ -11,21 +11,6 @@ use crate::common::far::{Far, Server};
 use crate::common::servers::DNSMASQ;
 use crate::common::{in_new_namespace, ip, wait_until};
 
-/// A cable whose far end has 2001:db8:1::1/64, and whose near end has a known hardware address.
-pub(crate) fn plug_in() -> Far {
-    let far = Far::plug_in();
-    for command in [
-        "ip link set far down",
-        "sysctl -q -w net.ipv6.conf.far.accept_dad=0 net.ipv6.conf.far.accept_ra=0",
-        "ip link set far address 52:54:00:00:00:01 up",
-        "ip address add 2001:db8:1::1/64 dev far nodad",
-    ] {
-        far.run(command);
-    }
-    ip("link set near address 52:54:00:12:34:56");
-    far
-}
-
 /// Makes another host on the same cable, with 2001:db8:1::2/64.
 pub(crate) fn beside(far: &Far) -> Far {
     let other = far.beside(2);
@@ -151,7 +136,7 @@ pub(crate) fn is_as_found() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_stateless_network_gives_a_prefix_and_a_boot_file() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let server = dnsmasq(&far, "2001:db8:1::,ra-stateless");
         let (report, log) = leased(&[]);
         assert_eq!(report["family"], 6);
@@ -185,7 +170,7 @@ fn a_stateless_network_gives_a_prefix_and_a_boot_file() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_managed_network_grants_an_address() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let _server = dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
         let (report, _) = leased(&[]);
         assert_eq!(report["addresses"][0]["address"], "2001:db8:1::100");
@@ -208,7 +193,7 @@ fn a_managed_network_grants_an_address() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn who_ends_leaves_the_addresses_and_gives_the_rest_back() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let ways = || [sysctl("accept_ra"), sysctl("addr_gen_mode")];
         let kernels = ["1", "0"].map(str::to_owned);
         let _router = radvd(
@@ -253,7 +238,7 @@ fn who_ends_leaves_the_addresses_and_gives_the_rest_back() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_router_alone_is_taken_for_all_that_it_says() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let _router = radvd(
             &far,
             "AdvLinkMTU 1400; AdvDefaultPreference high;
@@ -299,7 +284,7 @@ fn a_router_alone_is_taken_for_all_that_it_says() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_router_without_a_prefix_routes_what_a_server_grants() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let _server = kea(&far, POOL);
         far.run("ip link set far mtu 9000");
         let _router = radvd(&far, "AdvManagedFlag on; AdvLinkMTU 9000;");
@@ -325,7 +310,7 @@ pub(crate) const POOL: &str = r#""valid-lifetime": 600, "preferred-lifetime": 50
 #[ignore = "needs CAP_NET_ADMIN"]
 fn silence_is_explained_and_leaves_nothing() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let (code, _, log) = lease(&["--timeout", "3"]);
         assert_eq!(code, Some(3), "{log}");
         assert!(
@@ -347,7 +332,7 @@ fn silence_is_explained_and_leaves_nothing() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn an_interface_with_addresses_keeps_them() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let _server = dnsmasq(&far, "2001:db8:1::,ra-stateless");
         // Up, with what the kernel has formed itself.
         ip("link set near up");
@@ -366,7 +351,7 @@ fn an_interface_with_addresses_keeps_them() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn another_client_of_dhcpv6_is_named() {
     in_new_namespace(|| {
-        let _far = plug_in();
+        let _far = Far::plug_in_ipv6();
         let _other = UdpSocket::bind("[::]:546").unwrap();
         let (code, _, log) = lease(&["--timeout", "5"]);
         assert_eq!(code, Some(5), "{log}");

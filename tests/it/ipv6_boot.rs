@@ -11,7 +11,7 @@ use crate::common::far::{Far, Server};
 use crate::common::machine::{Served, Setup};
 use crate::common::servers::{DNSMASQ, nginx_with};
 use crate::common::{in_new_namespace, ip, wait_until};
-use crate::ipv6::{FORMED, LINK_LOCAL, ROUTER, is_as_found, kea, plug_in, radvd};
+use crate::ipv6::{FORMED, LINK_LOCAL, ROUTER, is_as_found, kea, radvd};
 
 /// Makes a folder with a kernel and a script that starts it.
 fn served(far: &Far) -> PathBuf {
@@ -76,7 +76,7 @@ fn plan(more: &[&str]) -> Value {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_stateless_network_boots_by_tftp() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let folder = served(&far);
         let url = "tftp://[2001:db8:1::1]/boot.ipxe";
         let _server = dnsmasq(&far, &folder, "2001:db8:1::,ra-stateless", url);
@@ -107,7 +107,7 @@ fn a_stateless_network_boots_by_tftp() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_managed_network_boots_by_http_from_a_name() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let folder = served(&far);
         let _web = nginx_with(&far, &folder, "listen 192.0.2.1:80; listen [::]:80;");
         let range = "2001:db8:1::100,2001:db8:1::100,64,10m";
@@ -124,7 +124,7 @@ fn a_managed_network_boots_by_http_from_a_name() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_server_on_the_link_boots_a_machine_without_an_address() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let folder = served(&far);
         let url = format!("tftp://[{ROUTER}]/boot.ipxe");
         let options = format!(
@@ -144,7 +144,7 @@ fn a_server_on_the_link_boots_a_machine_without_an_address() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_given_address_of_ipv6_boots_and_so_does_that_of_the_link() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let folder = served(&far);
         let _server = tftpd(&far, &folder);
         let words = "ip=[2001:db8:1::5]::[2001:db8:1::1]:64::near:none nameserver=[2001:db8:1::53]";
@@ -182,7 +182,7 @@ fn a_given_address_of_ipv6_boots_and_so_does_that_of_the_link() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_boot_file_by_another_server_than_that_of_the_address_is_found() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let folder = served(&far);
         // The router gives the address, and a server that is not spoken of the file.
         let _router = radvd(&far, "prefix 2001:db8:1::/64 { };");
@@ -207,7 +207,7 @@ fn a_boot_file_by_another_server_than_that_of_the_address_is_found() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn without_a_boot_file_it_says_whose_it_should_be() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let _router = radvd(&far, "prefix 2001:db8:1::/64 { };");
         let (code, _, log) = boot(&["--family", "6", "--stop-after", "plan", "--timeout", "6"]);
         assert_eq!(code, Some(6), "{log}");
@@ -241,7 +241,7 @@ while True:
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_literal_of_ipv4_is_reached_through_a_translator() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let folder = served(&far);
         let _web = nginx_with(&far, &folder, "listen 192.0.2.1:80; listen [::]:80;");
         // What a translator does behind these prefixes, for 192.0.2.1 alone.
@@ -283,7 +283,7 @@ fn race(more: &[&str]) -> (Option<i32>, String, String) {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn either_family_boots_whose_server_has_the_boot_file() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let folder = served(&far);
         let four = "--dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";
         let six = "--enable-ra --dhcp-range=2001:db8:1::,ra-stateless";
@@ -319,7 +319,7 @@ fn either_family_boots_whose_server_has_the_boot_file() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_network_of_neither_family_is_explained_for_both() {
     in_new_namespace(|| {
-        let _far = plug_in();
+        let _far = Far::plug_in_ipv6();
         let (code, _, log) = race(&["--timeout", "2"]);
         assert_eq!(code, Some(3), "{log}");
         assert!(log.contains("IPv6: no router advertises itself"), "{log}");
@@ -352,7 +352,7 @@ fn greets(served: &Served, words: &str, seen: &[&str]) {
 #[ignore = "needs qemu-system-x86_64"]
 fn a_machine_boots_by_the_word_of_a_router_and_a_stateless_server() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let served = Served::new("stateless6");
         let url = "tftp://[2001:db8:1::1]/boot.ipxe";
         let _server = dnsmasq(&far, &served.folder, "2001:db8:1::,ra-stateless", url);
@@ -368,7 +368,7 @@ fn a_machine_boots_by_the_word_of_a_router_and_a_stateless_server() {
 #[ignore = "needs qemu-system-x86_64"]
 fn a_machine_boots_by_http_with_the_address_of_a_server() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let served = Served::new("stateful6");
         let _web = nginx_with(&far, &served.folder, "listen 192.0.2.1:80; listen [::]:80;");
         let range = "2001:db8:1::100,2001:db8:1::100,64,10m";
@@ -385,7 +385,7 @@ fn a_machine_boots_by_http_with_the_address_of_a_server() {
 #[ignore = "needs qemu-system-x86_64"]
 fn a_machine_boots_by_the_family_that_has_a_boot_file() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let served = Served::new("either6");
         let ranges =
             "2001:db8:1::,ra-stateless --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h";

@@ -1,19 +1,19 @@
 //! Addresses of IPv6 that another host has.
 
+use std::fs;
 use std::process::Command;
 
-use crate::common::far::Server;
+use crate::common::far::{Far, Server};
 use crate::common::{in_new_namespace, ip};
 use crate::ipv6::{
-    FORMED, LINK_LOCAL, POOL, addresses, beside, is_as_found, kea, lease, leased, plug_in, radvd,
-    reaches,
+    FORMED, LINK_LOCAL, POOL, addresses, beside, is_as_found, kea, lease, leased, radvd, reaches,
 };
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_given_address_of_another_host_is_not_used() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let other = beside(&far);
         other.run("ip address add 2001:db8:1::5/64 dev far nodad");
         let given = |address: &str, more: &[&str]| {
@@ -57,9 +57,11 @@ fn a_given_address_of_another_host_is_not_used() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn an_address_of_another_host_is_not_used() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let other = beside(&far);
         other.run(&format!("ip address add {FORMED}/64 dev far nodad"));
+        // The kernel, to which the interface is given back, forms none of its own.
+        fs::write("/proc/sys/net/ipv6/conf/near/accept_ra", "0").unwrap();
         let _router = radvd(
             &far,
             "prefix 2001:db8:1::/64 { }; prefix 2001:db8:3::/64 { };",
@@ -87,7 +89,7 @@ fn an_address_of_another_host_is_not_used() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn an_address_of_a_server_that_another_host_has_is_declined() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let other = beside(&far);
         other.run("ip address add 2001:db8:1::200/64 dev far nodad");
         let pool = POOL.replace("::200/128", "::200 - 2001:db8:1::201");
@@ -108,7 +110,7 @@ fn an_address_of_a_server_that_another_host_has_is_declined() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_link_local_address_of_another_host_ends_the_command() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         far.run(&format!("ip address add {LINK_LOCAL}/64 dev far nodad"));
         let (code, _, log) = lease(&["--timeout", "5"]);
         assert_eq!(code, Some(4), "{log}");

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::common::client::output;
+use crate::common::far::Far;
 use crate::common::in_new_namespace;
 use crate::common::servers::DNSMASQ;
-use crate::ipv6::{ROUTER, beside, dnsmasq, is_as_found, lease, plug_in, radvd};
+use crate::ipv6::{ROUTER, beside, dnsmasq, is_as_found, lease, radvd};
 
 /// Runs `wireboot discover` to its end.
 fn discover(more: &str) -> (Option<i32>, String, String) {
@@ -20,7 +21,7 @@ fn discover(more: &str) -> (Option<i32>, String, String) {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn routers_and_servers_are_discovered_and_nothing_is_taken() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let (code, _, log) = discover("--family 6");
         assert_eq!(code, Some(3), "{log}");
         assert!(log.contains("no router and no server of IPv6"), "{log}");
@@ -89,7 +90,7 @@ fn routers_and_servers_are_discovered_and_nothing_is_taken() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn the_family_that_a_network_has_is_named() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let server = far.serve(
             &format!("{DNSMASQ} --dhcp-range=192.0.2.100,192.0.2.100,255.255.255.0,1h"),
             "DHCP, IP range",

@@ -5,15 +5,13 @@ use nix::sys::signal::Signal;
 use crate::common::client::keep;
 use crate::common::far::{Far, Server};
 use crate::common::{in_new_namespace, ip, wait_until};
-use crate::ipv6::{
-    FORMED, POOL, ROUTER, addresses, beside, is_as_found, kea, leased, plug_in, radvd,
-};
+use crate::ipv6::{FORMED, POOL, ROUTER, addresses, beside, is_as_found, kea, leased, radvd};
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_server_is_asked_where_no_router_is() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let _server = kea(&far, POOL);
         let (report, _) = leased(&[]);
         assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
@@ -26,7 +24,7 @@ fn a_server_is_asked_where_no_router_is() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_server_without_addresses_is_asked_for_the_boot_file() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let options = r#""option-data": [ { "name": "bootfile-url", "data": "http://[2001:db8:1::1]/x" } ],
             "subnet6": [ { "id": 1, "subnet": "2001:db8:1::/64", "interface": "far", "pools": [ ] } ]"#;
         let _server = kea(&far, options);
@@ -42,7 +40,7 @@ fn a_server_without_addresses_is_asked_for_the_boot_file() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn the_preferred_of_two_servers_grants_the_address() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let other = beside(&far);
         // Kea sends this option, which is never asked for, only where it is told to.
         let pool = |host: &str, preference: u8| {
@@ -65,7 +63,7 @@ fn the_preferred_of_two_servers_grants_the_address() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_lease_is_renewed_and_given_back() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let short = POOL
             .replace("600", "8")
             .replace("500", "6")
@@ -98,7 +96,7 @@ fn a_lease_is_renewed_and_given_back() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_lease_is_confirmed_when_the_carrier_returns_and_left_on_another_link() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let server = kea(&far, POOL);
         let mut client = keep(&["--family", "6", "-vv"]);
         client.wait_for("2001:db8:1::200/128 from a server");
@@ -138,7 +136,7 @@ fn a_lease_is_confirmed_when_the_carrier_returns_and_left_on_another_link() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_server_grants_an_address_by_two_messages() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let pool = POOL.replace(
             r#""interface": "far","#,
             r#""interface": "far", "rapid-commit": true,"#,
@@ -174,7 +172,7 @@ fn subnet(more: &str) -> String {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_server_of_isc_grants_an_address_and_a_boot_file_and_takes_it_back() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let server = dhcpd(&far, &subnet(""));
         let (report, log) = leased(&[]);
         assert_eq!(
@@ -197,7 +195,7 @@ fn a_server_of_isc_grants_an_address_and_a_boot_file_and_takes_it_back() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_server_of_isc_without_addresses_answers_a_question_for_a_boot_file() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let config = subnet("").replace("range6 2001:db8:1::300 2001:db8:1::300;", "");
         let _server = dhcpd(&far, &config);
         let _router = radvd(&far, "AdvOtherConfigFlag on; prefix 2001:db8:1::/64 { };");
@@ -211,7 +209,7 @@ fn a_server_of_isc_without_addresses_answers_a_question_for_a_boot_file() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_server_behind_a_relay_grants_an_address() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         let behind = far.behind();
         far.run("ip address add 2001:db8:9::1/64 dev behind nodad");
         behind.run("ip address add 2001:db8:9::2/64 dev far nodad");

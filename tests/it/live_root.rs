@@ -132,6 +132,14 @@ impl Site {
         machine.text()
     }
 
+    /// Asserts that process 1 fails with this exit code, and says why.
+    pub(crate) fn fails_with(&self, words: &str, code: u8, why: &str) {
+        let said = self.fails(words);
+        assert!(said.contains(why), "{words}:\n{said}");
+        let code = format!("boot failed: exit code {code}\n");
+        assert!(said.contains(&code), "{words}:\n{said}");
+    }
+
     /// Returns how process 1 fails, which then waits for its next attempt.
     pub(crate) fn fails(&self, words: &str) -> String {
         let machine = self.start(words);
@@ -429,10 +437,7 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
                 "no disk with the label",
             ),
         ] {
-            let said = site.fails(&format!("root=http://192.0.2.1/{name} {words}"));
-            assert!(said.contains(why), "{name} {words}:\n{said}");
-            let code = format!("boot failed: exit code {code}\n");
-            assert!(said.contains(&code), "{name} {words}:\n{said}");
+            site.fails_with(&format!("root=http://192.0.2.1/{name} {words}"), code, why);
         }
         assert!(!loops().contains("memfd"), "{}", loops());
         assert!(ip("-4 address show near").is_empty());
@@ -551,10 +556,7 @@ fn a_boot_file_names_the_root_in_place_of_a_kernel() {
             ("missing", 7, "404"),
             ("wrong", 6, "roothash=: it is no hash"),
         ] {
-            let said = site.fails(&of(name));
-            assert!(said.contains(why), "{name}:\n{said}");
-            let code = format!("boot failed: exit code {code}\n");
-            assert!(said.contains(&code), "{name}:\n{said}");
+            site.fails_with(&of(name), code, why);
         }
         let explained = |name: &str| {
             let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))

@@ -26,7 +26,7 @@ fn a_port_in_the_spanning_tree_is_told_of_and_asked_through_again_and_again() {
             let sender = PacketSocket::open(index, &FilterProgram::nothing()).unwrap();
             while !stopped.load(Ordering::Relaxed) {
                 // Fails while the near end is down.
-                let _ = sender.send(&bpdu());
+                let _ = sender.send(&bpdu(LEARNING));
                 std::thread::sleep(Duration::from_millis(300));
             }
         });
@@ -54,12 +54,16 @@ fn a_port_in_the_spanning_tree_is_told_of_and_asked_through_again_and_again() {
     });
 }
 
-/// What a rapid bridge sends from a designated port that learns.
-fn bpdu() -> Vec<u8> {
+/// The flags of a designated port that listens, and of one that learns.
+pub(crate) const LISTENING: u8 = 0x0c;
+const LEARNING: u8 = 0x1c;
+
+/// What a rapid bridge sends from a designated port in the state of these flags (IEEE 802.1D §9.3.3).
+pub(crate) fn bpdu(flags: u8) -> Vec<u8> {
     let mut frame = vec![
         0x01, 0x80, 0xc2, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 39, 0x42, 0x42, 3,
     ];
-    frame.extend([0, 0, 2, 2, 0x1c]);
+    frame.extend([0, 0, 2, 2, flags]);
     frame.extend([0; 8 + 4 + 8 + 2 + 2]);
     frame.extend([20, 0, 2, 0, 15, 0, 0]);
     frame.resize(60, 0);

@@ -100,7 +100,7 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_kept_lease_of_ipv6_has_the_privileges_of_the_table_and_lives_with_them() {
     in_new_namespace(|| {
-        let far = ipv6::plug_in();
+        let far = Far::plug_in_ipv6();
         let server = ipv6::dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
         let mut kept = keep(&["--family", "6", "-vv"]);
         let row = "`lease --keep --family 6`, bound";
@@ -117,7 +117,7 @@ fn a_kept_lease_of_ipv6_has_the_privileges_of_the_table_and_lives_with_them() {
         kept.forget();
         crate::common::ip("link delete near");
         wait_until("it is missed", || kept.count("has been removed") == 1);
-        let far = ipv6::plug_in();
+        let far = Far::plug_in_ipv6();
         let server = ipv6::dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
         let is_set =
             || crate::common::ip("-6 address show dev near").contains("2001:db8:1::100/128");

@@ -8,7 +8,7 @@ use crate::common::far::Far;
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
 #[cfg(feature = "ipv6")]
-use crate::ipv6::{dnsmasq as dnsmasq6, plug_in, radvd};
+use crate::ipv6::{dnsmasq as dnsmasq6, radvd};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -75,7 +75,7 @@ fn a_renewal_is_recorded_though_the_kernel_sends_it() {
 #[ignore = "needs CAP_NET_ADMIN"]
 fn the_messages_of_ipv6_are_written_with_those_that_were_ignored() {
     in_new_namespace(|| {
-        let far = plug_in();
+        let far = Far::plug_in_ipv6();
         // No address can be formed in it.
         let router = radvd(&far, "AdvOtherConfigFlag on; prefix 2001:db8:2::/126 { };");
         let failed = wireboot(&["lease", "-i", "near", "--family", "6", "--timeout", "3"]);

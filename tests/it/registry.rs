@@ -174,10 +174,7 @@ fn an_artifact_of_a_registry_is_the_root_by_its_digest_or_by_a_tag() {
             (":two#/c", 6, "it has no file of that name"),
             (":none", 7, "404"),
         ] {
-            let said = site.fails(&of(place));
-            assert!(said.contains(why), "{place}:\n{said}");
-            let code = format!("boot failed: exit code {code}\n");
-            assert!(said.contains(&code), "{place}:\n{said}");
+            site.fails_with(&of(place), code, why);
         }
         // A boot file of the same kind, by hand.
         let boot = |port: u16, stage: &str| {
@@ -314,10 +311,7 @@ fn the_layers_of_an_image_become_one_root_in_which_each_hides_what_it_says() {
             (":damaged", 6, "is no root"),
             (":two-files", 6, "several files that may be the root"),
         ] {
-            let said = site.fails(&of(place));
-            assert!(said.contains(why), "{place}:\n{said}");
-            let code = format!("boot failed: exit code {code}\n");
-            assert!(said.contains(&code), "{place}:\n{said}");
+            site.fails_with(&of(place), code, why);
         }
     });
 }
@@ -384,19 +378,13 @@ artifact("kernel", [("vmlinuz", octets)])
         assert_eq!(tokens.count(), 3, "{at_registry:?}");
         let said = site.boots(&of("me:s%40cret@", 5002));
         assert_eq!(seen(5007), [""; 0], "{said}");
-        let refused = |words: &str, code: u8, why: &str| {
-            let said = site.fails(words);
-            assert!(said.contains(why), "{words}:\n{said}");
-            let code = format!("boot failed: exit code {code}\n");
-            assert!(said.contains(&code), "{words}:\n{said}");
-        };
-        refused(&of("", 5002), 7, "http://192.0.2.1:5002/token");
-        refused(&of("me:other@", 5002), 7, "there is no token");
-        refused(&of("", 5004), 7, "asks for Basic realm=");
-        refused(&of("me:s%40cret@", 5006), 7, "asks for Bearer realm=");
+        site.fails_with(&of("", 5002), 7, "http://192.0.2.1:5002/token");
+        site.fails_with(&of("me:other@", 5002), 7, "there is no token");
+        site.fails_with(&of("", 5004), 7, "asks for Basic realm=");
+        site.fails_with(&of("me:s%40cret@", 5006), 7, "asks for Bearer realm=");
         assert_eq!(seen(5007), [""; 0]);
         // Whoever answers for the registry without TLS must not choose who gets the password.
-        refused(&of("me:s%40cret@", 5003), 8, "the password is not sent");
+        site.fails_with(&of("me:s%40cret@", 5003), 8, "the password is not sent");
         assert_eq!(seen(5002), [""; 0]);
         fs::write(
             site.far.folder.join("policy"),

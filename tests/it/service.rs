@@ -51,7 +51,7 @@ fn a_service_stays_where_no_server_is_and_tells_its_manager_and_readers_of_each_
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_service_of_ipv6_stays_and_tells_of_each_change_too() {
     in_new_namespace(|| {
-        let far = ipv6::plug_in();
+        let far = Far::plug_in_ipv6();
         let service = Service::start(&far, &["WATCHDOG_USEC=400000", "--family", "6"]);
         service.assert_alive();
         let _server = ipv6::dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");

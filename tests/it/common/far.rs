@@ -38,6 +38,21 @@ impl Far {
         far
     }
 
+    /// A cable whose far end has 2001:db8:1::1/64, and whose near end has a known hardware address.
+    pub fn plug_in_ipv6() -> Self {
+        let far = Self::plug_in();
+        for command in [
+            "ip link set far down",
+            "sysctl -q -w net.ipv6.conf.far.accept_dad=0 net.ipv6.conf.far.accept_ra=0",
+            "ip link set far address 52:54:00:00:00:01 up",
+            "ip address add 2001:db8:1::1/64 dev far nodad",
+        ] {
+            far.run(command);
+        }
+        ip("link set near address 52:54:00:12:34:56");
+        far
+    }
+
     /// Makes another namespace on the same cable, whose `far` has the address 192.0.2.`host`: `far`
     /// becomes a bridge.
     pub fn beside(&self, host: u8) -> Self {

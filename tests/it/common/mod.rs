@@ -60,6 +60,13 @@ pub fn ip(arguments: &str) -> String {
     String::from_utf8(output.stdout).expect("ip prints text")
 }
 
+/// Gives the thread's namespace a `/var/lib` of its own: dhcpcd keeps its leases there whatever it is told.
+pub fn own_var_lib() {
+    let own = "mount -t tmpfs none /var/lib && mkdir /var/lib/dhcpcd";
+    let mounted = Command::new("sh").args(["-c", own]).status();
+    assert!(mounted.unwrap().success());
+}
+
 /// Makes two interfaces, `near` and `far`, that are wired together and send nothing by themselves;
 /// returns their indices.
 pub fn pair() -> (u32, u32) {
