@@ -15,10 +15,12 @@ pub struct SyscallError(Box<FailedCall>);
 
 /// A call, and why it failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{call} failed")]
+#[error("{call} failed{said}")]
 pub struct FailedCall {
     /// The call, with the option or message it was for: `setsockopt(PACKET_VERSION)`.
     pub call: &'static str,
+    /// What the kernel says of it beside the error number, in parentheses; or empty.
+    said: String,
     /// The kernel's error.
     pub source: io::Error,
 }
@@ -34,7 +36,14 @@ impl Deref for SyscallError {
 impl SyscallError {
     /// Creates the error of a call that failed with `source`.
     pub fn of(call: &'static str, source: io::Error) -> Self {
-        Self(Box::new(FailedCall { call, source }))
+        let said = String::new();
+        Self(Box::new(FailedCall { call, said, source }))
+    }
+
+    /// Creates the error of a call of which the kernel says `text` beside the error number.
+    pub fn explained(call: &'static str, source: io::Error, text: &str) -> Self {
+        let said = format!(" ({text})");
+        Self(Box::new(FailedCall { call, said, source }))
     }
 
     /// Creates the error of a call that returned `errno`.

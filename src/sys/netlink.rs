@@ -5,7 +5,6 @@
     reason = "the options of netlink sockets are known to no safe wrapper"
 )]
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -335,25 +334,28 @@ fn malformed(call: &'static str, error: wireboot_proto::reader::DecodeError) -> 
 }
 
 fn refusal(call: &'static str, ack: Ack) -> SyscallError {
-    let plain = io::Error::from_raw_os_error(ack.errno);
-    let source = match ack.text {
-        None => plain,
-        Some(text) => io::Error::new(plain.kind(), Explained { plain, text }),
-    };
-    SyscallError::of(call, source)
-}
-
-/// An error number with the kernel's message.
-#[derive(Debug)]
-struct Explained {
-    plain: io::Error,
-    text: String,
-}
-
-impl fmt::Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.text, self.plain)
+    let source = io::Error::from_raw_os_error(ack.errno);
+    match ack.text {
+        None => SyscallError::of(call, source),
+        Some(text) => SyscallError::explained(call, source, &text),
     }
 }
 
-impl std::error::Error for Explained {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_leaves_the_error_number() {
+        let ack = Ack {
+            errno: libc::ENODEV,
+            text: Some("ipv4: Device not found".to_owned()),
+        };
+        let error = refusal("netlink(RTM_NEWADDR)", ack);
+        assert!(error.is(Errno::ENODEV));
+        assert_eq!(
+            error.chain(),
+            "netlink(RTM_NEWADDR) failed (ipv4: Device not found): No such device (os error 19)"
+        );
+    }
+}
