@@ -244,11 +244,14 @@ static_binary() {
             # Together they save an eighth, and a lease and the hash of a file take as long. No text for
             # people is by a derived `Debug`, which names the variant alone then; ureq-proto writes the
             # version of HTTP by a `Debug` of its own. Comparing takes less room than a table of eight
-            # octets for each case of a match. Loops that are not unrolled save 20 KiB where a processor
+            # octets for each case of a match, but for the hundreds of TLS. A function with much on its
+            # stack stays one, since all accesses to a large frame are longer: 54 KiB. Loops that are not unrolled save 20 KiB where a processor
             # has no instructions for SHA-2, and the second set of vector instructions that Curve25519
             # has gains a boot nothing.
             flags+=" -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none
-                -Zfmt-debug=shallow -Cjump-tables=no --cfg curve25519_dalek_backend=\"serial\"
+                -Zfmt-debug=shallow -C llvm-args=-min-jump-table-entries=64
+                -C llvm-args=-switch-to-lookup=false -C llvm-args=-inline-max-stacksize=256
+                --cfg curve25519_dalek_backend=\"serial\"
                 --cfg sha2_backend_soft=\"compact\" --cfg sha2_512_backend=\"soft\"
                 -C llvm-args=-enable-machine-outliner=always
                 -C llvm-args=-enable-global-merge-func -C llvm-args=-max-store-memcpy=1
