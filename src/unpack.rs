@@ -35,6 +35,7 @@ fn copy(packed: &mut dyn Read, packing: Packing, most: u64, to: &mut dyn Write) 
     match packing {
         Packing::Gzip => gzip::copy(packed, most, to),
         Packing::Zstd => zstd::copy(packed, most, to),
+        Packing::Xz => xz::copy(packed, most, to),
     }
 }
 
@@ -94,6 +95,96 @@ mod zstd {
                 return Ok(len);
             }
         }
+    }
+}
+
+/// The streams of xz (the .xz file format 1.2.1), of which there may be several.
+#[cfg(feature = "unpack")]
+mod xz {
+    use std::io::{self, BufRead, BufReader, Read, Write};
+
+    use xz4rust::{XzDecoder, XzError, XzNextBlockResult};
+
+    use super::damaged;
+
+    /// Bytes decoded at a time.
+    const STEP: usize = 64 << 10;
+    /// The largest dictionary, in bytes: that of `xz -9`.
+    const MAX_DICTIONARY: usize = 64 << 20;
+
+    /// Writes at most `most` bytes of what the streams have.
+    pub(super) fn copy(packed: &mut dyn Read, most: u64, to: &mut dyn Write) -> io::Result<u64> {
+        let mut packed = BufReader::new(packed);
+        // A dictionary as large as the one that a block asks for takes the place of the first.
+        let mut decoder = XzDecoder::in_heap_with_alloc_dict_size(0, MAX_DICTIONARY);
+        let mut decoded = vec![0; STEP];
+        let mut len = 0;
+        while len < most {
+            let bytes = packed.fill_buf()?;
+            let step = decoder.decode(bytes, &mut decoded).map_err(refusal)?;
+            packed.consume(step.input_consumed());
+            let produced = decoded.get(..step.output_produced()).unwrap_or_default();
+            let part = to_u64(produced.len()).min(most - len);
+            io::copy(&mut produced.take(part), to)?;
+            len += part;
+            match step {
+                XzNextBlockResult::EndOfStream(..) => {
+                    skip_padding(&mut packed)?;
+                    if packed.fill_buf()?.is_empty() {
+                        return Ok(len);
+                    }
+                    decoder.reset();
+                }
+                XzNextBlockResult::NeedMoreData(..) => {}
+            }
+        }
+        Ok(len)
+    }
+
+    /// Skips the zeros between streams (§2.2).
+    fn skip_padding(packed: &mut impl BufRead) -> io::Result<()> {
+        let mut padding = 0;
+        loop {
+            let bytes = packed.fill_buf()?;
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            let is_all = zeros == bytes.len() && zeros > 0;
+            packed.consume(zeros);
+            padding += zeros % 4;
+            if !is_all {
+                break;
+            }
+        }
+        if padding % 4 == 0 {
+            Ok(())
+        } else {
+            Err(damaged(
+                "between its xz streams are zeros that are no multiple of four",
+            ))
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "of thirty ways to be damaged nobody could act on one"
+    )]
+    fn refusal(error: XzError) -> io::Error {
+        match error {
+            XzError::DictionaryTooLarge(_) => {
+                damaged("its xz dictionary has more than 64 MiB; pack it by xz -9 or less")
+            }
+            XzError::NeedsLargerInputBuffer => damaged("it ends inside of an xz stream"),
+            XzError::Sha256NotSupported => {
+                damaged("its xz check is a SHA-256; pack it with --check=crc64")
+            }
+            XzError::UnsupportedBcjFilter(_) | XzError::UnsupportedBlockHeaderOption => {
+                damaged("it has a filter of xz that is not known; pack it without")
+            }
+            _ => damaged("an xz block in it is damaged or cut off"),
+        }
+    }
+
+    fn to_u64(len: usize) -> u64 {
+        u64::try_from(len).unwrap_or(u64::MAX)
     }
 }
 
@@ -222,13 +313,17 @@ mod tests {
         let gzip = packer.finish().unwrap();
         // One block of 1,000 times the same byte (RFC 8878 §3.1.1).
         let zstd = [0x28, 0xb5, 0x2f, 0xfd, 0x60, 0xe8, 2, 0x43, 0x1f, 0, 7];
-        for (packing, packed) in [(Packing::Gzip, &gzip[..]), (Packing::Zstd, &zstd)] {
+        for (packing, packed) in [
+            (Packing::Gzip, &gzip[..]),
+            (Packing::Zstd, &zstd),
+            (Packing::Xz, &XZ),
+        ] {
             let mut bytes = Vec::new();
             assert_eq!(unpack(packed, packing, 1_000, &mut bytes).unwrap(), 1_000);
             assert_eq!(bytes, [7; 1_000]);
             let error = unpack(packed, packing, 999, &mut io::sink()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
-            if packing == Packing::Gzip {
+            if packing != Packing::Zstd {
                 for place in [0, packed.len() - 8, packed.len() - 1] {
                     let mut damaged = packed.to_vec();
                     damaged[place] ^= 1;
@@ -240,6 +335,40 @@ mod tests {
                 assert!(cut.is_err(), "{packing:?} cut to {len}: {cut:?}");
             }
         }
+    }
+
+    /// 1,000 times the byte 7, with a CRC-32.
+    const XZ: [u8; 72] = [
+        0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 1, 0x69, 0x22, 0xde, 0x36, 2, 0, 0x21, 1, 0xc, 0, 0, 0,
+        0x8f, 0x98, 0x41, 0x9c, 0xe0, 3, 0xe7, 0, 0xb, 0x5d, 0, 3, 0xef, 0xfb, 0xbf, 0xfe, 0xa3,
+        0xb0, 0xb9, 0xa6, 0x56, 0, 0, 0, 0xdc, 0x30, 0x98, 0x45, 0, 1, 0x23, 0xe8, 7, 0, 0, 0,
+        0xe2, 0x17, 0x1e, 0xc7, 0x3e, 0x30, 0xd, 0x8b, 2, 0, 0, 0, 0, 1, 0x59, 0x5a,
+    ];
+
+    #[test]
+    fn xz_may_have_several_streams_and_zeros_between_them() {
+        let unpacked = |zeros: usize, streams: usize| {
+            let packed = [&XZ[..], &vec![0; zeros]].concat().repeat(streams);
+            let mut bytes = Vec::new();
+            let len = unpack(&packed[..], Packing::Xz, 5_000, &mut bytes);
+            len.map(|len| (len, bytes.len()))
+        };
+        assert_eq!(unpacked(0, 3).unwrap(), (3_000, 3_000));
+        // More than are read at once.
+        assert_eq!(unpacked(20_000, 2).unwrap(), (2_000, 2_000));
+        for zeros in [1, 2, 3, 8_193, 16_386] {
+            let error = unpacked(zeros, 2).unwrap_err();
+            assert!(error.to_string().contains("zeros"), "{error}");
+        }
+    }
+
+    #[test]
+    fn xz_says_what_to_pack_by() {
+        // The checksum of the stream's header is of its flags (§2.1.1.2), whose second byte is the check.
+        let mut checked = XZ;
+        checked[7..12].copy_from_slice(&[10, 0xe1, 0xfb, 0x0c, 0xa1]);
+        let error = unpack(&checked[..], Packing::Xz, 1_000, &mut io::sink()).unwrap_err();
+        assert!(error.to_string().contains("--check=crc64"), "{error}");
     }
 
     #[test]

@@ -208,6 +208,7 @@ fn load_file(path: &Path) -> Result<(), String> {
     let packing = match path.extension().and_then(|suffix| suffix.to_str()) {
         Some("gz") => Some(Packing::Gzip),
         Some("zst") => Some(Packing::Zstd),
+        Some("xz") => Some(Packing::Xz),
         Some("ko") => return drivers::load(&file).map_err(|error| error.chain()),
         _ => None,
     };
@@ -219,8 +220,8 @@ fn load_file(path: &Path) -> Result<(), String> {
     }
     // Such as the kernels of Debian 12.
     let packing = packing.ok_or(
-        "the kernel cannot decompress it (CONFIG_MODULE_DECOMPRESS), and wireboot only .gz and .zst: \
-         decompress it in the archive",
+        "the kernel cannot decompress it (CONFIG_MODULE_DECOMPRESS), and wireboot only .gz, .xz and \
+         .zst: decompress it in the archive",
     )?;
     let mut bytes = Vec::new();
     match unpack::unpack(file, packing, MAX_LEN, &mut bytes) {

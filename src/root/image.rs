@@ -65,7 +65,7 @@ pub(super) enum Place {
 }
 
 /// Names of files of which there are two in memory for some time.
-const COPIED: [&str; 5] = [".zst", ".gz", ".tgz", ".tar", ".cpio"];
+const COPIED: [&str; 7] = [".zst", ".gz", ".tgz", ".xz", ".txz", ".tar", ".cpio"];
 
 /// Finds the root, and fetches it where it is an image.
 ///

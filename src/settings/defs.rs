@@ -381,7 +381,7 @@ pub static SETTINGS: &[Setting] = &[
         takes: Takes::Value("URL"),
         help: "as process 1, mount the image at URL as the root and start the system in it, in place of \
                a boot file: squashfs, erofs, ext4, xfs or btrfs, a disk with a GUID partition table, or a \
-               tar or cpio archive; also packed by zstd or gzip; or what a server has: oci:, nfs:, nbd:, \
+               tar or cpio archive; also packed by zstd, gzip or xz; or what a server has: oci:, nfs:, nbd:, \
                nvme-tcp:, or what the lease says (dhcp)",
         lands: Lands::Config(|config, input| super::root::source(config, input.value)),
         ..NOTHING

@@ -238,6 +238,7 @@ fn images_of_each_kind_are_mounted_packed_or_not_and_out_of_a_disk() {
             ("part.gz", format!("{ext4} && gzip part")),
             ("a.raw", disk.clone()),
             ("a.raw.zst", format!("{disk}; zstd -q --rm a.raw")),
+            ("a.raw.xz", format!("{disk}; xz -1 a.raw")),
             (
                 "live.squashfs",
                 format!(
@@ -267,6 +268,7 @@ fn an_archive_is_unpacked_into_memory_with_owners_permissions_and_links() {
         for (name, commands) in [
             ("a.tar", tar.to_owned()),
             ("a.tar.zst", format!("{tar}; zstd -q --rm a.tar")),
+            ("a.tar.xz", format!("{tar}; xz -9 --x86 --lzma2 a.tar")),
             ("a.tgz", "tar --format=gnu -C $tree -czf a.tgz .".to_owned()),
             ("a.cpio", format!("{cpio}; head -c 512 /dev/zero >>a.cpio; (cd / && echo etc/fstab | cpio --quiet -o -H newc) >>a.cpio")),
             ("a.cpio.gz", format!("{cpio}; gzip a.cpio")),
@@ -399,8 +401,8 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
         let site = Site::new();
         site.tree("pear");
         site.make(
-            "mksquashfs $tree good -quiet; head -c 100000 good >cut; xz -k good; rm $tree/sbin/init \
-             $tree/bin/sh; mksquashfs $tree no-init -quiet; rmdir $tree/sys
+            "mksquashfs $tree good -quiet; head -c 100000 good >cut; xz -kc good | head -c 5000 >cut.xz; xz -k --check=sha256 good
+             rm $tree/sbin/init $tree/bin/sh; mksquashfs $tree no-init -quiet; rmdir $tree/sys
             mksquashfs $tree no-sys -quiet
             head -c 9000 /dev/zero >zeros; zstd -q zeros; head -c 5000 good >damaged.zst
             printf '\\x28\\xb5\\x2f\\xfd' | dd of=damaged.zst conv=notrunc status=none
@@ -412,7 +414,8 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
             (&format!("good#sha256={pin}"), "", 8, "its SHA-256 is"),
             ("good", "wireboot.require-signature", 1, "key"),
             ("cut", "", 6, "and only 100000 are there"),
-            ("good.xz", "", 6, "it is packed by xz"),
+            ("good.xz", "", 6, "pack it with --check=crc64"),
+            ("cut.xz", "", 6, "it ends inside of an xz stream"),
             ("no-init", "", 6, "the root has no init"),
             ("good", "init=/sbin/other", 6, "no program /sbin/other"),
             ("no-sys", "rd.overlay=0", 6, "no directory /sys"),

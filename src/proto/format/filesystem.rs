@@ -35,8 +35,7 @@ const FILE_SYSTEMS: [(FileSystem, usize, &[u8]); 5] = [
 ];
 
 /// What else is offered as an image, for messages.
-const OTHERS: [(&str, usize, &[u8]); 6] = [
-    ("packed by xz; pack it by zstd or gzip", 0, b"\xfd7zXZ\0"),
+const OTHERS: [(&str, usize, &[u8]); 5] = [
     (
         "an ISO image; name the file system in it, as in live.iso#/live/filesystem.squashfs",
         0x8001,
@@ -82,6 +81,10 @@ impl Content {
         // A frame of RFC 8878 §3.1.1.
         if has(0, &[0x28, 0xb5, 0x2f, 0xfd]) {
             return Self::Packed(Packing::Zstd);
+        }
+        // The .xz file format 1.2.1, §2.1.1.1.
+        if has(0, b"\xfd7zXZ\0") {
+            return Self::Packed(Packing::Xz);
         }
         if is_archive(head) {
             return Self::Archive;
@@ -169,6 +172,7 @@ mod tests {
         let packed = [
             (&b"\x1f\x8b\x08rest"[..], Packing::Gzip),
             (b"\x28\xb5\x2f\xfdrest", Packing::Zstd),
+            (b"\xfd7zXZ\0rest", Packing::Xz),
         ];
         for (head, packing) in packed {
             assert_eq!(Content::recognize(head), Content::Packed(packing));

@@ -33,6 +33,8 @@ pub enum Packing {
     Gzip,
     /// RFC 8878.
     Zstd,
+    /// The .xz file format 1.2.1 (tukaani.org).
+    Xz,
 }
 
 /// A self-decompressing kernel for EFI.
@@ -141,6 +143,8 @@ impl Zboot {
         let packing = match &name {
             b"gzip" => Packing::Gzip,
             b"zstd" => Packing::Zstd,
+            // Of "xzkern".
+            b"xzke" => Packing::Xz,
             _ => {
                 let value = u32::from_be_bytes(name);
                 return Err(crate::reader::invalid("zboot compression type", value));

@@ -8,9 +8,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((first, packed)) = data.split_first() else {
         return;
     };
-    let packing = match first % 2 {
+    let packing = match first % 3 {
         0 => Packing::Gzip,
-        _ => Packing::Zstd,
+        1 => Packing::Zstd,
+        _ => Packing::Xz,
     };
     let mut content = Vec::new();
     match unpack(packed, packing, MOST, &mut content) {
