@@ -2,17 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "root")]
+mod network_root;
+
 use std::convert::Infallible;
 
 use crate::acquire;
-#[cfg(feature = "root")]
-use crate::acquire::Binding;
-#[cfg(feature = "root")]
-use crate::config::RootConfig;
 use crate::config::{Config, Stage};
 use crate::console::Console;
-#[cfg(feature = "root")]
-use crate::error::SWITCH_ROOT;
 use crate::error::{Error, Reason};
 use crate::fetch::{self, Fetcher};
 use crate::gate::{Exit, Gate};
@@ -24,8 +21,6 @@ use crate::root;
 use crate::sys::signal::Signals;
 use crate::timeline::Moment;
 use crate::trust::Trust;
-#[cfg(feature = "root")]
-use wireboot_proto::dhcp::lease::Lease;
 
 /// Boots the machine from the network; returns only after the step of `--stop-after`, or with why a
 /// step failed: the network is then as it was before.
@@ -54,7 +49,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
             let interface = &binding.link().name;
             let fetcher = Fetcher::new(config, interface, &lease, &trust, &gate.timeline)?;
             gate.pass(Stage::Plan)?;
-            return mount_root(config, &config.root, gate, &mut binding, &lease, fetcher);
+            return network_root::start(config, &config.root, gate, &mut binding, &lease, fetcher);
         }
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
@@ -70,7 +65,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         {
             root::load_modules(&root);
             let fetcher = planning.fetcher;
-            return mount_root(config, &root, gate, &mut binding, &lease, fetcher);
+            return network_root::start(config, &root, gate, &mut binding, &lease, fetcher);
         }
         let image = planning.assemble()?;
         binding.check_address_in(&image.command_line);
@@ -100,35 +95,4 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     // A step behind the lease was only looked at, and nobody renews the lease from here on.
     binding.restore();
     Err(exit)
-}
-
-/// Mounts the root that the configuration or a plan names, and ends this process, behind which process 1 switches to it.
-#[cfg(feature = "root")]
-fn mount_root(
-    config: &Config,
-    root: &RootConfig,
-    gate: &Gate,
-    binding: &mut Binding,
-    lease: &Lease,
-    fetcher: Fetcher,
-) -> Result<Infallible, Exit> {
-    let image = root::fetch(root, lease, &fetcher, &config.trust.sandbox)?;
-    // Its workers end.
-    drop(fetcher);
-    gate.pass(Stage::Image)?;
-    let mounted = root::mount(&image, root, &config.trust.sandbox)?;
-    gate.timeline.done("mount");
-    let measurements = image.measure()?;
-    (gate.timeline).extend(measurements.iter().copied().map(Moment::from));
-    measure::extend(&measurements);
-    gate.timeline.done("measure");
-    gate.pass(Stage::Load)?;
-    gate.close(
-        &format!("mounted {}, and switching to it", image.name),
-        "root is mounted",
-    );
-    // The next system asks for the same address; until it does, the kernel keeps it.
-    binding.settle();
-    mounted.keep()?;
-    std::process::exit(SWITCH_ROOT.into())
 }
