@@ -17,6 +17,8 @@ mod http;
 #[cfg(feature = "iso")]
 mod image;
 #[cfg(feature = "iso")]
+mod image_worker;
+#[cfg(feature = "iso")]
 mod images;
 mod judge;
 mod names;
@@ -67,6 +69,8 @@ use wireboot_proto::worker::{Job, JobKind};
 pub use access::ServerAccess;
 pub use clock::Clock;
 use failure::{Failure, FetchRefusal, other};
+#[cfg(feature = "iso")]
+use fetcher::Executor;
 pub use fetcher::{Fetcher, STALL_TIMEOUT};
 pub use names::Names;
 #[cfg(feature = "report")]
@@ -188,7 +192,14 @@ impl Fetcher {
     ) -> Result<Option<SealedFile>, Error> {
         #[cfg(feature = "iso")]
         if let Some(image) = url.image() {
-            return image::file(self, &image, url, max_len, may_lack);
+            return match self.transport() {
+                Executor::Workers(workers) => {
+                    image_worker::file(self, workers, &image, url, max_len, may_lack)
+                }
+                Executor::Own | Executor::Parent(_) => {
+                    image::file(self, &image, url, max_len, may_lack)
+                }
+            };
         }
         let mut job = self.job(self.mirrors.addresses(url), JobKind::File, max_len);
         job.may_lack = may_lack;

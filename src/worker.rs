@@ -5,6 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod fault;
+
+use std::fmt::Arguments;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -87,6 +90,20 @@ impl Worker {
         role: WorkerRole,
         act: impl FnOnce(Peer),
     ) -> Result<Self, Error> {
+        let mut act = Some(act);
+        // One copy of the code for all workers.
+        Self::start_once(config, role, &mut |peer| {
+            if let Some(act) = act.take() {
+                act(peer);
+            }
+        })
+    }
+
+    fn start_once(
+        config: &SandboxConfig,
+        role: WorkerRole,
+        act: &mut dyn FnMut(Peer),
+    ) -> Result<Self, Error> {
         let failed = |source| {
             Box::new(Reason::System {
                 doing: format!("cannot start the worker for {}", role.name),
@@ -159,24 +176,21 @@ impl Worker {
                 return Ok(());
             }
             if sys::now() >= deadline {
-                self.fork.kill();
-                let (name, seconds) = (self.role.name, limit.as_secs());
-                return Err(format!(
-                    "the worker for {name} was killed: it has said nothing for {seconds} s"
-                )
-                .into());
+                let seconds = limit.as_secs();
+                return Err(self.kill(format_args!("has said nothing for {seconds} s")));
             }
         }
     }
 
     /// Kills a worker that sends what it must not.
     pub fn refuse(&mut self, what: &str) -> Cause {
+        self.kill(format_args!("sent {what}"))
+    }
+
+    #[inline(never)]
+    fn kill(&mut self, why: Arguments<'_>) -> Cause {
         self.fork.kill();
-        format!(
-            "the worker for {} was killed: it sent {what}",
-            self.role.name
-        )
-        .into()
+        format!("the worker for {} was killed: it {why}", self.role.name).into()
     }
 
     /// Returns why the worker has ended.
@@ -186,8 +200,7 @@ impl Worker {
         if let Some(end) = self.fork.wait_within(END_TIME) {
             return format!("the worker for {name} failed: {end}").into();
         }
-        self.fork.kill();
-        format!("the worker for {name} was killed: it listens no more and did not end").into()
+        self.kill(format_args!("listens no more and did not end"))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::capture::compile::Expression;
@@ -13,6 +14,7 @@ use crate::error::{Error, Reason};
 use crate::link::Watch;
 use crate::settings::options::{CaptureOptions, Settings};
 use crate::sys::SyscallError;
+use crate::sys::file::Target;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
 use crate::sys::sandbox::Calls;
@@ -199,7 +201,7 @@ impl CaptureTask {
             Some(path) => {
                 // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while
                 // it grows.
-                let file = File::create(path);
+                let file = Target::create(Path::new(path));
                 Box::new(file.map_err(|source| cannot("create", path, source))?)
             }
         })

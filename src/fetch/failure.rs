@@ -35,6 +35,18 @@ impl Failure {
         ))
     }
 
+    /// Checks the length of a file.
+    ///
+    /// # Errors
+    /// It is longer than allowed.
+    pub(super) fn check_len(len: u64, most: u64) -> Result<(), Self> {
+        if len <= most {
+            return Ok(());
+        }
+        let why = format!("the file has {len} bytes, more than the allowed {most}");
+        Err(Self::Other(why.into()))
+    }
+
     /// Returns this failure with the text of `others` behind it.
     pub(super) fn beside(self, others: &str) -> Self {
         let with = |cause: Cause| match others {

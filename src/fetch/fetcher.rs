@@ -107,8 +107,17 @@ pub enum Executor {
 pub struct Workers {
     pub(super) config: SandboxConfig,
     /// Those that wait for a file.
-    idle: Arc<Mutex<Vec<Worker>>>,
+    idle: Arc<Mutex<Vec<IdleWorker>>>,
+    /// The one that reads images, while it waits for another file of one.
+    #[cfg(feature = "iso")]
+    pub(super) reader: Arc<Mutex<Option<Worker>>>,
 }
+
+/// A worker, and addresses of the servers that it has spoken with.
+type IdleWorker = (Vec<Url>, Worker);
+
+/// The most workers that wait: boots have files from two or three servers.
+const MAX_IDLE: usize = 8;
 
 impl Workers {
     /// Returns none yet.
@@ -116,20 +125,35 @@ impl Workers {
         Self {
             config,
             idle: Arc::default(),
+            #[cfg(feature = "iso")]
+            reader: Arc::default(),
         }
     }
 
-    /// Adds a worker that waits.
-    pub(super) fn put(&self, worker: Worker) {
+    /// Adds a worker that waits, and has spoken with the servers of `addresses` alone.
+    pub(super) fn put(&self, addresses: &[Url], worker: Worker) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(worker);
+        if idle.len() >= MAX_IDLE {
+            idle.remove(0);
+        }
+        idle.push((addresses.to_vec(), worker));
     }
 
-    /// Takes out one that waits.
-    pub(super) fn take(&self) -> Option<Worker> {
+    /// Takes out one that waits and has spoken with the same servers as it is to: one that has taken a
+    /// worker over gets no hold of the files of another.
+    pub(super) fn take(&self, addresses: &[Url]) -> Option<Worker> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.pop()
+        let at = idle.iter().rposition(|(of, _)| {
+            of.len() == addresses.len() && of.iter().all(|url| has_server_of(addresses, url))
+        })?;
+        Some(idle.remove(at).1)
     }
+}
+
+fn has_server_of(addresses: &[Url], url: &Url) -> bool {
+    let server = |url: &Url| (url.scheme(), url.port());
+    let is_same = |other: &Url| server(other) == server(url) && other.host() == url.host();
+    addresses.iter().any(is_same)
 }
 
 /// The default limit for a silent server, three times the 5 s after which BSD's tftp repeats a
@@ -212,5 +236,54 @@ impl Fetcher {
         let error = failure.about(url);
         self.board.failed(&url.to_string(), &error.chain());
         error
+    }
+}
+
+#[cfg(feature = "sandbox")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::sandbox::Calls;
+    use crate::worker::WorkerRole;
+
+    #[test]
+    fn a_worker_that_has_spoken_with_one_server_has_no_hold_of_the_files_of_another() {
+        let workers = Workers::new(SandboxConfig::default());
+        let role = WorkerRole {
+            name: "tests",
+            calls: Calls::Network,
+            root: None,
+            has_terminal: false,
+            processor_time: None,
+            file_len: u64::MAX,
+        };
+        let urls = |urls: &[&str]| -> Vec<Url> {
+            let urls = urls.iter().map(|url| url.parse().unwrap());
+            urls.collect()
+        };
+        let put = |addresses: &[&str]| {
+            let worker = Worker::start(&workers.config, role, |peer| drop(peer.receive()));
+            workers.put(&urls(addresses), worker.unwrap());
+        };
+        let take = |addresses: &[&str]| workers.take(&urls(addresses)).is_some();
+        let (own, mirror) = ("http://192.0.2.1/a", "https://192.0.2.2/a");
+        put(&[own, mirror]);
+        for others in [
+            &[own][..],
+            &["http://192.0.2.1:8080/a", mirror],
+            &["https://192.0.2.1/a", mirror],
+            &[own, mirror, "http://192.0.2.3/a"],
+            &[],
+        ] {
+            assert!(!take(others), "{others:?}");
+        }
+        // Mirrors take turns.
+        assert!(take(&[mirror, "http://user@192.0.2.1:80/b"]));
+        let other = |host: usize| format!("http://192.0.2.{host}/");
+        for host in 0..=MAX_IDLE {
+            put(&[&other(host)]);
+        }
+        assert!(!take(&[&other(0)]));
+        assert!(take(&[&other(1)]));
     }
 }

@@ -57,11 +57,7 @@ pub(super) fn file(
     match found {
         Some(Found::File(parts)) if !path.ends_with('/') => {
             let len: u64 = parts.iter().map(|part| part.end - part.start).sum();
-            if len > max_len {
-                return Err(failed(format!(
-                    "the file has {len} bytes, more than the allowed {max_len}"
-                )));
-            }
+            Failure::check_len(len, max_len).map_err(|failure| failure.about(url))?;
             opened.extract(fetcher, url, &parts).map(Some)
         }
         Some(Found::Directory(names)) if path.ends_with('/') => {

@@ -216,11 +216,7 @@ impl Fetcher {
         let Some(url) = job.addresses.get(obtained.server) else {
             return Err(Failure::Other("no address is given".into()));
         };
-        if obtained.len > job.max_len {
-            let (len, most) = (obtained.len, job.max_len);
-            let why = format!("the file has {len} bytes, more than the allowed {most}");
-            return Err(Failure::Other(why.into()));
-        }
+        Failure::check_len(obtained.len, job.max_len)?;
         if matches!(self.transport(), Executor::Parent(_)) {
             return Ok(());
         }

@@ -78,7 +78,8 @@ pub fn begin_reports(
     };
     if let Executor::Workers(workers) = fetcher.transport() {
         // Started by the first thread, it ends with this process, whoever it is waiting for.
-        workers.put(fetcher.worker(workers)?);
+        let addresses = std::slice::from_ref(&url);
+        workers.put(addresses, fetcher.worker(workers, addresses)?);
     }
     let machine = format!(
         "\"mac\":\"{}\",\"interface\":{},\"address\":\"{}\",",

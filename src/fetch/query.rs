@@ -60,7 +60,8 @@ impl Fetcher {
 /// Lets a worker answer a question of a plan.
 fn by_worker(fetcher: &Fetcher, workers: &Workers, query: Query) -> Answer {
     let ask = || -> Result<Message, Cause> {
-        let mut worker = fetcher.worker(workers)?;
+        // It asks name servers alone, as those that fetch do too.
+        let mut worker = fetcher.worker(workers, &[])?;
         // It takes CAP_NET_RAW to open one.
         let socket = if matches!(query, Query::Echo { .. }) {
             Some(echo::open(fetcher.access.interface.as_deref())?)
@@ -72,7 +73,7 @@ fn by_worker(fetcher: &Fetcher, workers: &Workers, query: Query) -> Answer {
         let mut progress = Progress::silent();
         let limit = silence(fetcher.stall_timeout);
         let end = await_end(fetcher, &mut worker, limit, &mut progress)?;
-        workers.put(worker);
+        workers.put(&[], worker);
         Ok(end)
     };
     of_message(ask())

@@ -53,7 +53,7 @@ fn obtain(
     progress: &mut Progress,
 ) -> Result<Obtained, FetchRefusal> {
     let whole = |cause| (None, Failure::Other(cause));
-    let worker = fetcher.worker(workers);
+    let worker = fetcher.worker(workers, &job.addresses);
     let mut worker = worker.map_err(|error| (None, other(error)))?;
     let file = store.file().as_fd();
     let sent = worker.send(&Message::Fetch(Box::new(job.clone())), &[file]);
@@ -71,7 +71,7 @@ fn obtain(
     };
     // A file on a disk has no seals: the worker must be gone before that is judged.
     if store.folder().is_none() || !fetcher.is_checked(job) {
-        workers.put(worker);
+        workers.put(&job.addresses, worker);
     }
     result
 }
@@ -222,5 +222,16 @@ pub(super) fn fetched(obtained: &Obtained) -> Message {
         is_there: obtained.is_there,
         is_mixed: obtained.is_mixed,
         validator,
+    })
+}
+
+/// Returns a message about a file that has no server of its own.
+#[cfg(feature = "iso")]
+pub(super) const fn found(is_there: bool) -> Message {
+    Message::Fetched(Fetched {
+        server: 0,
+        is_there,
+        is_mixed: false,
+        validator: None,
     })
 }

@@ -24,6 +24,7 @@ use crate::sys::machine::MemoryGuard;
 use crate::sys::memfd::SealedFile;
 use crate::sys::sandbox::Calls;
 use crate::worker::{Peer, Worker, WorkerRole};
+use wireboot_proto::text::url::Url;
 use wireboot_proto::trust::signature::Keys;
 use wireboot_proto::worker::{Job, JobKind, Message};
 
@@ -50,9 +51,9 @@ impl Fetcher {
         }
     }
 
-    /// Returns a worker that waits for a file, or a new one.
-    pub(super) fn worker(&self, workers: &Workers) -> Result<Worker, Error> {
-        match workers.take() {
+    /// Returns a worker that waits for a file at these addresses, or a new one.
+    pub(super) fn worker(&self, workers: &Workers, addresses: &[Url]) -> Result<Worker, Error> {
+        match workers.take(addresses) {
             Some(worker) => Ok(worker),
             None => {
                 #[cfg(feature = "tls")]
@@ -105,7 +106,7 @@ impl Fetcher {
         }
     }
 
-    fn fetch(&self, job: &Job, files: Vec<OwnedFd>, peer: &Arc<Peer>, style: Style) -> Message {
+    fn fetch(&mut self, job: &Job, files: Vec<OwnedFd>, peer: &Arc<Peer>, style: Style) -> Message {
         let store = files
             .into_iter()
             .next()
@@ -119,12 +120,8 @@ impl Fetcher {
             JobKind::File => Progress::for_parent(Arc::clone(peer), style),
             JobKind::Directory | JobKind::Signature => Progress::silent(),
         };
-        let fetcher = Self {
-            stall_timeout: job.stall_timeout,
-            rounds: job.rounds,
-            ..self.clone()
-        };
-        let obtained = fetcher.obtain_here(job, &store, &mut progress, Hashes::None);
+        (self.stall_timeout, self.rounds) = (job.stall_timeout, job.rounds);
+        let obtained = self.obtain_here(job, &store, &mut progress, Hashes::None);
         obtained.map_or_else(remote::fault, |obtained| remote::fetched(&obtained))
     }
 

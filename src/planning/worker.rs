@@ -10,14 +10,14 @@ use crate::config::SandboxConfig;
 use crate::error::{Cause, Error, Reason};
 use crate::fetch::Fetcher;
 use crate::image::Image;
-use crate::sys::SyscallError;
 use crate::sys::hashing::Hashing;
 use crate::sys::memfd::{FileIdentity, SealedFile};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::Terminal;
+use crate::worker::fault::{as_fault, of_fault};
 use crate::worker::{MessageWithFiles, Peer, Worker, WorkerRole};
 use wireboot_proto::text::url::Url;
-use wireboot_proto::worker::{Fault, FaultKind, Message};
+use wireboot_proto::worker::Message;
 
 /// The worker that follows boot files. Ten minutes of processor time unpack the largest kernel many
 /// times.
@@ -65,7 +65,7 @@ impl PlanWorker {
             let peer = Arc::new(peer);
             let fetcher = fetcher.of_parent(Arc::clone(&peer));
             if let Err(error) = work(&peer, &fetcher, plan, assemble) {
-                peer.tell(&Message::Failed(fault(&error)), &[]);
+                peer.tell(&Message::Failed(as_fault(&error)), &[]);
             }
         };
         let mut planner = Self {
@@ -134,7 +134,7 @@ impl PlanWorker {
             let received = self.worker.receive(None);
             let (message, files) = received.map_err(|cause| self.failed(cause))?;
             if let Message::Failed(fault) = message {
-                return Err(error(fault));
+                return Err(of_fault(fault));
             }
             if matches!(message, Message::Planned { .. } | Message::Image { .. }) {
                 return Ok((message, files));
@@ -216,76 +216,4 @@ fn work<P>(
     };
     peer.tell(&message, &files);
     Ok(())
-}
-
-/// Returns an error as a message has it: with the text of its causes.
-fn fault(error: &Error) -> Fault {
-    let (kind, what) = match &**error {
-        Reason::Usage(what) => (FaultKind::Usage, what.clone()),
-        Reason::NothingBootable { what, .. } => (FaultKind::NothingBootable, what.clone()),
-        Reason::Instead { outcome, .. } => (FaultKind::Instead(*outcome), String::new()),
-        Reason::Fetch { url, .. } => (FaultKind::Fetch, url.clone()),
-        Reason::Verification { what, .. } => (FaultKind::Verification, what.clone()),
-        Reason::NoInterface(_)
-        | Reason::NoCarrier { .. }
-        | Reason::NoOffer(_)
-        | Reason::Interrupted(_)
-        | Reason::Said(_)
-        | Reason::Refused(_)
-        | Reason::Configure { .. }
-        | Reason::Output { .. }
-        | Reason::Kexec { .. }
-        | Reason::System { .. } => (FaultKind::System, error.to_string()),
-        #[cfg(feature = "root")]
-        Reason::Root { .. } => (FaultKind::System, error.to_string()),
-    };
-    let why = if let Reason::Verification { why, .. } = &**error {
-        why.clone()
-    } else {
-        causes(error)
-    };
-    Fault {
-        kind,
-        server: None,
-        what,
-        why,
-    }
-}
-
-/// Returns the text of all causes of an error.
-fn causes(error: &Error) -> String {
-    let own = format!("{error}: ");
-    let chain = error.chain();
-    chain.strip_prefix(&own).unwrap_or_default().to_owned()
-}
-
-/// Returns the error of a message.
-fn error(fault: Fault) -> Error {
-    let Fault {
-        kind, what, why, ..
-    } = fault;
-    match kind {
-        FaultKind::Usage => Box::new(Reason::Usage(what)),
-        FaultKind::NothingBootable => Box::new(Reason::NothingBootable {
-            what,
-            source: (!why.is_empty()).then(|| why.into()),
-        }),
-        FaultKind::Instead(outcome) => Box::new(Reason::Instead {
-            outcome,
-            source: why.into(),
-        }),
-        FaultKind::Verification => Box::new(Reason::Verification { what, why }),
-        FaultKind::System => Box::new(Reason::System {
-            doing: what,
-            source: SyscallError::of("a call of the worker", std::io::Error::other(why)),
-        }),
-        FaultKind::Fetch
-        | FaultKind::Missing
-        | FaultKind::NoParts
-        | FaultKind::Passing
-        | FaultKind::Challenge => Box::new(Reason::Fetch {
-            url: what,
-            source: why.into(),
-        }),
-    }
 }

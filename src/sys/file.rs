@@ -163,6 +163,23 @@ impl Target {
         Err(Errno::ELOOP.into())
     }
 
+    /// Opens what is at `path`, to be written while others read it; a regular file is empty then.
+    ///
+    /// # Errors
+    /// As [`Target::find`].
+    #[cfg(feature = "capture")]
+    pub fn create(path: &Path) -> io::Result<File> {
+        match Self::find(path)? {
+            Self::Name { path, .. } => {
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true);
+                // Nor is a link followed that somebody puts there meanwhile.
+                options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+            }
+            Self::Open(file) | Self::Inherited(file) => Ok(file),
+        }
+    }
+
     fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         // A terminal must not become the controlling terminal of this process.
@@ -405,6 +422,16 @@ mod tests {
         chmod(0o1777);
         assert!(is_refused("link") && is_refused("fifo"));
         assert!(!is_refused("file") && !is_refused("null"));
+        #[cfg(feature = "capture")]
+        {
+            fs::write(at("file"), "earlier").unwrap();
+            let refused = Target::create(&at("link")).unwrap_err().raw_os_error();
+            assert_eq!(refused, Some(Errno::EACCES as i32));
+            assert_eq!(fs::read(at("file")).unwrap(), b"earlier");
+            Target::create(&at("file")).unwrap();
+            assert_eq!(fs::read(at("file")).unwrap(), b"");
+            Target::create(&at("null")).unwrap();
+        }
         // In place of a stranger's file comes one of ours, which he cannot write to.
         let mode = |name| fs::metadata(at(name)).unwrap().mode() & 0o777;
         for name in ["net", "durable"] {

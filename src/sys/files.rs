@@ -320,7 +320,7 @@ mod tests {
                 user: 65_534,
                 capabilities: 0,
                 ends_with_thread: true,
-                calls: Calls::Network,
+                calls: Calls::Lease,
                 on_violation: OnViolation::Kill,
                 processor_time: None,
                 file_len: 1 << 30,

@@ -76,6 +76,12 @@ impl Fork {
     /// # Errors
     /// `fork`: EAGAIN and ENOMEM.
     pub fn run(kept: Vec<RawFd>, act: impl FnOnce() -> u8) -> Result<Self, SyscallError> {
+        let mut act = Some(act);
+        // One copy of the code for all that is done so.
+        Self::run_once(kept, &mut || act.take().map_or(PANICKED, |act| act()))
+    }
+
+    fn run_once(kept: Vec<RawFd>, act: &mut dyn FnMut() -> u8) -> Result<Self, SyscallError> {
         let (mut output, _error) = (io::stdout().lock(), io::stderr().lock());
         // Or both would write what is in the buffer.
         let _ = output.flush();

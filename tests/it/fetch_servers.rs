@@ -95,6 +95,53 @@ fn servers_whose_certificate_does_not_prove_who_they_are_are_refused() {
 
 #[test]
 #[ignore = "needs nginx, openssl and namespaces"]
+fn an_issuer_between_must_be_one_that_may_sign_certificates() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.offer("file", 1_000);
+        folder.certificates();
+        let script = "
+            key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+            sign() {
+                openssl req -new $key -keyout $1.key -out $1.csr -subj /CN=$1
+                printf \"$3\" > $1.ext
+                openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days 9 \
+                    -extfile $1.ext -out $1.pem
+            }
+            signer() {
+                sign $1 ca \"basicConstraints=critical,CA:TRUE\\n$2\"
+                sign by-$1 $1 subjectAltName=DNS:localhost
+                cat $1.pem >> by-$1.pem
+            }
+            signer plain ''
+            signer right keyUsage=critical,keyCertSign,cRLSign
+            signer lists keyUsage=critical,cRLSign
+            signer none keyUsage=digitalSignature";
+        let status = std::process::Command::new("bash")
+            .args(["-euc", script])
+            .current_dir(folder.served().parent().unwrap())
+            .output()
+            .unwrap();
+        assert!(status.status.success(), "{status:?}");
+        let names = ["plain", "right", "lists", "none"];
+        let servers = (8443..).zip(names);
+        let text = servers.map(|(port, name)| tls_server(port, &format!("by-{name}"), ""));
+        let _nginx = folder.nginx(&text.collect::<String>());
+        let fetch = |port: u16| format!("https://localhost:{port}/file");
+        for port in [8443, 8444] {
+            folder.succeeds(&["--ca", "ca.pem", "-o", "come", &fetch(port)]);
+        }
+        for (port, name) in [(8445, "lists"), (8446, "none")] {
+            let text = folder.fails(8, &["--ca", "ca.pem", "-o", "x", &fetch(port)]);
+            let why =
+                format!("\"{name}\" may not sign certificates: its keyUsage lacks keyCertSign");
+            assert!(text.contains(&why), "{text}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs nginx, openssl and namespaces"]
 fn https_goes_through_a_proxy_that_sees_the_name_of_the_server_and_nothing_else() {
     in_new_namespace(|| {
         let folder = Folder::new();

@@ -68,7 +68,7 @@ fn several_domains_and_a_server_with_a_line_end_are_used_as_dhcpd_sends_them() {
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_value_that_no_host_can_use_costs_a_warning_that_names_the_option() {
-    let cases: [(Change, &str); 15] = [
+    let cases: [(Change, &str); 18] = [
         (|m| m.options.set(1, [0; 4]), "option 1 of 192.0.2.1 "),
         (
             |m| m.options.set(1, [255, 255, 225, 0]),
@@ -85,7 +85,19 @@ fn a_value_that_no_host_can_use_costs_a_warning_that_names_the_option() {
         (|m| m.options.set(3, [192, 0, 2]), "option 3 of 192.0.2.1 "),
         (
             |m| m.options.set(121, [0, 192, 0, 2, 255]),
-            "left out (from option 3, 121 or 249",
+            "option 121 of 192.0.2.1 ",
+        ),
+        (
+            |m| m.options.set(121, [8, 0, 192, 0, 2, 1]),
+            "option 121 of 192.0.2.1 ",
+        ),
+        (
+            |m| m.options.set(6, [192, 0, 2, 255]),
+            "option 6 of 192.0.2.1 ",
+        ),
+        (
+            |m| m.options.set(28, [192, 0, 2, 1]),
+            "option 28 of 192.0.2.1 ",
         ),
         (|m| m.options.remove(54), "option 54 of 192.0.2.1 "),
         (

@@ -69,6 +69,12 @@ pub(super) fn refusal(error: &CertificateError, refusal: &RefusedCertificate<'_>
     } else if *error == CertificateError::UnknownIssuer {
         let issuer = certificate.issuer_name().unwrap_or_default();
         let issuer = Quoted(&issuer);
+        let is_unable = |der: &CertificateDer<'_>| {
+            Certificate::decode(der).is_ok_and(|sent| !sent.may_sign && certificate.is_by(&sent))
+        };
+        if refusal.intermediates.iter().any(is_unable) {
+            return format!("{issuer} may not sign certificates: its keyUsage lacks keyCertSign");
+        }
         format!("unknown issuer {issuer}, not in {place}; --ca FILE names an authority to trust")
     } else if certificate.is_authority {
         "it is a CA certificate, which is accepted for a server only when --ca FILE contains it"

@@ -104,6 +104,9 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let host = server_name.to_str();
         let is_trusted = self.is_trusted(end_entity);
+        // RFC 5280 §6.1.4 (n), which webpki leaves out.
+        let mut signers = intermediates.to_vec();
+        signers.retain(|der| Certificate::decode(der).is_ok_and(|signer| signer.may_sign));
         let judge = |reading: &Reading| {
             // `openssl req -x509` makes CA:TRUE, which webpki refuses for a server
             // (CaUsedAsEndEntity).
@@ -116,7 +119,7 @@ impl ServerCertVerifier for Verifier {
             verify_server_cert_signed_by_trust_anchor(
                 &certificate,
                 &self.roots,
-                intermediates,
+                &signers,
                 now,
                 ALGORITHMS.all,
             )?;

@@ -135,16 +135,16 @@ impl Lease {
         network::note_missing_server(options, &mut ignored);
         let boot = BootSource::read(message, server, &mut ignored);
         let (domain, search) = network::domains(options, &mut ignored);
-        let broadcast = options.address(code::BROADCAST_ADDRESS);
         let prefix_len = network::prefix_len(message.yiaddr, options, &mut ignored);
+        let own = (message.yiaddr, prefix_len);
         Self {
             address: message.yiaddr,
             prefix_len,
             server: Some(server),
-            routes: network::routes(options, (message.yiaddr, prefix_len), &mut ignored),
-            broadcast: broadcast.filter(|address| !address.is_unspecified()),
+            routes: network::routes(options, own, &mut ignored),
+            broadcast: network::broadcast(options, own, &mut ignored),
             mtu_octets: network::mtu(options, &mut ignored),
-            dns: network::hosts(options, code::DOMAIN_NAME_SERVER, &mut ignored),
+            dns: network::hosts(options, code::DOMAIN_NAME_SERVER, own, &mut ignored),
             domain,
             search,
             host_name: checked_text(options, code::HOST_NAME, names::is_host_name, &mut ignored),

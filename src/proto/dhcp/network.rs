@@ -27,8 +27,6 @@ pub struct StaticRoute {
     pub gateway: Option<Ipv4Addr>,
 }
 
-const NO_HOST: &str = "lists what is no host's address";
-
 /// Lists an option with the reason why it is not used as it was sent.
 fn ignore(ignored: &mut IgnoredOptions, code: u8, why: &'static str) {
     if !ignored.contains(&(code, why)) {
@@ -89,18 +87,51 @@ fn is_host_beside(address: Ipv4Addr, own: (Ipv4Addr, u8)) -> bool {
     !is_near || is_host_of_network(address, prefix_len)
 }
 
-/// Returns the addresses in a list that can be those of hosts.
-pub(super) fn hosts(options: &Options, code: u8, ignored: &mut IgnoredOptions) -> Vec<Ipv4Addr> {
+/// Returns the addresses in a list that can be those of hosts, for whom has the address `own` with its
+/// prefix.
+pub(super) fn hosts(
+    options: &Options,
+    code: u8,
+    own: (Ipv4Addr, u8),
+    ignored: &mut IgnoredOptions,
+) -> Vec<Ipv4Addr> {
     let mut listed = options.addresses(code);
     let count = listed.len();
-    listed.retain(|address| is_host(*address));
+    listed.retain(|address| is_host(*address) && is_host_beside(*address, own));
     if listed.len() < count {
-        ignore(ignored, code, NO_HOST);
+        ignore(ignored, code, "lists what is no host's address");
     }
     if options.get(code).is_some_and(|list| list.len() % 4 != 0) {
         ignore(ignored, code, "has a wrong length");
     }
     listed
+}
+
+/// Returns whether there can be other hosts at a destination: not in 127/8, which the kernel keeps to itself,
+/// nor in 0/8, "this network", and not at the address of all hosts on the link (RFC 1122 §3.2.1.3).
+const fn is_elsewhere(destination: Ipv4Addr, prefix_len: u8) -> bool {
+    match destination.octets() {
+        // Or half of all networks, as it is written beside 128.0.0.0/1.
+        [0, ..] => prefix_len < 8,
+        [127, ..] => false,
+        _ => !destination.is_broadcast(),
+    }
+}
+
+/// Returns the address for broadcasts; none where that of the mask is to do. Programs that set it take any,
+/// and whatever is sent to the host that has it would go to all then.
+pub(super) fn broadcast(
+    options: &Options,
+    own: (Ipv4Addr, u8),
+    ignored: &mut IgnoredOptions,
+) -> Option<Ipv4Addr> {
+    let address = options.address(code::BROADCAST_ADDRESS)?;
+    // All ones, or all zeros, as BSD had it.
+    if address.is_broadcast() || !is_host_beside(address, own) {
+        return Some(address);
+    }
+    ignore(ignored, code::BROADCAST_ADDRESS, "is not for broadcasts");
+    None
 }
 
 pub(super) fn mtu(options: &Options, ignored: &mut IgnoredOptions) -> Option<u16> {
@@ -138,9 +169,8 @@ pub(super) fn routes(
         let count = list.len();
         for (destination, prefix_len, router) in list {
             let gateway = Some(router).filter(|router| !router.is_unspecified());
-            // The kernel keeps 127/8 to itself (RFC 1122 §3.2.1.3).
-            let is_usable = gateway.is_none_or(is_host) && !destination.is_loopback();
-            if is_usable {
+            let is_host = |router| is_host(router) && is_host_beside(router, own);
+            if gateway.is_none_or(is_host) && is_elsewhere(destination, prefix_len) {
                 routes.push(StaticRoute {
                     destination,
                     prefix_len,
@@ -158,12 +188,8 @@ pub(super) fn routes(
         }
     }
     // RFC 2132 §3.5: routers are listed in order of preference, and one default route is enough.
-    let routers = hosts(options, code::ROUTER, ignored);
-    let router = routers.iter().find(|router| is_host_beside(**router, own));
-    if router != routers.first() {
-        ignore(ignored, code::ROUTER, NO_HOST);
-    }
-    routes.extend(router.map(|router| StaticRoute {
+    let routers = hosts(options, code::ROUTER, own, ignored);
+    routes.extend(routers.first().map(|router| StaticRoute {
         destination: Ipv4Addr::UNSPECIFIED,
         prefix_len: 0,
         gateway: Some(*router),

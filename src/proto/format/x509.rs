@@ -30,6 +30,9 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+/// Bit 5 of keyUsage, which are counted from the highest one.
+const KEY_CERT_SIGN: u8 = 0x04;
 const EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 const ANY_EXT_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
@@ -58,6 +61,9 @@ pub struct Certificate<'a> {
     pub key: &'a [u8],
     /// Whether it may issue others.
     pub is_authority: bool,
+    /// Whether its key may sign others, if it is an authority's: that is among its usages, or it has no list
+    /// of them.
+    pub may_sign: bool,
     /// Whether it may be a server's: that is among its purposes, or it has no list of them.
     pub is_for_servers: bool,
     names: Vec<AlternativeName>,
@@ -106,6 +112,7 @@ impl<'a> Certificate<'a> {
             // The first byte is the number of unused bits in the last, 0 for a key.
             key: key.get(1..).unwrap_or_default(),
             is_authority: false,
+            may_sign: true,
             // RFC 5280 §4.2.1.12: without extKeyUsage a key is for every purpose.
             is_for_servers: true,
             names: Vec::new(),
@@ -136,6 +143,10 @@ impl<'a> Certificate<'a> {
                 let content = expect(&mut value, SEQUENCE, "basicConstraints")?;
                 let ca = optional(&mut Reader::new(content), BOOLEAN)?;
                 self.is_authority = ca.is_some_and(|value| value != [0]);
+            } else if id == KEY_USAGE {
+                // The first byte is the number of unused bits in the last.
+                let bits = expect(&mut value, BIT_STRING, "keyUsage")?;
+                self.may_sign = bits.get(1).is_some_and(|bits| bits & KEY_CERT_SIGN != 0);
             } else if id == EXT_KEY_USAGE {
                 let purposes = expect(&mut value, SEQUENCE, "extKeyUsage")?;
                 self.is_for_servers = false;

@@ -1,7 +1,8 @@
-//! The tables of system calls that workers may make.
+//! The tables of system calls that confined processes may make.
 //!
-//! They are what `strace -f` has shown of the workers over all tests with glibc and musl, and what
-//! the C libraries call instead on other kernels.
+//! They are what `strace -f` has shown of them in the tests of fetching, planning, unpacking, kept leases and
+//! captures by the static binary, which musl is in; what other C libraries call instead is in [`OTHER_LIBC`].
+//! What was never seen says why it is there.
 
 #![forbid(unsafe_code)]
 
@@ -56,75 +57,83 @@ const PROT_EXEC: u32 = 4;
 const PR_SET_TIMERSLACK: u32 = 29;
 const CLONE_THREAD: u32 = 0x10000;
 
-/// Memory, threads, time, and what is open already.
+/// What every process takes: its log, what is open, waiting, memory and its end.
 pub(super) const BASE: &[Rule] = &[
-    // What is open: the channel to the parent, files that it gives, memory files, its report on memory.
     allow(libc::SYS_read),
     allow(libc::SYS_write),
-    allow(libc::SYS_readv),
-    allow(libc::SYS_writev),
-    allow(libc::SYS_pread64),
-    allow(libc::SYS_pwrite64),
-    allow(libc::SYS_lseek),
-    allow(libc::SYS_ftruncate),
     allow(libc::SYS_close),
-    allow(libc::SYS_memfd_create),
-    // Seals; and FD_CLOEXEC, which musl sets by itself.
-    allow(libc::SYS_fcntl),
-    // fstat is newfstatat on aarch64; paths are refused by Landlock, and where it is not there, sizes and
-    // times are all that they tell.
-    allow(libc::SYS_fstat),
-    allow(libc::SYS_newfstatat),
-    // Messages with descriptors, and those of sockets.
-    allow(libc::SYS_recvfrom),
-    allow(libc::SYS_sendto),
-    allow(libc::SYS_recvmsg),
-    allow(libc::SYS_sendmsg),
-    #[cfg(target_arch = "x86_64")]
-    allow(libc::SYS_poll),
     allow(libc::SYS_ppoll),
-    // Time: clock_gettime where the vDSO has no clock.
-    allow(libc::SYS_clock_gettime),
-    allow(libc::SYS_nanosleep),
-    allow(libc::SYS_clock_nanosleep),
+    // Not seen: a call that waits when the process is stopped and continued goes on by this one.
     allow(libc::SYS_restart_syscall),
-    // Keys of TLS, and the seeds of hash tables.
-    allow(libc::SYS_getrandom),
+    // Not seen: the time, where the kernel's vDSO cannot read this machine's clock.
+    allow(libc::SYS_clock_gettime),
     // Memory, none of it executable.
     allow(libc::SYS_brk),
     allow(libc::SYS_munmap),
     allow(libc::SYS_mremap),
-    allow(libc::SYS_madvise),
     allow_if(libc::SYS_mmap, &[ArgumentCondition::Lacks(2, PROT_EXEC)]),
     allow_if(
         libc::SYS_mprotect,
         &[ArgumentCondition::Lacks(2, PROT_EXEC)],
     ),
-    // Threads, of connections and hashes: their begin, locks, stacks' guards and end in either C library.
-    allow_if(libc::SYS_clone, &[ArgumentCondition::Has(0, CLONE_THREAD)]),
+    // Locks; the allocator's, when another thread has it, yields.
     allow(libc::SYS_futex),
+    allow(libc::SYS_sched_yield),
+    // Not seen: where the standard library is not built anew, each thread has a stack for the handler that
+    // tells of an overflow, the first one until the end.
+    allow(libc::SYS_sigaltstack),
+    allow(libc::SYS_exit_group),
+];
+
+/// What workers and kept leases take: messages, memory files and threads.
+pub(super) const WORKER: &[Rule] = &[
+    // The channel to the parent, with descriptors; sockets too.
+    allow(libc::SYS_recvfrom),
+    allow(libc::SYS_recvmsg),
+    allow(libc::SYS_sendmsg),
+    // The file that is written or read, and the kernel's report on memory.
+    allow(libc::SYS_pread64),
+    allow(libc::SYS_pwrite64),
+    allow(libc::SYS_lseek),
+    allow(libc::SYS_fstat),
+    allow(libc::SYS_ftruncate),
+    // Keys of TLS, and the seeds of hash tables.
+    allow(libc::SYS_getrandom),
+    allow(libc::SYS_clock_nanosleep),
+    // Threads, of connections and hashes.
+    allow_if(libc::SYS_clone, &[ArgumentCondition::Has(0, CLONE_THREAD)]),
+    allow(libc::SYS_rt_sigprocmask),
+    allow(libc::SYS_exit),
+];
+
+/// What processes take that make memory files and seal them.
+pub(super) const MEMORY: &[Rule] = &[allow(libc::SYS_memfd_create), allow(libc::SYS_fcntl)];
+
+/// What glibc, and the standard library with it, calls beside or instead of the above.
+#[cfg(not(target_env = "musl"))]
+pub(super) const OTHER_LIBC: &[Rule] = &[
+    allow(libc::SYS_readv),
+    allow(libc::SYS_writev),
+    #[cfg(target_arch = "x86_64")]
+    allow(libc::SYS_poll),
+    allow(libc::SYS_fcntl),
+    // fstat.
+    allow(libc::SYS_newfstatat),
+    allow(libc::SYS_nanosleep),
+    allow(libc::SYS_madvise),
     allow(libc::SYS_set_robust_list),
     allow(libc::SYS_rseq),
-    allow(libc::SYS_gettid),
-    allow(libc::SYS_sched_yield),
     allow(libc::SYS_sched_getaffinity),
-    allow(libc::SYS_sigaltstack),
     allow(libc::SYS_rt_sigaction),
-    allow(libc::SYS_rt_sigprocmask),
     allow(libc::SYS_rt_sigreturn),
-    allow_if(
-        libc::SYS_prctl,
-        &[ArgumentCondition::Is(0, &[PR_SET_TIMERSLACK])],
-    ),
     // abort: a signal to a thread of this process, or of another of the same user, of which there are
     // only workers.
     allow(libc::SYS_getpid),
+    allow(libc::SYS_gettid),
     allow(libc::SYS_tgkill),
-    // Whether the parent is process 1, which decides how progress is shown.
-    allow(libc::SYS_getppid),
-    allow(libc::SYS_exit),
-    allow(libc::SYS_exit_group),
 ];
+#[cfg(target_env = "musl")]
+pub(super) const OTHER_LIBC: &[Rule] = &[];
 
 const FAMILIES: &[u32] = &[libc::AF_INET as u32, libc::AF_INET6 as u32];
 
@@ -140,12 +149,17 @@ pub(super) const NETWORK: &[Rule] = &[
     ),
     allow(libc::SYS_connect),
     allow(libc::SYS_bind),
+    allow(libc::SYS_sendto),
     allow(libc::SYS_getsockname),
-    allow(libc::SYS_getpeername),
     allow(libc::SYS_getsockopt),
     allow(libc::SYS_setsockopt),
-    allow(libc::SYS_shutdown),
+    // Whether the file is in memory, and how much there is left of its disk.
     allow(libc::SYS_fstatfs),
+    // TFTP sleeps between the packets of a window, for less than the kernel's slack of 50 microseconds.
+    allow_if(
+        libc::SYS_prctl,
+        &[ArgumentCondition::Is(0, &[PR_SET_TIMERSLACK])],
+    ),
     allow_if(
         libc::SYS_ioctl,
         &[ArgumentCondition::Is(1, SOCKET_REQUESTS)],
@@ -175,10 +189,12 @@ pub(super) const LEASE: &[Rule] = &[
         &[ArgumentCondition::Is(0, LEASE_FAMILIES)],
     ),
     allow(libc::SYS_bind),
+    allow(libc::SYS_sendto),
     allow(libc::SYS_getsockname),
     allow(libc::SYS_getsockopt),
     allow(libc::SYS_setsockopt),
     allow(libc::SYS_timerfd_settime),
+    // Not seen: the kernel's release, by which a rare kernel is known.
     allow(libc::SYS_uname),
     allow_if(libc::SYS_ioctl, &[ArgumentCondition::Is(1, ISATTY)]),
     refuse(libc::SYS_sethostname, Errno::EPERM),
@@ -200,6 +216,7 @@ pub(super) const CAPTURE: &[Rule] = &[
 /// Files, folders and links, their owners and permissions; on x86-64 the C libraries use the older calls
 /// too.
 pub(super) const FILES: &[Rule] = &[
+    allow(libc::SYS_newfstatat),
     allow(libc::SYS_openat),
     allow(libc::SYS_mkdirat),
     allow(libc::SYS_mknodat),

@@ -8,7 +8,8 @@
 use nix::errno::Errno;
 
 use super::calls::{
-    ArgumentCondition, BASE, CAPTURE, FILES, LEASE, NETWORK, REFUSED, Rule, TERMINAL, Verdict,
+    ArgumentCondition, BASE, CAPTURE, FILES, LEASE, MEMORY, NETWORK, OTHER_LIBC, REFUSED, Rule,
+    TERMINAL, Verdict, WORKER,
 };
 use crate::sys::error::SyscallError;
 use crate::sys::filter::{FilterInstruction, FilterProgram, ProgramError, code};
@@ -83,7 +84,7 @@ pub(super) fn filter(calls: Calls, on_violation: OnViolation) -> Result<(), Sysc
         .map_err(|errno| SyscallError::new(CALL, errno))
 }
 
-/// Returns the filter; the calls of every packet are the first ones.
+/// Returns the filter.
 pub(super) fn program(
     calls: Calls,
     on_violation: OnViolation,
@@ -92,12 +93,12 @@ pub(super) fn program(
         OnViolation::Kill => KILL_PROCESS,
         OnViolation::Log => LOG,
     };
-    let more = match calls {
-        Calls::Network => NETWORK,
-        Calls::Terminal => TERMINAL,
-        Calls::Lease => LEASE,
-        Calls::Capture => CAPTURE,
-        Calls::Files => FILES,
+    let more: &[&[Rule]] = match calls {
+        Calls::Network => &[WORKER, NETWORK],
+        Calls::Terminal => &[WORKER, MEMORY, TERMINAL],
+        Calls::Lease => &[WORKER, MEMORY, LEASE],
+        Calls::Capture => &[CAPTURE],
+        Calls::Files => &[WORKER, MEMORY, FILES],
     };
     // The numbers of another architecture mean other calls.
     let mut all = vec![
@@ -106,7 +107,8 @@ pub(super) fn program(
         ret(KILL_PROCESS),
         load(NUMBER_AT),
     ];
-    for rule in BASE.iter().chain(more).chain(REFUSED) {
+    let lists = [BASE].iter().chain(more).chain(&[OTHER_LIBC, REFUSED]);
+    for rule in lists.copied().flatten() {
         all.extend(instructions(rule, otherwise));
     }
     all.push(ret(otherwise));

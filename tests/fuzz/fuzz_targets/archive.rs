@@ -1,4 +1,5 @@
 #![no_main]
+use wireboot_fuzz::budget;
 use wireboot_proto::format::archive::{Decoder, Event, Kind, MAX_PATH_LEN};
 
 fn check(path: &[u8]) {
@@ -7,7 +8,9 @@ fn check(path: &[u8]) {
 }
 
 // A first octet for the length of the pieces that are received.
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+libfuzzer_sys::fuzz_target!(|data: &[u8]| budget::linear(data.len(), 4096, || decode(data)));
+
+fn decode(data: &[u8]) {
     let Some((step, archive)) = data.split_first() else {
         return;
     };
@@ -31,4 +34,4 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     }
     assert!(content_len <= archive.len());
     let _ = decoder.finish();
-});
+}

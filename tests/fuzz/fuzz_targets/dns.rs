@@ -1,6 +1,7 @@
 #![no_main]
 use std::time::Duration;
 
+use wireboot_fuzz::budget;
 use wireboot_proto::dns::{Config, Lookup, MAX_TIME, NameConfig, QueryTransport};
 use wireboot_proto::packet::dns::AddressType;
 use wireboot_proto::time::Instant;
@@ -11,7 +12,9 @@ const MAX_QUERIES: usize = 1000;
 // The first byte is the number of servers and the types of query; a line of resolv.conf(5) follows, and
 // then messages of the servers, each behind its length, the time since the one before and what is put
 // into it: the number and the question of a query, and the flags of a response.
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+libfuzzer_sys::fuzz_target!(|data: &[u8]| budget::linear(data.len(), 4096, || look_up(data)));
+
+fn look_up(data: &[u8]) {
     let (setup, rest) = data.split_first().unwrap_or((&0, &[]));
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let mut rest = rest.get(line.len() + 1..).unwrap_or_default();
@@ -48,6 +51,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let until = lookup.poll_timeout();
         if lookup.poll_event().is_some() {
             assert_eq!(until, None);
+            // Whatever comes, and when: what is too late by the clock itself ends it as well.
+            assert!(now <= Instant::ZERO + MAX_TIME + Duration::from_millis(255 * 4));
             return;
         }
         let until = until.expect("a lookup that waits for nothing has ended");
@@ -82,4 +87,4 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             lookup.handle_timeout(now);
         }
     }
-});
+}

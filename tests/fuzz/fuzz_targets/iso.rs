@@ -1,7 +1,13 @@
 #![no_main]
+use wireboot_fuzz::budget;
 use wireboot_proto::format::iso9660::{Extent, Found, IsoError, IsoVolume};
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+/// The most that is read to find one file, in bytes: 64 directories of 1 MiB, and what they continue in.
+const MAX_READ: u64 = 128 << 20;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| budget::within(1 << 30, || find(data)));
+
+fn find(data: &[u8]) {
     let Ok(Some(volume)) = IsoVolume::decode(data) else {
         return;
     };
@@ -11,7 +17,12 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             .unwrap_or_default()
             .to_vec()
     };
-    let mut read = |part| Ok::<_, IsoError>(cut(part));
+    let mut read_len = 0;
+    let mut read = |part: Extent| {
+        read_len += part.end - part.start;
+        assert!(read_len <= 23 * MAX_READ, "{read_len} bytes are read");
+        Ok::<_, IsoError>(cut(part))
+    };
     let mut paths = vec![
         "/".to_owned(),
         "/casper/vmlinuz".to_owned(),
@@ -29,4 +40,4 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
             );
         }
     }
-});
+}

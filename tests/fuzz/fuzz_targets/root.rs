@@ -1,11 +1,14 @@
 #![no_main]
 use std::convert::Infallible;
 
+use wireboot_fuzz::budget;
 use wireboot_proto::format::filesystem::{Content, FileSystem};
 use wireboot_proto::format::gpt;
 use wireboot_proto::format::verity::Superblock;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+libfuzzer_sys::fuzz_target!(|data: &[u8]| budget::linear(data.len(), 64, || recognize(data)));
+
+fn recognize(data: &[u8]) {
     if let Content::FileSystem(file_system) = Content::recognize(data) {
         let _ = (file_system.len(data), file_system.label(data));
     }
@@ -25,4 +28,4 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         let partition = found.root;
         assert!(partition.start < partition.end && partition.end <= len);
     }
-});
+}

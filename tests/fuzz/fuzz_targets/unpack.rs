@@ -1,10 +1,14 @@
 #![no_main]
 use wireboot::fuzzing::{Packing, unpack};
+use wireboot_fuzz::budget;
 
 const MOST: u64 = 16 << 20;
 
 // A first octet for the format. What a kernel of a few KiB unpacks to is bounded by the caller.
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+// The windows of both formats, and the content twice as long as it grows.
+libfuzzer_sys::fuzz_target!(|data: &[u8]| budget::within(256 << 20, || unpacked(data)));
+
+fn unpacked(data: &[u8]) {
     let Some((first, packed)) = data.split_first() else {
         return;
     };
@@ -18,4 +22,4 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         Ok(len) => assert!(len == content.len() as u64 && len <= MOST),
         Err(_) => assert!(content.len() as u64 <= MOST + 1),
     }
-});
+}

@@ -1,5 +1,7 @@
 //! What the targets share.
 
+pub mod budget;
+
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -25,12 +27,184 @@ use wireboot_proto::boot::{Answer, Facts, Planner, Query, Step};
 
 /// How many steps a plan may take: its own limits end it before.
 const MAX_STEPS: usize = 200_000;
+/// The most that a plan may allocate, in bytes: 100,000 steps and 16 MiB of text, the planner's own
+/// limits, with what each of them copies.
+const MAX_WORK: u64 = 4 << 30;
+/// The longest text that a plan may produce, in bytes; what it has read as files is counted in it too.
+const MAX_TEXT_LEN: usize = 16 << 20;
 
 /// Drives a planner whose server answers with the parts of `data` between zero octets, in order
 /// and round again; an empty part is a file that is missing.
 pub fn plan(data: &[u8]) {
     drive("tftp://192.0.2.1/a/b", data);
 }
+
+/// Drives a planner as [`plan`] does, by configurations of pxelinux made of these lines.
+pub fn pxelinux(data: &[u8]) {
+    let files = files_of(PXELINUX_LINES, b"", data);
+    drive("tftp://192.0.2.1/pxelinux.0", &files);
+}
+
+/// As [`pxelinux`], by scripts of iPXE.
+pub fn ipxe(data: &[u8]) {
+    let files = files_of(IPXE_LINES, b"#!ipxe\n", data);
+    drive("http://192.0.2.1/boot.ipxe", &files);
+}
+
+/// As [`pxelinux`], by boot loader entries.
+pub fn bls(data: &[u8]) {
+    let files = files_of(BLS_LINES, b"title x\nlinux /k\n", data);
+    drive("http://192.0.2.1/loader/entries/a.conf", &files);
+}
+
+/// Returns files that begin with `first`: a line for an octet below 128, the end of a file for 0, and
+/// letters for the others.
+fn files_of(lines: &[&str], first: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut files = Vec::from(first);
+    for octet in data {
+        match octet {
+            0 => {
+                files.push(0);
+                files.extend_from_slice(first);
+            }
+            1..128 => {
+                let line = lines[usize::from(*octet) % lines.len()];
+                files.extend_from_slice(line.as_bytes());
+            }
+            _ => files.push(octet - 96),
+        }
+    }
+    files
+}
+
+const PXELINUX_LINES: &[&str] = &[
+    "default a\n",
+    "label a\n",
+    "label b\n",
+    " kernel /k x y\n",
+    " append a=b initrd=/i,/j\n",
+    " append - \n",
+    " initrd /i\n",
+    " kernel http://192.0.2.1/x.c32\n",
+    " com32 menu.c32\n append pxelinux.cfg/a\n",
+    " com32 ifcpu64.c32\n append a -- b\n",
+    " localboot 0\n",
+    " config /a\n",
+    " ipappend 3\n",
+    "include a b\n",
+    "include a\n",
+    "menu include a\n",
+    "menu begin a\n",
+    "menu end\n",
+    "menu goto a\n",
+    "menu exit\n",
+    "menu label ^a\n",
+    "menu hide\n",
+    "menu default\n",
+    "menu master passwd a\n",
+    "text help\n",
+    "endtext\n",
+    "f1 a\n",
+    "display a\n",
+    "say a\n",
+    "ontimeout a x\n",
+    "onerror a\n",
+    "prompt 1\n",
+    "timeout 1\n",
+    "totaltimeout 1\n",
+    "allowoptions 0\n",
+    "noescape 1\n",
+    "implicit 0\n",
+    "serial 0 115200\n",
+    " linux /k\n fdt /d\n fdtdir /e\n",
+    "a x=y\n",
+];
+
+const IPXE_LINES: &[&str] = &[
+    "set a ${a}${a}\n",
+    "set a ${a}b${net0/mac:hexhyp}\n",
+    "set b ${a:uristring}${a:hexraw}${a:base64}\n",
+    "set ${a} ${b:string}\n",
+    "set a a:hex\n",
+    "inc n\n",
+    "inc n 0x7fffffff\n",
+    "clear a\n",
+    "isset ${a} && goto l || goto m\n",
+    "iseq ${a} ${b} || goto l\n",
+    ":l\n",
+    ":m\n",
+    "goto l\n",
+    "goto ${a}\n",
+    "chain a\n",
+    "chain --replace --autofree http://192.0.2.1/${a}\n",
+    "imgexec a\n",
+    "imgfetch --name a /a ${a}\n",
+    "imgargs a ${a} ${a}\n",
+    "imgfree\n",
+    "imgstat\n",
+    "imgverify a /a.sig\n",
+    "imgextract a\n",
+    "kernel /k ${a}\n",
+    "initrd --name x /i newc ${a}\n",
+    "module /i ${a}\n",
+    "boot\n",
+    "boot a ${a}\n",
+    "echo ${a}\n",
+    "echo -n ${a} ${b}\n",
+    "menu ${a}\n",
+    "item --gap ${a}\n",
+    "item --key a a ${a}\n",
+    "choose --default a --timeout 1 a\n",
+    "choose a && goto ${a}\n",
+    "prompt --timeout 1 ${a}\n",
+    "read a\n",
+    "login\n",
+    "sleep 1\n",
+    "ping -c 1 ${a}\n",
+    "nslookup a h\n",
+    "show a\n",
+    "config\n",
+    "exit\n",
+    "exit 1\n",
+    "param a ${a}\n",
+    "params\n",
+    "form\n",
+    "present\n",
+    "shell\n",
+    "frobnicate || ",
+    "set c ${a:",
+    "${",
+    "}",
+    "\\\n",
+    " && ",
+    " || ",
+    "set x ${${a}}\n",
+    "set x ${net0.dhcp/1:ipv4}${smbios/1.4.0:uuid}\n",
+];
+
+const BLS_LINES: &[&str] = &[
+    "title a\n",
+    "version 1.2~a\n",
+    "linux /k\n",
+    "linux a\n",
+    "initrd /i\n",
+    "initrd /i /j\n",
+    "options $a ${a} x\n",
+    "options a b c d\n",
+    "devicetree /d\n",
+    "devicetree-overlay /d /e /f\n",
+    "efi /e.efi\n",
+    "uki /u.efi\n",
+    "architecture x64\n",
+    "machine-id 1\n",
+    "sort-key a\n",
+    "grub_users $a\n",
+    "# a\n",
+    "a.conf\nb.conf\n",
+    "default a*\n",
+    "timeout 1\n",
+    "profile 1\n",
+];
 
 /// Lines of GRUB configurations, for [`grub`].
 const GRUB_LINES: &[&str] = &[
@@ -87,21 +261,16 @@ const GRUB_LINES: &[&str] = &[
 /// Drives a planner as [`plan`] does, whose files are made of the lines of GRUB above, one for an
 /// octet below 128, and of letters for the others.
 pub fn grub(data: &[u8]) {
-    let mut files = Vec::from(*b"set x=y\n");
-    for octet in data {
-        match octet {
-            0 => files.push(0),
-            1..128 => {
-                let line = GRUB_LINES[usize::from(*octet) % GRUB_LINES.len()];
-                files.extend_from_slice(line.as_bytes());
-            }
-            _ => files.push(octet - 96),
-        }
-    }
+    let files = files_of(GRUB_LINES, b"set x=y\n", data);
     drive("http://192.0.2.1/grub.cfg", &files);
 }
 
+/// Drives a planner within its budget of work.
 fn drive(boot_file: &str, data: &[u8]) {
+    budget::within(MAX_WORK, || follow(boot_file, data));
+}
+
+fn follow(boot_file: &str, data: &[u8]) {
     let Ok(boot_file) = boot_file.parse() else {
         return;
     };
@@ -110,6 +279,7 @@ fn drive(boot_file: &str, data: &[u8]) {
     let mut planner = Planner::new(Facts::new(boot_file, mac, address, server));
     let mut files = data.split(|octet| *octet == 0).cycle();
     let mut answer = Answer::Begin;
+    let mut text_len = 0;
     for _ in 0..MAX_STEPS {
         answer = match planner.next(answer) {
             Step::Fetch { .. } => match files.next().unwrap_or_default() {
@@ -119,9 +289,16 @@ fn drive(boot_file: &str, data: &[u8]) {
                     len: file.len() as u64,
                 },
             },
-            Step::Menu(menu) => menu.unattended(),
+            Step::Menu(menu) => {
+                let text = menu.entries.iter().map(|entry| entry.text.len()).sum();
+                produced(&mut text_len, text);
+                menu.unattended()
+            }
             Step::Prompt { .. } => Answer::Pressed,
-            Step::Input { text, .. } => Answer::Text(text),
+            Step::Input { text, .. } => {
+                produced(&mut text_len, text.len());
+                Answer::Text(text)
+            }
             Step::CommandLine { .. } => {
                 let text = files.next().unwrap_or_default();
                 Answer::Text(String::from_utf8_lossy(text).into_owned())
@@ -130,15 +307,25 @@ fn drive(boot_file: &str, data: &[u8]) {
                 Answer::Failed("a bad signature".to_owned())
             }
             Step::Query(Query::Address(host)) => Answer::Text(host),
-            Step::Say(_)
-            | Step::Sleep(_)
-            | Step::Limit(_)
-            | Step::Verify { .. }
-            | Step::Query(_) => Answer::Done,
-            Step::Done(_) | Step::Failed(_) => return,
+            Step::Say(text) => {
+                produced(&mut text_len, text.len());
+                Answer::Done
+            }
+            Step::Sleep(_) | Step::Limit(_) | Step::Verify { .. } | Step::Query(_) => Answer::Done,
+            Step::Done(plan) => {
+                produced(&mut text_len, plan.command_line.len());
+                return;
+            }
+            Step::Failed(_) => return,
         };
     }
     panic!("the plan does not end");
+}
+
+/// Counts text that a plan has produced.
+fn produced(text_len: &mut usize, len: usize) {
+    *text_len += len;
+    assert!(*text_len <= MAX_TEXT_LEN, "{text_len} bytes of text");
 }
 
 /// Gives a DHCP client replies, steps of the clock and the wishes of its driver: a first octet of 0

@@ -21,9 +21,10 @@ fn reading<T>(
     (value, ignored.into_iter().map(|(code, _)| code).collect())
 }
 
-/// Reads the routes of 192.0.2.100/24.
+const OWN: (Ipv4Addr, u8) = (Ipv4Addr::new(192, 0, 2, 100), 24);
+
 fn routes_from(options: &Options, ignored: &mut IgnoredOptions) -> Vec<StaticRoute> {
-    routes(options, (Ipv4Addr::new(192, 0, 2, 100), 24), ignored)
+    routes(options, OWN, ignored)
 }
 
 /// Returns the routes as text, and the codes that are ignored.
@@ -91,6 +92,29 @@ fn classless_routes_rule_out_the_router_only_where_they_can_be_used() {
 }
 
 #[test]
+fn a_route_to_where_no_other_host_can_be_is_left_out() {
+    let by_router = "0.0.0.0/0 192.0.2.1";
+    for (list, expected) in [
+        (&[8, 127, 192, 0, 2, 1][..], None),
+        (&[16, 127, 5, 192, 0, 2, 1], None),
+        (&[8, 0, 192, 0, 2, 1], None),
+        (&[32, 0, 0, 0, 0, 192, 0, 2, 1], None),
+        (&[16, 0, 9, 192, 0, 2, 1], None),
+        (&[32, 255, 255, 255, 255, 192, 0, 2, 1], None),
+        // By the broadcast address of the network, and by the network itself.
+        (&[8, 10, 192, 0, 2, 255], None),
+        (&[8, 10, 192, 0, 2, 0], None),
+        (&[1, 0, 192, 0, 2, 1], Some("0.0.0.0/1 192.0.2.1")),
+        (&[4, 224, 0, 0, 0, 0], Some("224.0.0.0/4 link")),
+        (&[8, 10, 192, 0, 3, 255], Some("10.0.0.0/8 192.0.3.255")),
+    ] {
+        let (routes, codes) = routes_of(&[(3, &[192, 0, 2, 1]), (121, list)]);
+        assert_eq!(routes, [expected.unwrap_or(by_router)], "{list:?}");
+        assert_eq!(codes.is_empty(), expected.is_some(), "{list:?}");
+    }
+}
+
+#[test]
 fn a_mask_gives_the_prefix_up_to_its_last_bit_and_without_one_the_class_does() {
     let of = |address: [u8; 4], mask: &[u8]| {
         let read = |options: &_, ignored: &mut _| prefix_len(address.into(), options, ignored);
@@ -128,6 +152,26 @@ fn a_network_and_its_broadcasts_have_addresses_that_are_no_hosts() {
 }
 
 #[test]
+fn an_address_of_a_host_is_none_for_broadcasts() {
+    let read = |options: &_, ignored: &mut _| broadcast(options, OWN, ignored);
+    for (address, is_one) in [
+        ([192, 0, 2, 255], true),
+        ([255; 4], true),
+        ([192, 0, 2, 0], true),
+        ([192, 0, 2, 1], false),
+        ([192, 0, 2, 100], false),
+        ([198, 51, 100, 7], false),
+        ([192, 0, 3, 255], false),
+        ([0; 4], false),
+    ] {
+        let (found, codes) = reading(&[(28, &address)], read);
+        let expected = is_one.then_some(Ipv4Addr::from(address));
+        assert_eq!(found, expected);
+        assert_eq!(codes.is_empty(), is_one, "{address:?}");
+    }
+}
+
+#[test]
 fn an_mtu_that_no_network_has_is_ignored() {
     for (bytes, expected) in [
         (0_u16, None),
@@ -147,7 +191,9 @@ fn an_mtu_that_no_network_has_is_ignored() {
 #[test]
 fn resolvers_that_no_host_can_be_are_left_out() {
     let list = [0, 0, 0, 0, 192, 0, 2, 1, 127, 0, 0, 53, 192, 0, 2, 2];
-    let read = |options: &_, ignored: &mut _| hosts(options, 6, ignored);
+    let read = |options: &_, ignored: &mut _| hosts(options, 6, OWN, ignored);
+    let broadcast = [192, 0, 2, 255, 192, 0, 2, 1, 192, 0, 2, 0];
+    assert_eq!(reading(&[(6, &broadcast)], read), (vec![ROUTER], vec![6]));
     assert_eq!(reading(&[(6, &list)], read), (vec![ROUTER, NEXT], vec![6]));
     let cut = [192, 0, 2, 1, 192];
     assert_eq!(reading(&[(6, &cut)], read), (vec![ROUTER], vec![6]));
