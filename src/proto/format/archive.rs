@@ -29,8 +29,10 @@ const TRAILER: &[u8] = b"TRAILER!!!";
 
 /// Returns whether a file with these first bytes is an archive that [`Decoder`] reads.
 pub fn is_archive(head: &[u8]) -> bool {
-    let magic = head.get(257..262);
-    magic == Some(b"ustar") || head.starts_with(CPIO_MAGIC) || head.starts_with(CPIO_MAGIC_CRC)
+    // The first tars have no magic, nor have labels of volumes by GNU tar.
+    head.get(..BLOCK_LEN).is_some_and(has_checksum)
+        || head.starts_with(CPIO_MAGIC)
+        || head.starts_with(CPIO_MAGIC_CRC)
 }
 
 /// Why an archive cannot be read.
@@ -331,10 +333,7 @@ impl Decoder {
             // handle_field has set the state to the end.
             return Ok(None);
         }
-        // The sum of all bytes, with blanks for those of the sum itself.
-        let sum = header.iter().map(|byte| u64::from(*byte)).sum::<u64>() + 8 * u64::from(b' ');
-        let own: u64 = field(148, 8).iter().map(|byte| u64::from(*byte)).sum();
-        if number(field(148, 8)) != Some(sum - own) {
+        if !has_checksum(&header) {
             return Err(self.fault("its checksum is wrong"));
         }
         let numbers = [(100, 8), (108, 8), (116, 8), (124, 12), (136, 12)]
@@ -464,6 +463,14 @@ impl Decoder {
     const fn fault(&self, what: &'static str) -> ArchiveError {
         ArchiveError::Header { at: self.at, what }
     }
+}
+
+/// Returns whether the checksum of a header of tar is right: the sum of all bytes, with blanks for those of
+/// the sum itself.
+fn has_checksum(header: &[u8]) -> bool {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    let field = header.get(148..156).unwrap_or_default();
+    number(field) == Some(sum(header) + 8 * u64::from(b' ') - sum(field))
 }
 
 /// Returns the bytes behind content of `len` bytes, up to the next block.
@@ -625,6 +632,14 @@ mod tests {
             tar("fifo", b'6', "", b""),
             tar("old/", 0, "", b""),
         ]);
+        assert!(is_archive(&archive));
+        // As before POSIX.
+        let mut first = tar("a", 0, "", b"")[..BLOCK_LEN].to_vec();
+        first[257..263].fill(0);
+        sign(&mut first);
+        assert!(is_archive(&first));
+        first[0] ^= 1;
+        assert!(!is_archive(&first) && !is_archive(&[0; 4096]) && !is_archive(&archive[..300]));
         let whole = members(&archive, archive.len()).unwrap();
         let short: Vec<_> = whole
             .iter()
