@@ -312,6 +312,50 @@ fn an_archive_is_unpacked_into_memory_with_owners_permissions_and_links() {
     });
 }
 
+/// Prints extended attributes and times of files in a folder.
+const ATTRIBUTES: &str = r#"
+import os, sys
+for name in "ping", "second", "folder":
+    path = os.path.join(sys.argv[1], name)
+    found = {key: os.getxattr(path, key, follow_symlinks=False).hex() for key in os.listxattr(path, follow_symlinks=False)}
+    print(name, int(os.lstat(path).st_mtime), found)
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx and Python"]
+fn an_archive_is_unpacked_with_capabilities_of_programs_and_times() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("fig");
+        let init = format!("{INIT}/bin/busybox sleep 60\n");
+        fs::write(tree.join("sbin/init"), init).unwrap();
+        // Effective and permitted CAP_NET_RAW (struct vfs_cap_data, version 2).
+        let capability = "0100000200200000000000000000000000000000";
+        site.make(&format!(
+            "mkdir -p $tree/extra/folder; cd $tree/extra; echo content >ping; echo a >folder/a; 
+            python3 -c 'import os
+for name, value in (\"security.capability\", bytes.fromhex(\"{capability}\")), (\"trusted.a\", b\"a\"):
+    os.setxattr(\"ping\", name, value)'
+            ln ping second; touch -d @86400 ping folder
+            tar -C $tree --xattrs --xattrs-include='*' --format=pax -cf $OLDPWD/a.tar ."
+        ));
+        let machine = site.start("root=http://192.0.2.1/a.tar");
+        machine.says("the end");
+        let said = machine.text();
+        let expected = "the attribute \"trusted.a\" is left out: \"extra/ping\" of the archive: ";
+        assert!(said.contains(expected), "{said}");
+        let found = Command::new("python3")
+            .args(["-c", ATTRIBUTES])
+            .arg(format!("/proc/{}/root/extra", machine.first_process()))
+            .output()
+            .unwrap();
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        let file = format!("86400 {{'security.capability': '{capability}'}}");
+        let expected = format!("ping {file}\nsecond {file}\nfolder 86400 {{}}\n");
+        assert_eq!(found, expected, "{said}");
+    });
+}
+
 /// Writes archives that mean harm.
 const HOSTILE: &str = r#"
 import io, os, tarfile
