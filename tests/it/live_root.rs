@@ -444,8 +444,10 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
         site.tree("pear");
         site.make(
             "mksquashfs $tree good -quiet; head -c 100000 good >cut; xz -k good; rm $tree/sbin/init \
-             $tree/bin/sh; mksquashfs $tree no-init -quiet; rmdir $tree/sys
-            mksquashfs $tree no-sys -quiet
+             $tree/bin/sh; mksquashfs $tree no-init -quiet; printf '#!/bin/none\n' >$tree/sbin/init; chmod 755 $tree/sbin/init
+            mksquashfs $tree no-shell -quiet; cp $tree/bin/busybox $tree/sbin/init
+            printf '\\377' | dd of=$tree/sbin/init bs=1 seek=18 conv=notrunc status=none
+            mksquashfs $tree other-processor -quiet; rmdir $tree/sys; mksquashfs $tree no-sys -quiet
             head -c 9000 /dev/zero >zeros; zstd -q zeros; head -c 5000 good >damaged.zst
             printf '\\x28\\xb5\\x2f\\xfd' | dd of=damaged.zst conv=notrunc status=none
             cp good damaged; dd if=/dev/urandom of=damaged bs=1 seek=8 count=20 conv=notrunc status=none",
@@ -459,6 +461,8 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
             ("good.xz", "", 6, "it is packed by xz"),
             ("no-init", "", 6, "the root has no init"),
             ("good", "init=/sbin/other", 6, "no program /sbin/other"),
+            ("no-shell", "", 6, "\"/bin/none\": it is not in the root"),
+            ("other-processor", "", 6, "for another processor"),
             ("no-sys", "rd.overlay=0", 6, "no directory /sys"),
             ("zeros", "", 6, "neither a file system that is known nor"),
             (
