@@ -179,7 +179,9 @@ fn mount_form(
             mount_inner(mounted).map_err(failed)
         }
         Form::Nfs(folder) => {
-            let is_read_only = !(is_read_only && config.is_writable);
+            // The word `ro` or `rw` counts more than an option (munge_nfs_options of dracut).
+            let is_writable = config.is_writable.unwrap_or_else(|| folder.is_writable());
+            let is_read_only = !(is_read_only && is_writable);
             let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
             added.map_err(|source| cannot_mount_nfs(name, source))?;
             Ok(IMAGE)

@@ -312,6 +312,33 @@ fn an_archive_is_unpacked_into_memory_with_owners_permissions_and_links() {
     });
 }
 
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, xorriso, and a kernel with squashfs, loop and overlay"]
+fn the_root_in_an_iso_image_is_where_dracut_looks_for_it() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("medlar");
+        site.make(
+            "mkdir -p fedora/LiveOS debian/live; mksquashfs $tree fedora/LiveOS/squashfs.img -quiet
+            cp fedora/LiveOS/squashfs.img debian/live/filesystem.squashfs
+            for name in fedora debian; do xorriso -as mkisofs -quiet -R -o $name.iso $name 2>/dev/null; done",
+        );
+        for words in [
+            "root=live:http://192.0.2.1/fedora.iso rd.live.image",
+            "rd.live.dir=live rd.live.squashimg=filesystem.squashfs root=live:http://192.0.2.1/debian.iso",
+            "root=live:http://192.0.2.1/debian.iso#/live/filesystem.squashfs",
+        ] {
+            let said = site.boots(words);
+            assert!(said.contains("the word is medlar"), "{words}:\n{said}");
+        }
+        site.fails_with(
+            "root=live:http://192.0.2.1/debian.iso",
+            7,
+            "LiveOS/squashfs.img",
+        );
+    });
+}
+
 /// Prints extended attributes and times of files in a folder.
 const ATTRIBUTES: &str = r#"
 import os, sys
