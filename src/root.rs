@@ -9,6 +9,7 @@
 mod archive;
 mod disk;
 mod image;
+mod init;
 mod mounts;
 mod remote;
 mod switch;

@@ -188,7 +188,7 @@ mod xz {
     }
 }
 
-/// The frame of gzip (RFC 1952) around the deflated bytes. flate2 has it too, but with a checksum
+/// The members of gzip (RFC 1952) around the deflated bytes. flate2 has it too, but with a checksum
 /// whose tables are 20 KiB; this one has 1 KiB.
 #[cfg(feature = "unpack")]
 mod gzip {
@@ -204,29 +204,34 @@ mod gzip {
     const FNAME: u8 = 1 << 3;
     const FCOMMENT: u8 = 1 << 4;
 
-    /// Writes at most `most` bytes of what the first member of `packed` has, and checks its length
-    /// and checksum when that is all of it.
+    /// Writes at most `most` bytes of what the members of `packed` have (§2.2), and checks the length and
+    /// checksum of each that is read to its end. What is behind the last one is ignored, as by gzip(1).
     pub(super) fn copy(packed: &mut dyn Read, most: u64, to: &mut dyn Write) -> io::Result<u64> {
         let mut packed = BufReader::new(packed);
-        skip_header(&mut packed)?;
-        let mut summed = Summed {
-            deflated: DeflateDecoder::new(packed),
-            crc: !0,
-        };
-        let len = io::copy(&mut summed.by_ref().take(most), to)?;
-        if len == most {
-            return Ok(len);
-        }
-        let mut trailer = [0; 8];
-        let packed = summed.deflated.get_mut();
-        packed.read_exact(&mut trailer)?;
-        // The length is modulo 2^32 (§2.3.1).
-        let [a, b, c, d, ..] = (len & 0xffff_ffff).to_le_bytes();
-        let [e, f, g, h] = (!summed.crc).to_le_bytes();
-        if trailer == [e, f, g, h, a, b, c, d] {
-            Ok(len)
-        } else {
-            Err(damaged("its checksum is another than the one at its end"))
+        let mut all = 0;
+        loop {
+            skip_header(&mut packed)?;
+            let mut summed = Summed {
+                deflated: DeflateDecoder::new(&mut packed),
+                crc: !0,
+            };
+            let len = io::copy(&mut summed.by_ref().take(most - all), to)?;
+            let crc = !summed.crc;
+            all += len;
+            if all == most {
+                return Ok(all);
+            }
+            let mut trailer = [0; 8];
+            packed.read_exact(&mut trailer)?;
+            // The length is modulo 2^32 (§2.3.1).
+            let [a, b, c, d, ..] = (len & 0xffff_ffff).to_le_bytes();
+            let [e, f, g, h] = crc.to_le_bytes();
+            if trailer != [e, f, g, h, a, b, c, d] {
+                return Err(damaged("its checksum is another than the one at its end"));
+            }
+            if packed.fill_buf()?.first() != Some(&0x1f) {
+                return Ok(all);
+            }
         }
     }
 
@@ -386,6 +391,29 @@ mod tests {
         for len in [5, 10, 15, 25, 32, 40] {
             let cut = unpack(&packed[..len], Packing::Zstd, 2_000, &mut io::sink());
             assert!(cut.is_err(), "cut to {len}: {cut:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_may_have_several_members_and_something_behind_them() {
+        let member = |bytes: &[u8]| {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packer.write_all(bytes).unwrap();
+            packer.finish().unwrap()
+        };
+        let members = [member(&[7; 1_000]), member(b""), member(&[8; 1_000])].concat();
+        let expected = [[7; 1_000], [8; 1_000]].concat();
+        for behind in ["", "\0\0", "signature"] {
+            let packed = [&members, behind.as_bytes()].concat();
+            let mut bytes = Vec::new();
+            let len = unpack(&packed[..], Packing::Gzip, 2_000, &mut bytes).unwrap();
+            assert_eq!((len, &bytes), (2_000, &expected));
+        }
+        let error = unpack(&members[..], Packing::Gzip, 1_500, &mut io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        for cut in 1..20 {
+            let packed = &members[..members.len() - cut];
+            unpack(packed, Packing::Gzip, 2_000, &mut io::sink()).unwrap_err();
         }
     }
 

@@ -210,6 +210,11 @@ impl Fetcher {
             let Err((ending, failure)) = ask(url, &turn) else {
                 return Ok(turn.server);
             };
+            // With what it asks for, it is no worse than the others (`with_access`).
+            #[cfg(feature = "root")]
+            if matches!(failure, Failure::Challenge(_)) {
+                return Err((Some(turn.server), failure));
+            }
             next = turns.after(ending);
             failures.retain(|(server, _)| *server != turn.server);
             let Some(next) = &next else {

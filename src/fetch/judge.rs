@@ -147,6 +147,10 @@ impl Fetcher {
                 Ok(taken) => taken,
                 Err((at, failure)) => {
                     let at = at.and_then(global);
+                    #[cfg(feature = "root")]
+                    if matches!(failure, Failure::Challenge(_)) {
+                        return Err((at, failure));
+                    }
                     let (Some((server, why)), Some(url)) = (refused, at.and_then(|at| all.get(at)))
                     else {
                         return Err((at, failure));

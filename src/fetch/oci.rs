@@ -24,7 +24,7 @@ const MAX_MANIFEST_LEN: u64 = 4 << 20;
 const MAX_TOKEN_LEN: u64 = 64 << 10;
 /// The file with the credentials for registries, as `docker login` and `podman login` write it.
 const REGISTRIES: &str = "/etc/wireboot/registries.json";
-/// How often a token is asked for in one fetch: it may expire while a long file is fetched in pieces.
+/// How often what a registry asks for is sent in one fetch: a token may expire while a long file is fetched in pieces.
 const MAX_TOKENS: u32 = 4;
 /// Indexes within each other.
 const MAX_INDEXES: u32 = 3;
@@ -76,16 +76,20 @@ impl Fetcher {
     }
 
     fn manifest(&self, url: &Url) -> Result<SealedFile, Error> {
-        let asked = with_header(url.clone(), "Accept", ACCEPTED);
+        let addresses = self.mirrors.addresses(url);
+        let asked = addresses.iter().cloned();
+        let asked = asked.map(|url| with_header(url, "Accept", ACCEPTED));
         // The signature of a manifest is its digest.
-        let job = self.job(vec![asked], JobKind::Signature, MAX_MANIFEST_LEN);
+        let job = self.job(asked.collect(), JobKind::Signature, MAX_MANIFEST_LEN);
         let judged = self.memory(job);
-        let judged = judged.map_err(|(_, failure)| failure.about(url))?;
+        let judged = judged.map_err(|refusal| self.failed(&addresses, refusal))?;
+        self.mirrors.prefer(judged.obtained.server);
         let missing = || Failure::Missing("the registry has no such manifest".into()).about(url);
         judged.file.ok_or_else(missing)
     }
 
-    /// Fetches a file by `fetch`, again with what a registry asks for before it gives it.
+    /// Fetches a file by `fetch`, again with what a registry asks for before it gives it; an address whose
+    /// registry gets none is left out, as long as there is another.
     ///
     /// # Errors
     /// The last failure.
@@ -94,27 +98,42 @@ impl Fetcher {
         mut job: Job,
         fetch: impl Fn(Job) -> Result<Judged, FetchRefusal>,
     ) -> Result<Judged, FetchRefusal> {
-        let addresses = job.addresses.clone();
-        let mut fetched = fetch(job.clone());
-        for _ in 0..MAX_TOKENS {
-            let Err((at, Failure::Challenge(challenge))) = &fetched else {
-                break;
-            };
-            // Who has no sockets has no credentials either.
-            let is_own = !matches!(self.transport(), Executor::Parent(_));
-            let at = at.unwrap_or_default();
-            let Some(url) = addresses.get(at).filter(|_| is_own) else {
-                break;
-            };
-            let authorized = self.authorized(url, challenge);
-            let authorized = authorized.map_err(|failure| (Some(at), failure))?;
-            let (Some(authorized), Some(place)) = (authorized, job.addresses.get_mut(at)) else {
-                break;
-            };
-            *place = authorized;
-            fetched = fetch(job.clone());
+        // Who has no sockets has no credentials either.
+        if matches!(self.transport(), Executor::Parent(_)) {
+            return fetch(job);
         }
-        fetched
+        // The index that each address has for the caller.
+        let mut places: Vec<usize> = (0..job.addresses.len()).collect();
+        let mut tokens = MAX_TOKENS;
+        loop {
+            let place = |at: usize| places.get(at).copied().unwrap_or_default();
+            let (at, failure) = match fetch(job.clone()) {
+                Ok(mut judged) => {
+                    judged.obtained.server = place(judged.obtained.server);
+                    return Ok(judged);
+                }
+                Err(refusal) => refusal,
+            };
+            let refused = at.and_then(|at| Some((at, job.addresses.get_mut(at)?)));
+            let (Failure::Challenge(challenge), Some((at, url))) = (&failure, refused) else {
+                return Err((at.map(place), failure));
+            };
+            let failure = match self.authorized(url, challenge) {
+                Ok(Some(authorized)) if tokens > 0 => {
+                    *url = authorized;
+                    tokens -= 1;
+                    continue;
+                }
+                Ok(_) => failure,
+                Err(failure) => failure,
+            };
+            if places.len() == 1 {
+                return Err((Some(place(at)), failure));
+            }
+            log::warn!("{}; trying the next mirror", failure.about(url).chain());
+            job.addresses.remove(at);
+            places.remove(at);
+        }
     }
 
     /// Returns the address with what its registry asks for; none where there is nothing to give.

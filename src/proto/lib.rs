@@ -30,6 +30,8 @@ pub mod format {
     pub mod kernel_image;
     pub mod pcap;
     pub mod pcapng;
+    #[cfg(feature = "root")]
+    pub mod program;
     pub mod tpm;
     pub mod uki;
     #[cfg(feature = "root")]

@@ -15,8 +15,8 @@ use super::image::{Archive, Place};
 use super::unpacking::{failure, result_of};
 use crate::config::SandboxConfig;
 use crate::error::Error;
-use crate::sys::file;
 use crate::sys::sandbox::Calls;
+use crate::sys::{attributes, file};
 use crate::unpack::{self, Packing};
 use crate::worker::{Peer, Worker, WorkerRole};
 use wireboot_proto::format::archive::{Decoder, Entry, Event, Kind};
@@ -88,8 +88,10 @@ fn unpack(mut archive: &File, packing: Option<Packing>, pass: Pass) -> io::Resul
     let mut extractor = Extractor {
         decoder: Decoder::default(),
         pass,
-        file: None,
+        last: None,
+        folders: Vec::new(),
         devices: 0,
+        left_out: 0,
     };
     match packing {
         Some(packing) => unpack::unpack(archive, packing, u64::MAX - 1, &mut extractor)?,
@@ -97,14 +99,18 @@ fn unpack(mut archive: &File, packing: Option<Packing>, pass: Pass) -> io::Resul
     };
     extractor.close()?;
     extractor.decoder.finish().map_err(io::Error::other)?;
+    // What was made in them has changed their times. One may have been replaced since.
+    for (path, time) in &extractor.folders {
+        let _ = File::open(path).and_then(|folder| set_time(&folder, *time));
+    }
     if extractor.devices > 0 {
         log::info!(
             "{} devices of the archive are left out: /dev is the kernel's",
             extractor.devices
         );
     }
-    if extractor.decoder.has_attributes() && pass != Pass::Whiteouts {
-        log::warn!("extended attributes, such as capabilities of programs, are left out");
+    if extractor.left_out > 1 {
+        log::warn!("{} attributes are left out", extractor.left_out);
     }
     Ok(())
 }
@@ -113,9 +119,13 @@ fn unpack(mut archive: &File, packing: Option<Packing>, pass: Pass) -> io::Resul
 struct Extractor {
     decoder: Decoder,
     pass: Pass,
-    /// The one that content is for.
-    file: Option<(File, Entry)>,
+    /// The last member, and the file that its content goes to.
+    last: Option<(Option<File>, Entry)>,
+    /// Folders and their times.
+    folders: Vec<(PathBuf, u64)>,
     devices: u32,
+    /// Extended attributes that could not be set.
+    left_out: u32,
 }
 
 impl Write for Extractor {
@@ -125,7 +135,7 @@ impl Write for Extractor {
             match event {
                 Event::Entry(entry) => self.make(entry)?,
                 Event::Content(content) => {
-                    if let Some((file, entry)) = &mut self.file {
+                    if let Some((Some(file), entry)) = &mut self.last {
                         file.write_all(content)
                             .map_err(|error| about(entry, &error))?;
                     }
@@ -141,16 +151,33 @@ impl Write for Extractor {
 }
 
 impl Extractor {
-    /// Ends the file before, whose time is set behind its content.
+    /// Ends the member before: writing takes capabilities from a file (file_remove_privs of Linux) and
+    /// sets its time, and a new owner takes them too.
     fn close(&mut self) -> io::Result<()> {
-        let Some((file, entry)) = self.file.take() else {
+        let Some((file, entry)) = self.last.take() else {
             return Ok(());
         };
-        let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(entry.changed_at));
-        match time.map(|time| file.set_modified(time)) {
-            Some(Err(error)) => Err(about(&entry, &error)),
-            Some(Ok(())) | None => Ok(()),
+        let path = path_of(&entry.path);
+        for attribute in &entry.attributes {
+            let Err(error) = attributes::set(&path, attribute) else {
+                continue;
+            };
+            let error = about(&entry, &error);
+            if error.kind() == io::ErrorKind::StorageFull {
+                return Err(error);
+            }
+            if self.left_out == 0 {
+                let name = attribute.split(|byte| *byte == b'=').next();
+                let name = String::from_utf8_lossy(name.unwrap_or_default());
+                log::warn!("the attribute {} is left out: {error}", Quoted(&name));
+            }
+            self.left_out += 1;
         }
+        if entry.kind == Kind::Directory {
+            self.folders.push((path, entry.changed_at));
+        }
+        let Some(file) = file else { return Ok(()) };
+        set_time(&file, entry.changed_at).map_err(|error| about(&entry, &error))
     }
 
     fn make(&mut self, entry: Entry) -> io::Result<()> {
@@ -158,78 +185,77 @@ impl Extractor {
         let hidden = Whiteout::of(&entry.path).filter(|_| self.pass != Pass::All);
         let made = match hidden {
             Some(hidden) if self.pass == Pass::Whiteouts => hide(hidden).map(|()| None),
-            None if self.pass != Pass::Whiteouts => self.try_make(&entry),
+            None if self.pass != Pass::Whiteouts && entry.kind == Kind::Device => {
+                self.devices = self.devices.saturating_add(1);
+                return Ok(());
+            }
+            None if self.pass != Pass::Whiteouts => try_make(&entry, self.pass),
             Some(_) | None => return Ok(()),
         };
-        match made {
-            Ok(Some(file)) => self.file = Some((file, entry)),
-            Ok(None) => {}
-            Err(error) => return Err(about(&entry, &error)),
+        let file = made.map_err(|error| about(&entry, &error))?;
+        if hidden.is_none() {
+            self.last = Some((file, entry));
         }
         Ok(())
     }
+}
 
-    /// Makes a member with its owner and permissions; returns the file that its content goes to.
-    fn try_make(&mut self, entry: &Entry) -> io::Result<Option<File>> {
-        let path = path_of(&entry.path);
-        if entry.kind == Kind::Device {
-            self.devices = self.devices.saturating_add(1);
-            return Ok(None);
+/// Makes a member with its owner and permissions; returns the file that its content goes to.
+fn try_make(entry: &Entry, pass: Pass) -> io::Result<Option<File>> {
+    let path = path_of(&entry.path);
+    let is_folder = entry.kind == Kind::Directory;
+    // Through a link too, as that of /bin to /usr/bin; in a layer the folder takes its place.
+    let found = if pass == Pass::All {
+        fs::metadata(&path)
+    } else {
+        fs::symlink_metadata(&path)
+    };
+    let is_there = is_folder && found.is_ok_and(|found| found.is_dir());
+    if !is_there {
+        make_parents(&path)?;
+        // A later member takes the place of an earlier one.
+        match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() && pass == Pass::All => fs::remove_dir(&path)?,
+            Ok(_) => remove(&path)?,
+            Err(_) => {}
         }
-        let is_folder = entry.kind == Kind::Directory;
-        // Through a link too, as that of /bin to /usr/bin; in a layer the folder takes its place.
-        let found = if self.pass == Pass::All {
-            fs::metadata(&path)
-        } else {
-            fs::symlink_metadata(&path)
-        };
-        let is_there = is_folder && found.is_ok_and(|found| found.is_dir());
-        if !is_there {
-            make_parents(&path)?;
-            // A later member takes the place of an earlier one.
-            match fs::symlink_metadata(&path) {
-                Ok(found) if found.is_dir() && self.pass == Pass::All => fs::remove_dir(&path)?,
-                Ok(_) => remove(&path)?,
-                Err(_) => {}
-            }
-        }
-        let mut file = None;
-        match &entry.kind {
-            Kind::Directory if is_there => {}
-            Kind::Directory => fs::create_dir(&path)?,
-            Kind::Symlink(target) => {
-                symlink(OsString::from_vec(target.clone()), &path)?;
-                return lchown(&path, Some(entry.user), Some(entry.group)).map(|()| None);
-            }
-            Kind::HardLink(target) => {
-                fs::hard_link(path_of(target), &path)?;
-                let open = || {
-                    OpenOptions::new()
-                        .write(true)
-                        .truncate(true)
-                        .custom_flags(libc::O_NOFOLLOW)
-                        .open(&path)
-                };
-                return (entry.len > 0).then(open).transpose();
-            }
-            Kind::Fifo => nix::unistd::mkfifo(&path, Mode::S_IRUSR)?,
-            Kind::File => {
-                let mut options = OpenOptions::new();
-                file = Some(
-                    options
-                        .write(true)
-                        .create_new(true)
-                        .mode(0o600)
-                        .open(&path)?,
-                );
-            }
-            Kind::Device => {}
-        }
-        // The owner first, by which set-user-ID is lost (chown(2)).
-        chown(&path, Some(entry.user), Some(entry.group))?;
-        fs::set_permissions(&path, Permissions::from_mode(entry.mode.into()))?;
-        Ok(file)
     }
+    let mut file = None;
+    match &entry.kind {
+        Kind::Directory if is_there => {}
+        Kind::Directory => fs::create_dir(&path)?,
+        Kind::Symlink(target) => {
+            symlink(OsString::from_vec(target.clone()), &path)?;
+            return lchown(&path, Some(entry.user), Some(entry.group)).map(|()| None);
+        }
+        Kind::HardLink(target) => {
+            fs::hard_link(path_of(target), &path)?;
+            let open = || {
+                OpenOptions::new()
+                    .write(true)
+                    .truncate(true)
+                    .custom_flags(libc::O_NOFOLLOW)
+                    .open(&path)
+            };
+            return (entry.len > 0).then(open).transpose();
+        }
+        Kind::Fifo => nix::unistd::mkfifo(&path, Mode::S_IRUSR)?,
+        Kind::File => {
+            let mut options = OpenOptions::new();
+            file = Some(
+                options
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&path)?,
+            );
+        }
+        Kind::Device => {}
+    }
+    // The owner first, by which set-user-ID is lost (chown(2)).
+    chown(&path, Some(entry.user), Some(entry.group))?;
+    fs::set_permissions(&path, Permissions::from_mode(entry.mode.into()))?;
+    Ok(file)
 }
 
 /// Removes what a member of a layer hides.
@@ -271,6 +297,12 @@ fn make_parents(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Sets when a file was changed last.
+fn set_time(file: &File, seconds: u64) -> io::Result<()> {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    time.map_or(Ok(()), |time| file.set_modified(time))
 }
 
 fn path_of(path: &[u8]) -> PathBuf {

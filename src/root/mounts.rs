@@ -9,12 +9,11 @@ use nix::errno::Errno;
 
 use super::image::{Form, RootImage};
 use super::verity::{self, Volume};
-use super::{archive, disk};
+use super::{archive, disk, init};
 use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::{Error, Reason};
 use crate::sys::loop_device::LoopDevice;
-use crate::sys::mounts::{self, PathKind};
-use crate::sys::{SyscallError, machine};
+use crate::sys::{SyscallError, machine, mounts};
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
 
 /// Where the root is until it becomes one, as in other initramfs.
@@ -33,16 +32,6 @@ const INNER_FILES: [&str; 2] = ["LiveOS/rootfs.img", "LiveOS/ext3fs.img"];
 
 /// The directories of a root that file systems of the machine are moved to.
 pub(super) const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
-
-/// The programs that may become process 1, in the order in which the kernel and switch_root tools try
-/// them.
-const INITS: [&str; 5] = [
-    "/sbin/init",
-    "/usr/lib/systemd/systemd",
-    "/lib/systemd/systemd",
-    "/bin/init",
-    "/bin/sh",
-];
 
 /// What is to be started, for the process that switches: a plan may have said it.
 pub(super) const INIT: &str = "/run/wireboot/root/init";
@@ -190,7 +179,9 @@ fn mount_form(
             mount_inner(mounted).map_err(failed)
         }
         Form::Nfs(folder) => {
-            let is_read_only = !(is_read_only && config.is_writable);
+            // The word `ro` or `rw` counts more than an option (munge_nfs_options of dracut).
+            let is_writable = config.is_writable.unwrap_or_else(|| folder.is_writable());
+            let is_read_only = !(is_read_only && is_writable);
             let added = mounted.add(IMAGE, || folder.mount(IMAGE, is_read_only));
             added.map_err(|source| cannot_mount_nfs(name, source))?;
             Ok(IMAGE)
@@ -308,32 +299,7 @@ fn complete(image: &RootImage, config: &RootConfig) -> Result<String, Error> {
             )));
         }
     }
-    init_in(NEW_ROOT, config).map_err(nothing)
-}
-
-/// Returns the program that is to be process 1.
-///
-/// # Errors
-/// That there is none, in plain words.
-fn init_in(root: &str, config: &RootConfig) -> Result<String, String> {
-    let mut found = INITS.iter().map(|path| (*path).to_owned());
-    let mut chosen = config.init.clone().into_iter();
-    let candidates: &mut dyn Iterator<Item = String> = if config.init.is_some() {
-        &mut chosen
-    } else {
-        &mut found
-    };
-    for path in candidates {
-        match mounts::kind_within(root, &path) {
-            Ok(Some(PathKind::Program)) => return Ok(path),
-            Ok(_) => {}
-            Err(error) => return Err(error.chain()),
-        }
-    }
-    Err(match &config.init {
-        Some(init) => format!("the root has no program {init} (init=)"),
-        None => format!("the root has no init: none of {}", INITS.join(", ")),
-    })
+    init::find(NEW_ROOT, config).map_err(nothing)
 }
 
 /// What a server of NFS, or the way to it, refuses is a failed fetch.

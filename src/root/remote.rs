@@ -53,7 +53,7 @@ pub(super) enum Found {
 pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Result<Found, Error> {
     let nothing = |what: String| Box::new(Reason::NothingBootable { what, source: None });
     let root = match &config.source {
-        Some(RootSource::Image(url)) => return Ok(Found::Image(url.clone())),
+        Some(RootSource::Image(url)) => return Ok(image_at(url.clone(), config)),
         Some(RootSource::Artifact(reference)) => {
             let files = fetcher.artifact(reference)?;
             let is_root =
@@ -82,7 +82,7 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
                 let text = text
                     .ok_or_else(|| nothing("the lease has no root path (option 17)".to_owned()))?;
                 if let Ok(url) = text.trim_start_matches("live:").parse::<Url>() {
-                    return Ok(Found::Image(url));
+                    return Ok(image_at(url, config));
                 }
                 let root = RemoteRoot::parse(text).unwrap_or_else(|| RemoteRoot::nfs(text, false));
                 root.map_err(|why| {
@@ -157,6 +157,19 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
     }
 }
 
+/// Returns the image at `url`; of an ISO image, as live systems have one, the file system in it.
+fn image_at(url: Url, config: &RootConfig) -> Found {
+    if !url.names_iso() {
+        return Found::Image(url);
+    }
+    // The defaults of dracut (dmsquash-live-root.sh).
+    let or = |text: &str, usual: &str| if text.is_empty() { usual } else { text }.to_owned();
+    let folder = or(&config.live_folder, "LiveOS");
+    let path = format!("/{folder}/{}", or(&config.live_image, "squashfs.img"));
+    // A path that is none leaves the image, of which it is said what it is.
+    Found::Image(url.in_image(&path).unwrap_or(url))
+}
+
 fn opened(path: String, name: String) -> Result<Found, Error> {
     let device = await_device(&path).map_err(|source| {
         Box::new(Reason::Root {
@@ -195,6 +208,11 @@ fn resolve(server: &str, fetcher: &Fetcher) -> Result<IpAddr, Cause> {
 }
 
 impl NfsFolder {
+    /// Returns whether the options say that it is mounted for writing.
+    pub(super) fn is_writable(&self) -> bool {
+        self.options.split(',').any(|option| option == "rw")
+    }
+
     /// Mounts the folder at `point`, by the highest version of the protocol that the server has unless one
     /// is named.
     ///

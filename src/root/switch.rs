@@ -16,7 +16,7 @@ use crate::sys::{SyscallError, file, machine, mounts};
 ///
 /// # Errors
 /// [`Reason::Root`] when it cannot be done; as long as nothing has been removed yet, the machine is as it
-/// was.
+/// was. [`Reason::System`] when the kernel does not start the init.
 pub fn switch() -> Result<Infallible, Error> {
     let failed = |source: SyscallError| {
         Box::new(Reason::Root {
@@ -53,5 +53,8 @@ pub fn switch() -> Result<Infallible, Error> {
     for argument in std::env::args().skip(1) {
         program = program.argument(&argument);
     }
-    Err(failed(program.become_it()))
+    Err(Box::new(Reason::System {
+        doing: format!("cannot start {init}"),
+        source: program.become_it(),
+    }))
 }

@@ -403,8 +403,12 @@ pub struct RootConfig {
     pub nfs: Option<RemoteRoot>,
     /// The hash of its tree of hashes (dm-verity), in hexadecimal digits.
     pub root_hash: Option<String>,
-    /// Whether a root that others share is mounted for writing.
-    pub is_writable: bool,
+    /// Whether a root that others share is mounted for writing, if a word says it.
+    pub is_writable: Option<bool>,
+    /// Where the file system is in an ISO image, if not in `LiveOS`, and its name, if not `squashfs.img`.
+    pub live_folder: String,
+    /// See [`Self::live_folder`].
+    pub live_image: String,
     /// Where changes are kept, if it is said.
     pub overlay: Option<Overlay>,
     /// How much memory changes may take, in MiB.

@@ -1489,6 +1489,10 @@ pub static FOREIGN: &[Foreign] = &[
         help: "as wireboot.overlay",
     },
     Foreign {
+        words: &["rd.live.dir=FOLDER", "rd.live.squashimg=FILE"],
+        help: "where the root is in an ISO image (LiveOS, squashfs.img)",
+    },
+    Foreign {
         words: &["rd.live.overlay.size=MIB"],
         help: "how much memory changes to the root may take (half of it)",
     },

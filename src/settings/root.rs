@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::config::{Config, Overlay, RootConfig, RootSource};
 use wireboot_proto::oci::Reference;
 use wireboot_proto::text::remote_root::RemoteRoot;
-use wireboot_proto::text::url::without_credentials;
+use wireboot_proto::text::url::{Url, without_credentials};
 
 /// Sets the root.
 ///
@@ -39,17 +40,26 @@ pub(super) fn word(
 ) -> Option<Result<Option<String>, String>> {
     let meaning = match key {
         "root" | "netroot" => {
-            let address = value.strip_prefix("live:").unwrap_or(value);
-            // Anything else is the root of another system.
+            let (address, is_live) = match value.strip_prefix("live:") {
+                Some(address) => (address, true),
+                None => (value, false),
+            };
             let schemes = ["http://", "https://", "tftp://", "oci://", "oci+http://"];
             let is_image = schemes.iter().any(|scheme| address.starts_with(scheme));
-            if !is_image
-                && RemoteRoot::parse(value).is_none()
-                && !matches!(value, "dhcp" | "/dev/nfs")
-            {
-                return None;
-            }
-            let address = if value == "/dev/nfs" { "dhcp" } else { address };
+            let address = match value {
+                "/dev/nfs" => "dhcp",
+                // SERVER:/PATH with an IPv4 address, without a word in front (parse-nfsroot.sh of dracut).
+                _ if is_nfs_of_address(value) => &format!("nfs:{value}"),
+                _ if is_image || value == "dhcp" || RemoteRoot::parse(value).is_some() => address,
+                // Those of dracut's handlers that have none here.
+                _ if is_live && Url::has_scheme(address) => {
+                    return Some(Err(
+                        "an image is fetched by http, https or tftp, or from a registry".to_owned(),
+                    ));
+                }
+                // The root of another system.
+                _ => return None,
+            };
             source(config, address).map(|()| {
                 if is_image {
                     "the root is fetched and mounted".to_owned()
@@ -77,21 +87,32 @@ pub(super) fn word(
         }
         "usrhash" => Err("/usr is not mounted apart from the root".to_owned()),
         "rw" | "ro" if value.is_empty() => {
-            config.root.is_writable = key == "rw";
+            config.root.is_writable = Some(key == "rw");
             return None;
         }
         "init" => {
             config.root.init = Some(value.to_owned());
             Ok(format!("{value} becomes process 1 of a fetched root"))
         }
-        "rd.overlay" => overlay(
-            config,
-            match value {
-                "" | "1" => "tmpfs",
-                "0" => "none",
-                other => other,
+        "rd.overlay" => match value {
+            "0" | "no" | "off" => overlay(config, "none"),
+            // A disk that another word names is not taken back (get_rd_overlay of dracut).
+            "" | "1" | "yes" | "on" => match config.root.overlay {
+                Some(Overlay::Label(_)) => return Some(Ok(None)),
+                Some(Overlay::Tmpfs | Overlay::None) | None => overlay(config, "tmpfs"),
             },
-        ),
+            other => overlay(config, other),
+        },
+        "rd.live.dir" => {
+            value
+                .trim_matches('/')
+                .clone_into(&mut config.root.live_folder);
+            return Some(Ok(None));
+        }
+        "rd.live.squashimg" => {
+            value.clone_into(&mut config.root.live_image);
+            return Some(Ok(None));
+        }
         "rd.live.overlay" => {
             // Behind a colon is where on the disk dracut keeps them, which its overlay of blocks takes.
             let (disk, path) = value.split_once(':').unwrap_or((value, ""));
@@ -108,13 +129,26 @@ pub(super) fn word(
             _ => Err("it is not a number of MiB".to_owned()),
         },
         "rd.live.image" | "rd.live.ram" | "rd.live.overlay.overlayfs" => return Some(Ok(None)),
-        _ if key.starts_with("rd.live.") && key != "rd.live.check" => {
+        "rd.live.check" => return None,
+        _ if ["rd.live.", "rd.overlay."]
+            .iter()
+            .any(|start| key.starts_with(start))
+            || matches!(
+                key,
+                "rootfstype" | "rootflags" | "rd.writable.fsimg" | "live.updates"
+            ) =>
+        {
             config.root.source.as_ref()?;
             Err("there is no such choice for a root that wireboot mounts".to_owned())
         }
         _ => return None,
     };
     Some(meaning.map(Some))
+}
+
+fn is_nfs_of_address(value: &str) -> bool {
+    let server = value.split_once(":/").map(|(server, _)| server);
+    server.is_some_and(|server| server.parse::<Ipv4Addr>().is_ok())
 }
 
 /// Returns the root that a plan is to mount in place of its kernel, with what else the words of its
@@ -192,8 +226,20 @@ mod tests {
             let expected = RootSource::Image("http://192.0.2.1/a.squashfs".parse().unwrap());
             assert_eq!(root_of(word).source, Some(expected));
         }
-        for other in ["root=/dev/sda1", "root=live:CDLABEL=x", "root=UUID=7", "ro"] {
+        for other in [
+            "root=/dev/sda1",
+            "root=live:CDLABEL=x",
+            "root=live:/dev/sr0",
+            "root=UUID=7",
+            "root=/srv",
+            "root=a:/srv",
+            "rootflags=subvol=a rootfstype=btrfs root=/dev/sda1",
+        ] {
             assert_eq!(root_of(other), RootConfig::default(), "{other}");
+        }
+        for refused in ["root=live:ftp://h/a.iso", "root=live:nfs://h/a.iso"] {
+            let refused = cmdline::apply(refused, &mut Config::for_boot());
+            assert!(refused[0].contains("fetched by http"), "{refused:?}");
         }
         let mut config = Config::for_boot();
         let refused = cmdline::apply("root=live:http:///a", &mut config);
@@ -208,16 +254,21 @@ mod tests {
             (
                 "root=nfs:h:/srv rw",
                 RootSource::Remote(RemoteRoot::nfs("h:/srv", false).unwrap()),
-                true,
+                Some(true),
+            ),
+            (
+                "root=192.0.2.7:/srv:rw",
+                RootSource::Remote(RemoteRoot::nfs("192.0.2.7:/srv:rw", false).unwrap()),
+                None,
             ),
             (
                 "root=nfs4:/srv,ro ro",
                 RootSource::Remote(RemoteRoot::nfs("/srv,ro", true).unwrap()),
-                false,
+                Some(false),
             ),
-            ("root=/dev/nfs nfsroot=h:/srv", RootSource::Lease, false),
-            ("netroot=dhcp", RootSource::Lease, false),
-            ("wireboot.root=dhcp", RootSource::Lease, false),
+            ("root=/dev/nfs nfsroot=h:/srv", RootSource::Lease, None),
+            ("netroot=dhcp", RootSource::Lease, None),
+            ("wireboot.root=dhcp", RootSource::Lease, None),
         ] {
             let root = root_of(words);
             assert_eq!(
@@ -295,6 +346,9 @@ mod tests {
             ("wireboot.overlay=LABEL=data", label(), None),
             ("rd.overlay=0", Overlay::None, None),
             ("rd.overlay=0 rd.overlay", Overlay::Tmpfs, None),
+            ("rd.overlay=yes", Overlay::Tmpfs, None),
+            ("rd.overlay=off", Overlay::None, None),
+            ("rd.live.overlay=LABEL=data rd.overlay=1", label(), None),
             ("rd.overlay=LABEL=data", label(), None),
             ("rd.live.overlay=none", Overlay::None, None),
             ("rd.live.overlay=LABEL=data:auto", label(), None),
@@ -317,6 +371,9 @@ mod tests {
             "rd.live.overlay=LABEL=a:/b",
             "rd.live.overlay.size=0",
             "root=http://192.0.2.1/a rd.live.overlay.reset",
+            "root=http://192.0.2.1/a rd.overlay.readonly",
+            "root=http://192.0.2.1/a rootflags=subvol=a",
+            "root=http://192.0.2.1/a rd.writable.fsimg",
         ] {
             let mut config = Config::for_boot();
             assert_eq!(cmdline::apply(wrong, &mut config).len(), 1, "{wrong}");

@@ -1,6 +1,8 @@
 //! System calls, one file per kernel interface: the only I/O, and the only unsafe code, with its
 //! reason in each file.
 
+#[cfg(feature = "root")]
+pub mod attributes;
 pub mod channel;
 pub mod clock;
 mod control_group;

@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, umount2};
-use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::stat::fstat;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
 
 use super::error::SyscallError;
@@ -122,50 +123,36 @@ pub fn enter() -> Result<(), SyscallError> {
     nix::unistd::chdir("/").map_err(failed("chdir"))
 }
 
-/// Target of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathKind {
-    /// A directory.
-    Directory,
-    /// A file that may be executed.
-    Program,
-    /// Anything else.
-    Other,
-}
-
-/// Returns what `path` leads to for a process that has `root` as its root; none if nothing is there.
-/// Symbolic links are followed within `root`.
+/// Returns the first bytes of the program that `path` leads to for a process that has `root` as its root;
+/// none if no file that may be executed is there. Symbolic links are followed within `root`.
 ///
 /// # Errors
-/// `open` and `openat2`: ENOSYS before Linux 5.6.
-pub fn kind_within(root: &str, path: &str) -> Result<Option<PathKind>, SyscallError> {
+/// `open`, `openat2` and `read`: ENOSYS before Linux 5.6.
+pub fn program_within(
+    root: &str,
+    path: &Path,
+    most: usize,
+) -> Result<Option<Vec<u8>>, SyscallError> {
     let failed = |source| SyscallError::of("open", source);
     let root = File::open(root).map_err(failed)?;
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    match openat2(root.as_fd(), Path::new(path), how) {
-        Ok(found) => {
-            let status = fstat(&found).map_err(|errno| SyscallError::new("fstat", errno))?;
-            Ok(Some(PathKind::of(&status)))
-        }
-        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
-        Err(errno) => Err(SyscallError::new("openat2", errno)),
+    let found = match openat2(root.as_fd(), path, how) {
+        Ok(found) => found,
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
+        Err(errno) => return Err(SyscallError::new("openat2", errno)),
+    };
+    let status = fstat(&found).map_err(|errno| SyscallError::new("fstat", errno))?;
+    // Nothing else is opened: a device might act.
+    if status.st_mode & libc::S_IFMT != libc::S_IFREG || status.st_mode & 0o111 == 0 {
+        return Ok(None);
     }
-}
-
-impl PathKind {
-    fn of(status: &FileStat) -> Self {
-        let mode = status.st_mode;
-        let kind = SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits());
-        if kind == SFlag::S_IFDIR {
-            Self::Directory
-        } else if kind == SFlag::S_IFREG && mode & 0o111 != 0 {
-            Self::Program
-        } else {
-            Self::Other
-        }
-    }
+    let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).map_err(failed)?;
+    let mut head = Vec::new();
+    let read = file.take(most as u64).read_to_end(&mut head);
+    read.map_err(|source| SyscallError::of("read", source))?;
+    Ok(Some(head))
 }
 
 #[cfg(test)]
@@ -185,12 +172,12 @@ mod tests {
         symlink("/usr/bin", root.join("bin")).unwrap();
         symlink("/bin/init", root.join("init")).unwrap();
         symlink("../../../../etc/passwd", root.join("out")).unwrap();
-        let of = |path| kind_within(root.to_str().unwrap(), path).unwrap();
-        assert_eq!(of("/init"), Some(PathKind::Program));
-        assert_eq!(of("/bin/text"), Some(PathKind::Other));
-        assert_eq!(of("bin"), Some(PathKind::Directory));
-        assert_eq!(of("/out"), None);
-        assert_eq!(of("/../../etc/passwd"), None);
+        let of = |path| program_within(root.to_str().unwrap(), Path::new(path), 4).unwrap();
+        assert_eq!(of("/init").unwrap(), b"\x7fELF");
+        assert_eq!(of("../../init").unwrap(), b"\x7fELF");
+        for other in ["/bin/text", "bin", "/out", "/../../etc/passwd", "/init/x"] {
+            assert_eq!(of(other), None, "{other}");
+        }
         fs::remove_dir_all(root).unwrap();
     }
 }

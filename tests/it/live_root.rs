@@ -314,6 +314,77 @@ fn an_archive_is_unpacked_into_memory_with_owners_permissions_and_links() {
     });
 }
 
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, xorriso, and a kernel with squashfs, loop and overlay"]
+fn the_root_in_an_iso_image_is_where_dracut_looks_for_it() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("medlar");
+        site.make(
+            "mkdir -p fedora/LiveOS debian/live; mksquashfs $tree fedora/LiveOS/squashfs.img -quiet
+            cp fedora/LiveOS/squashfs.img debian/live/filesystem.squashfs
+            for name in fedora debian; do xorriso -as mkisofs -quiet -R -o $name.iso $name 2>/dev/null; done",
+        );
+        for words in [
+            "root=live:http://192.0.2.1/fedora.iso rd.live.image",
+            "rd.live.dir=live rd.live.squashimg=filesystem.squashfs root=live:http://192.0.2.1/debian.iso",
+            "root=live:http://192.0.2.1/debian.iso#/live/filesystem.squashfs",
+        ] {
+            let said = site.boots(words);
+            assert!(said.contains("the word is medlar"), "{words}:\n{said}");
+        }
+        site.fails_with(
+            "root=live:http://192.0.2.1/debian.iso",
+            7,
+            "LiveOS/squashfs.img",
+        );
+    });
+}
+
+/// Prints extended attributes and times of files in a folder.
+const ATTRIBUTES: &str = r#"
+import os, sys
+for name in "ping", "second", "folder":
+    path = os.path.join(sys.argv[1], name)
+    found = {key: os.getxattr(path, key, follow_symlinks=False).hex() for key in os.listxattr(path, follow_symlinks=False)}
+    print(name, int(os.lstat(path).st_mtime), found)
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx and Python"]
+fn an_archive_is_unpacked_with_capabilities_of_programs_and_times() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("fig");
+        let init = format!("{INIT}/bin/busybox sleep 60\n");
+        fs::write(tree.join("sbin/init"), init).unwrap();
+        // Effective and permitted CAP_NET_RAW (struct vfs_cap_data, version 2).
+        let capability = "0100000200200000000000000000000000000000";
+        site.make(&format!(
+            "mkdir -p $tree/extra/folder; cd $tree/extra; echo content >ping; echo a >folder/a; 
+            python3 -c 'import os
+for name, value in (\"security.capability\", bytes.fromhex(\"{capability}\")), (\"trusted.a\", b\"a\"):
+    os.setxattr(\"ping\", name, value)'
+            ln ping second; touch -d @86400 ping folder
+            tar -C $tree --xattrs --xattrs-include='*' --format=pax -cf $OLDPWD/a.tar ."
+        ));
+        let machine = site.start("root=http://192.0.2.1/a.tar");
+        machine.says("the end");
+        let said = machine.text();
+        let expected = "the attribute \"trusted.a\" is left out: \"extra/ping\" of the archive: ";
+        assert!(said.contains(expected), "{said}");
+        let found = Command::new("python3")
+            .args(["-c", ATTRIBUTES])
+            .arg(format!("/proc/{}/root/extra", machine.first_process()))
+            .output()
+            .unwrap();
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        let file = format!("86400 {{'security.capability': '{capability}'}}");
+        let expected = format!("ping {file}\nsecond {file}\nfolder 86400 {{}}\n");
+        assert_eq!(found, expected, "{said}");
+    });
+}
+
 /// Writes archives that mean harm.
 const HOSTILE: &str = r#"
 import io, os, tarfile
@@ -401,9 +472,12 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
         let site = Site::new();
         site.tree("pear");
         site.make(
-            "mksquashfs $tree good -quiet; head -c 100000 good >cut; xz -kc good | head -c 5000 >cut.xz; xz -k --check=sha256 good
-             rm $tree/sbin/init $tree/bin/sh; mksquashfs $tree no-init -quiet; rmdir $tree/sys
-            mksquashfs $tree no-sys -quiet
+            "mksquashfs $tree good -quiet; head -c 100000 good >cut
+            xz -kc good | head -c 5000 >cut.xz; xz -k --check=sha256 good
+            rm $tree/sbin/init $tree/bin/sh; mksquashfs $tree no-init -quiet; printf '#!/bin/none\n' >$tree/sbin/init; chmod 755 $tree/sbin/init
+            mksquashfs $tree no-shell -quiet; cp $tree/bin/busybox $tree/sbin/init
+            printf '\\377' | dd of=$tree/sbin/init bs=1 seek=18 conv=notrunc status=none
+            mksquashfs $tree other-processor -quiet; rmdir $tree/sys; mksquashfs $tree no-sys -quiet
             head -c 9000 /dev/zero >zeros; zstd -q zeros; head -c 5000 good >damaged.zst
             printf '\\x28\\xb5\\x2f\\xfd' | dd of=damaged.zst conv=notrunc status=none
             cp good damaged; dd if=/dev/urandom of=damaged bs=1 seek=8 count=20 conv=notrunc status=none",
@@ -418,6 +492,8 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
             ("cut.xz", "", 6, "it ends inside of an xz stream"),
             ("no-init", "", 6, "the root has no init"),
             ("good", "init=/sbin/other", 6, "no program /sbin/other"),
+            ("no-shell", "", 6, "\"/bin/none\": it is not in the root"),
+            ("other-processor", "", 6, "for another processor"),
             ("no-sys", "rd.overlay=0", 6, "no directory /sys"),
             ("zeros", "", 6, "neither a file system that is known nor"),
             (

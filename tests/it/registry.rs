@@ -427,3 +427,39 @@ artifact("kernel", [("vmlinuz", octets)])
         );
     });
 }
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, docker-registry, Python, and a kernel with squashfs, loop and overlay"]
+fn a_mirror_of_a_registry_is_asked_beside_it_and_each_gets_what_is_meant_for_it() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("fig");
+        site.make("mksquashfs $tree a.squashfs -quiet");
+        let _registry = serve(&site, "artifact(\"img\", [(\"a.squashfs\", octets)])");
+        // Nobody is at 4998; 5000 gives all, 5001 a token to everybody, 5004 wants a password.
+        for (registry, mirror) in [
+            ("192.0.2.1:5001", 4998),
+            ("192.0.2.1:4998", 5000),
+            ("192.0.2.1:4998", 5001),
+            ("192.0.2.1:5004", 5000),
+            ("me:s%40cret@192.0.2.1:5004", 4998),
+        ] {
+            let said = site.boots(&format!(
+                "root=oci+http://{registry}/debian:img wireboot.mirror=http://192.0.2.1:{mirror}/"
+            ));
+            assert!(
+                said.contains("the word is fig"),
+                "{registry}, {mirror}:\n{said}"
+            );
+        }
+        // The registry's password is not the mirror's.
+        let words = "root=oci+http://me:s%40cret@192.0.2.1:4998/debian:img \
+                     wireboot.mirror=http://192.0.2.1:5004/";
+        let _ = fs::remove_file(site.served.join("seen"));
+        site.fails_with(words, 7, "asks for Basic realm=");
+        assert!(!site.served.join("seen").exists());
+        let entry = "{\"auths\": {\"192.0.2.1:5004\": {\"auth\": \"bWU6c0BjcmV0\"}}}";
+        fs::write(site.far.folder.join("registries.json"), entry).unwrap();
+        assert!(site.boots(words).contains("the word is fig"));
+    });
+}

@@ -3,7 +3,7 @@
 //!
 //! [`Decoder`] guarantees that paths are relative, without `..`, and no longer than [`MAX_PATH_LEN`]; links
 //! have targets of that length at most. It holds no content. Left out, and an error: sparse files, and
-//! archives of several volumes. Extended attributes are skipped, and [`Decoder::has_attributes`] tells it.
+//! archives of several volumes.
 
 mod cpio;
 
@@ -29,8 +29,10 @@ const TRAILER: &[u8] = b"TRAILER!!!";
 
 /// Returns whether a file with these first bytes is an archive that [`Decoder`] reads.
 pub fn is_archive(head: &[u8]) -> bool {
-    let magic = head.get(257..262);
-    magic == Some(b"ustar") || head.starts_with(CPIO_MAGIC) || head.starts_with(CPIO_MAGIC_CRC)
+    // The first tars have no magic, nor have labels of volumes by GNU tar.
+    head.get(..BLOCK_LEN).is_some_and(has_checksum)
+        || head.starts_with(CPIO_MAGIC)
+        || head.starts_with(CPIO_MAGIC_CRC)
 }
 
 /// Why an archive cannot be read.
@@ -86,6 +88,9 @@ pub struct Entry {
     pub changed_at: u64,
     /// The length of its content, in bytes.
     pub len: u64,
+    /// Its extended attributes, each its name with the namespace, such as `security.capability`, `=` and
+    /// its value; and access control lists in the form of text under the names that tar gives them.
+    pub attributes: Vec<Vec<u8>>,
 }
 
 /// What was read.
@@ -109,7 +114,6 @@ pub struct Decoder {
     next: Extended,
     /// Paths of files with several names by device and inode, of a cpio archive.
     linked: Vec<([u32; 3], Vec<u8>)>,
-    has_attributes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +123,7 @@ struct Extended {
     len: Option<u64>,
     user: Option<u32>,
     group: Option<u32>,
+    attributes: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -181,7 +186,6 @@ impl Default for Decoder {
             at: 0,
             next: Extended::default(),
             linked: Vec::new(),
-            has_attributes: false,
         }
     }
 }
@@ -282,11 +286,6 @@ impl Decoder {
         }
     }
 
-    /// Returns whether members had extended attributes.
-    pub const fn has_attributes(&self) -> bool {
-        self.has_attributes
-    }
-
     /// Returns the length of the field that is read, in bytes.
     const fn wanted(&self) -> usize {
         match self.state {
@@ -331,10 +330,7 @@ impl Decoder {
             // handle_field has set the state to the end.
             return Ok(None);
         }
-        // The sum of all bytes, with blanks for those of the sum itself.
-        let sum = header.iter().map(|byte| u64::from(*byte)).sum::<u64>() + 8 * u64::from(b' ');
-        let own: u64 = field(148, 8).iter().map(|byte| u64::from(*byte)).sum();
-        if number(field(148, 8)) != Some(sum - own) {
+        if !has_checksum(&header) {
             return Err(self.fault("its checksum is wrong"));
         }
         let numbers = [(100, 8), (108, 8), (116, 8), (124, 12), (136, 12)]
@@ -403,6 +399,7 @@ impl Decoder {
             group: next.group.unwrap_or_else(|| id(group)),
             changed_at: changed_at.unwrap_or_default(),
             len,
+            attributes: next.attributes,
         }))
     }
 
@@ -455,7 +452,8 @@ impl Decoder {
                 _ if key.starts_with(b"GNU.sparse.") => {
                     return Err(self.fault("it is a sparse file, which is not supported"));
                 }
-                _ => self.has_attributes |= key.starts_with(b"SCHILY.xattr."),
+                _ if key.starts_with(b"SCHILY.") => self.next.attributes.extend(attribute(text)),
+                _ => {}
             }
         }
         Ok(())
@@ -464,6 +462,22 @@ impl Decoder {
     const fn fault(&self, what: &'static str) -> ArchiveError {
         ArchiveError::Header { at: self.at, what }
     }
+}
+
+/// Returns whether the checksum of a header of tar is right: the sum of all bytes, with blanks for those of
+/// the sum itself.
+fn has_checksum(header: &[u8]) -> bool {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+    let field = header.get(148..156).unwrap_or_default();
+    number(field) == Some(sum(header) + 8 * u64::from(b' ') - sum(field))
+}
+
+/// Returns what a record of pax says about an attribute, by the names that star has introduced and GNU tar,
+/// bsdtar and Go use too. A list of access rights is text, which no system call takes as it is.
+fn attribute(record: &[u8]) -> Option<Vec<u8>> {
+    let is_list = record.starts_with(b"SCHILY.acl.");
+    let attribute = record.strip_prefix(b"SCHILY.xattr.");
+    Some(attribute.or(is_list.then_some(record))?.to_vec())
 }
 
 /// Returns the bytes behind content of `len` bytes, up to the next block.
@@ -608,7 +622,8 @@ mod tests {
     fn members_of_tar_are_read_in_pieces_of_any_length() {
         let long = format!("{}/end", "d".repeat(300));
         let pax = format!(
-            "{} path={long}\n10 size=3\n25 SCHILY.xattr.user.a=b\n",
+            "{} path={long}\n10 size=3\n25 SCHILY.xattr.user.a=b\n41 SCHILY.xattr.security.capability=\x01\0\n=\n\
+             31 SCHILY.acl.access=user::rwx\n19 SCHILY.xattr.=a\n",
             long.len() + 10
         );
         let archive = with_end(&[
@@ -625,6 +640,14 @@ mod tests {
             tar("fifo", b'6', "", b""),
             tar("old/", 0, "", b""),
         ]);
+        assert!(is_archive(&archive));
+        // As before POSIX.
+        let mut first = tar("a", 0, "", b"")[..BLOCK_LEN].to_vec();
+        first[257..263].fill(0);
+        sign(&mut first);
+        assert!(is_archive(&first));
+        first[0] ^= 1;
+        assert!(!is_archive(&first) && !is_archive(&[0; 4096]) && !is_archive(&archive[..300]));
         let whole = members(&archive, archive.len()).unwrap();
         let short: Vec<_> = whole
             .iter()
@@ -656,10 +679,19 @@ mod tests {
         for len in 0..archive.len() - 2 * BLOCK_LEN + 1 {
             members(&archive[..len], BLOCK_LEN).unwrap_err();
         }
-        let mut decoder = Decoder::default();
-        let mut rest = &archive[..];
-        while decoder.next(&mut rest).unwrap().is_some() {}
-        assert!(decoder.has_attributes());
+        // They are those of the next member alone.
+        let attributes = whole
+            .iter()
+            .map(|(entry, _)| entry.attributes.as_slice())
+            .collect::<Vec<_>>();
+        let expected = [
+            &b"user.a=b"[..],
+            b"security.capability=\x01\0\n=",
+            b"SCHILY.acl.access=user::rwx",
+            b"=a",
+        ];
+        assert_eq!(attributes[5], expected);
+        assert_eq!(attributes.concat().len(), expected.len());
     }
 
     #[test]

@@ -78,8 +78,9 @@ impl Content {
         if has(0, GZIP_MAGIC) {
             return Self::Packed(Packing::Gzip);
         }
-        // A frame of RFC 8878 §3.1.1.
-        if has(0, &[0x28, 0xb5, 0x2f, 0xfd]) {
+        // A frame of RFC 8878 §3.1.1, or of §3.1.2, with which pzstd begins.
+        let is_skippable = head.first().is_some_and(|byte| byte & 0xf0 == 0x50);
+        if has(0, &[0x28, 0xb5, 0x2f, 0xfd]) || (is_skippable && has(1, &[0x2a, 0x4d, 0x18])) {
             return Self::Packed(Packing::Zstd);
         }
         // The .xz file format 1.2.1, §2.1.1.1.
@@ -173,6 +174,8 @@ mod tests {
             (&b"\x1f\x8b\x08rest"[..], Packing::Gzip),
             (b"\x28\xb5\x2f\xfdrest", Packing::Zstd),
             (b"\xfd7zXZ\0rest", Packing::Xz),
+            (b"\x50\x2a\x4d\x18\x04\0\0\0", Packing::Zstd),
+            (b"\x5f\x2a\x4d\x18rest", Packing::Zstd),
         ];
         for (head, packing) in packed {
             assert_eq!(Content::recognize(head), Content::Packed(packing));

@@ -47,7 +47,7 @@ pub enum RemoteRoot {
 }
 
 impl RemoteRoot {
-    /// Reads `nfs:[SERVER:]PATH[:OPTIONS]`, `nfs4:…`, `nbd:SERVER:PORT[/EXPORT]`, `nbd:SERVER:EXPORT` or
+    /// Reads `nfs:[SERVER:]PATH[:OPTIONS]`, `nfs4:…`, `nfs://SERVER[:PORT]/PATH`, `nbd:SERVER:PORT[/EXPORT]`, `nbd:SERVER:EXPORT` or
     /// `nvme-tcp:SERVER[:PORT]/NQN`; none for an address of another kind.
     ///
     /// # Errors
@@ -55,6 +55,7 @@ impl RemoteRoot {
     pub fn parse(text: &str) -> Option<Result<Self, &'static str>> {
         let (kind, rest) = text.split_once(':')?;
         Some(match kind {
+            "nfs" if rest.starts_with("//") => nfs_url(rest),
             "nfs" => Self::nfs(rest, false),
             "nfs4" => Self::nfs(rest, true),
             "nbd" => nbd(rest),
@@ -87,6 +88,24 @@ impl RemoteRoot {
             is_version_4,
         })
     }
+}
+
+/// The URL of RFC 2224, without its `nfs:`; a `:` without a port is let pass, as by dracut.
+fn nfs_url(text: &str) -> Result<RemoteRoot, &'static str> {
+    let (server, rest) = host(checked(text)?.trim_start_matches('/'))?;
+    let (port, path) = rest.split_at(rest.find('/').ok_or("there is no folder")?);
+    let port = port.trim_start_matches(':');
+    let options = match port.parse::<u16>() {
+        Ok(port) => format!("port={port}"),
+        Err(_) if port.is_empty() => String::new(),
+        Err(_) => return Err("its port is no number"),
+    };
+    Ok(RemoteRoot::Nfs {
+        server: Some(server.to_owned()),
+        path: path.to_owned(),
+        options,
+        is_version_4: false,
+    })
 }
 
 /// What is behind the export, `:FSTYPE`, the file system says itself.
@@ -184,6 +203,9 @@ mod tests {
                 "nfs:[2001:db8::1]:/srv",
                 nfs(Some("2001:db8::1"), "/srv", "", false),
             ),
+            ("nfs://h/srv/a", nfs(Some("h"), "/srv/a", "", false)),
+            ("nfs://h:/srv", nfs(Some("h"), "/srv", "", false)),
+            ("nfs://h:2050/", nfs(Some("h"), "/", "port=2050", false)),
             ("nbd:192.0.2.1:10810", nbd("192.0.2.1", 10810, "")),
             ("nbd:h:2000/debian:ext4", nbd("h", 2000, "debian")),
             (
@@ -216,6 +238,9 @@ mod tests {
             "nfs::/srv",
             "nfs:[::1:/srv",
             "nfs:h:/a b",
+            "nfs://h",
+            "nfs:///srv",
+            "nfs://h:x/srv",
             "nfs:h:/a\nb",
             "nbd:",
             "nbd::7",

@@ -349,7 +349,14 @@ fn words_of_others_change_nothing_and_a_wrong_one_does_not_stop_the_rest() {
     let mut config = Config::for_boot();
     let text = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet console=ttyS0,115200n8\n";
     assert_eq!(apply(text, &mut config), [""; 0]);
-    assert_eq!(config, Config::for_boot());
+    let expected = Config::for_boot();
+    #[cfg(feature = "root")]
+    let expected = {
+        let mut expected = expected;
+        expected.root.is_writable = Some(false);
+        expected
+    };
+    assert_eq!(config, expected);
     assert_eq!(
         apply("ip=rarp wireboot.timeout=-1 wireboot.quiet", &mut config).len(),
         2

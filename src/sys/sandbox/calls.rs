@@ -228,6 +228,7 @@ pub(super) const FILES: &[Rule] = &[
     allow(libc::SYS_fchownat),
     allow(libc::SYS_fchmodat),
     allow(libc::SYS_utimensat),
+    allow(libc::SYS_lsetxattr),
     #[cfg(target_arch = "x86_64")]
     allow(libc::SYS_open),
     #[cfg(target_arch = "x86_64")]

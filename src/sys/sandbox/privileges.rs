@@ -22,8 +22,9 @@ pub const CAP_NET_RAW: u64 = 1 << 13;
 pub const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
 /// The bits of CAP_DAC_OVERRIDE and CAP_FOWNER: files and directories of other users, sticky ones too.
 pub const CAP_FILES: u64 = 1 << 1 | 1 << 3;
-/// Files of any owner: `CAP_CHOWN`, `CAP_DAC_OVERRIDE`, `CAP_FOWNER` and `CAP_FSETID`.
-pub const CAP_OWNERS: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4;
+/// Files of any owner, and their capabilities: `CAP_CHOWN`, `CAP_DAC_OVERRIDE`, `CAP_FOWNER`, `CAP_FSETID`
+/// and `CAP_SETFCAP`.
+pub const CAP_OWNERS: u64 = 1 | 1 << 1 | 1 << 3 | 1 << 4 | 1 << 31;
 
 /// Becomes `user`, if one is given, with those of these capabilities that it has, and keeps to these
 /// limits; returns what could not be given up.

@@ -85,6 +85,7 @@ impl Decoder {
             group: header.group,
             changed_at: header.changed_at.into(),
             len,
+            attributes: Vec::new(),
         };
         if entry.kind == Kind::Symlink(Vec::new()) {
             let len = usize::try_from(len).unwrap_or(usize::MAX);
