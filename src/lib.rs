@@ -52,6 +52,7 @@ pub mod capture {
     pub mod output;
     mod protocols;
     pub mod relation;
+    pub mod rotation;
 }
 pub mod cli;
 mod console;

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 
 use super::output::{FrameWriter, OutputFormat};
+use super::rotation::Rotation;
 use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use crate::sys::filter::{FilterInput, FilterProgram};
@@ -46,9 +47,11 @@ pub fn read(
     settings: &ReadConfig,
     from: &mut dyn Read,
     to: &mut dyn Write,
+    rotation: Option<Rotation>,
 ) -> Result<ReadCounts, Error> {
     let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
     output.set_snap_len(settings.snap_len);
+    output.rotate_by(rotation);
     let mut counters = ReadCounts::default();
     let result = copy(settings, from, &mut output, &mut counters);
     output.flush()?;
@@ -97,6 +100,9 @@ fn copy(
                     ..FilterInput::new(bytes)
                 };
                 if settings.program.run_with(&view) != 0 {
+                    if output.is_rotated() && !output.rotate()? {
+                        return Ok(());
+                    }
                     counters.passed += 1;
                     output.frame(&packet, bytes)?;
                 }
@@ -183,7 +189,7 @@ mod tests {
         let (arp, other) = (frame(ETHERTYPE_ARP), frame(0x88b5));
         let file = pcap(&[&other, &arp, &other, &other]);
         let mut text = Vec::new();
-        let counters = read(&settings(Some(2), LINES), &mut &file[..], &mut text).unwrap();
+        let counters = read(&settings(Some(2), LINES), &mut &file[..], &mut text, None).unwrap();
         assert_eq!((counters.read, counters.passed), (3, 2));
         let line = "01:01:01.000005000 02:02:02:02:02:02 > 02:02:02:02:02:02: \
             ethertype 0x88b5, length 60\n";
@@ -200,10 +206,11 @@ mod tests {
             &settings(None, OutputFormat::Pcapng),
             &mut &file[..],
             &mut anew,
+            None,
         )
         .unwrap();
-        read(&lines_of, &mut &file[..], &mut lines).unwrap();
-        read(&lines_of, &mut &anew[..], &mut lines_anew).unwrap();
+        read(&lines_of, &mut &file[..], &mut lines, None).unwrap();
+        read(&lines_of, &mut &anew[..], &mut lines_anew, None).unwrap();
         assert_eq!(lines, lines_anew);
         assert!(!lines.is_empty());
     }
@@ -213,7 +220,7 @@ mod tests {
         let mut file = pcap(&[&frame(0x88b5), &frame(0x88b5)]);
         file.pop();
         let mut text = Vec::new();
-        let error = read(&settings(None, LINES), &mut &file[..], &mut text).unwrap_err();
+        let error = read(&settings(None, LINES), &mut &file[..], &mut text, None).unwrap_err();
         assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(
             error.to_string(),

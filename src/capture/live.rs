@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::output::{FrameWriter, OutputFormat};
+use super::rotation::{Rotation, RotationConfig};
 use crate::config::SandboxConfig;
 use crate::error::{Error, Reason};
 use crate::sys::filter::FilterProgram;
@@ -41,6 +42,8 @@ pub struct CaptureConfig {
     pub snap_len: usize,
     /// Whether each frame is written at once.
     pub is_at_once: bool,
+    /// The files, and when the first one was begun; none: one file.
+    pub rotation: Option<(RotationConfig, u64)>,
 }
 
 /// Frame counters of one interface.
@@ -132,6 +135,9 @@ impl<'a> Capture<'a> {
         let mut sources = Vec::new();
         let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
         output.set_snap_len(settings.snap_len);
+        if let Some((config, begun)) = &settings.rotation {
+            output.rotate_by(Some(Rotation::start(config.clone(), *begun)?));
+        }
         for (index, name) in &settings.interfaces {
             let options = SocketConfig {
                 promiscuous: settings.promiscuous,
@@ -172,6 +178,11 @@ impl<'a> Capture<'a> {
             while count < limit
                 && let Some(frame) = batch.next()
             {
+                if self.output.is_rotated() && !self.output.rotate()? {
+                    source.counters.captured += count;
+                    self.left = 0;
+                    return Ok(count);
+                }
                 count += 1;
                 let packet = pcapng::FrameRecord {
                     interface: number,

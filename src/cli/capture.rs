@@ -7,16 +7,17 @@ use std::time::Duration;
 use crate::capture::compile::Expression;
 use crate::capture::line::LineStyle;
 use crate::capture::output::OutputFormat;
+use crate::capture::rotation::{Rotation, RotationConfig};
 use crate::capture::{file, language, live};
 use crate::config::SandboxConfig;
 use crate::error::{Error, Reason};
 use crate::link::Watch;
 use crate::settings::options::{CaptureOptions, Settings};
-use crate::sys::SyscallError;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::print;
+use crate::sys::{SyscallError, since_1970};
 use crate::worker;
 
 // As tcpdump's default for Ethernet.
@@ -48,6 +49,9 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         None => task.capture(program),
     }
 }
+
+/// The files after the first one, and when that was begun, in seconds since 1970.
+type Rotated = (RotationConfig, u64);
 
 /// The frames to capture, their source and the output.
 struct CaptureTask {
@@ -89,6 +93,7 @@ impl CaptureTask {
             }
         }
         let names: Vec<_> = interfaces.iter().map(|(_, name)| name.clone()).collect();
+        let (mut destination, rotation) = self.destination()?;
         let settings = live::CaptureConfig {
             interfaces,
             program,
@@ -100,8 +105,9 @@ impl CaptureTask {
             sandbox: self.sandbox,
             snap_len: self.snap_len(),
             is_at_once: self.options.is_at_once,
+            rotation,
         };
-        let all = live::capture(&settings, &mut *self.destination()?)?;
+        let all = live::capture(&settings, &mut *destination)?;
         let mut sums = [0; 3];
         for (name, counters) in names.iter().zip(all) {
             let kernel = counters.statistics;
@@ -145,9 +151,11 @@ impl CaptureTask {
             format: self.format(),
             snap_len: self.snap_len(),
         };
-        let mut destination = self.destination()?;
+        let (mut destination, rotation) = self.destination()?;
+        let rotation = rotation.map(|(config, begun)| Rotation::start(config, begun));
+        let rotation = rotation.transpose()?;
         worker::give_up(&self.sandbox, "the reader of frames", 0, Calls::Capture);
-        let counters = file::read(&settings, &mut *input, &mut *destination)?;
+        let counters = file::read(&settings, &mut *input, &mut *destination, rotation)?;
         if self.options.prints_counters {
             let (read, passed) = (counters.read, counters.passed);
             self.print_counters(&format!(
@@ -193,16 +201,33 @@ impl CaptureTask {
         }
     }
 
-    fn destination(&self) -> Result<Box<dyn Write>, Error> {
-        Ok(match self.options.write.as_deref() {
-            None | Some("-") => Box::new(io::stdout()),
-            Some(path) => {
-                // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while
-                // it grows.
-                let file = File::create(path);
-                Box::new(file.map_err(|source| cannot("create", path, source))?)
+    /// Opens the output; returns the files that follow it too, and when it was begun.
+    fn destination(&self) -> Result<(Box<dyn Write>, Option<Rotated>), Error> {
+        let options = &self.options;
+        let usage = |text: String| Box::new(Reason::Usage(text));
+        let is_rotated = options.file_len > 0 || options.file_seconds > 0;
+        let path = match options.write.as_deref() {
+            None | Some("-") if is_rotated => {
+                return Err(usage("-C and -G go with -w FILE".to_owned()));
             }
-        })
+            _ if options.files > 0 && !is_rotated => {
+                return Err(usage("-W goes with -C or -G".to_owned()));
+            }
+            None | Some("-") => return Ok((Box::new(io::stdout()), None)),
+            Some(path) => path,
+        };
+        let rotation = RotationConfig {
+            name: path.to_owned(),
+            max_len: options.file_len,
+            seconds: options.file_seconds,
+            files: options.files,
+        };
+        let begun = since_1970().as_secs();
+        let path = rotation.name(0, begun);
+        let path = path.map_err(|why| usage(format!("-w: {why}")))?;
+        // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while it grows.
+        let file = File::create(&path).map_err(|source| cannot("create", &path, source))?;
+        Ok((Box::new(file), is_rotated.then_some((rotation, begun))))
     }
 
     /// Prints counters to standard error; on request to standard output, unless frames go there.

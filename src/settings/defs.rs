@@ -833,6 +833,46 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "file-size",
+        short: Some('C'),
+        of: CAPTURE,
+        takes: Takes::Value("SIZE"),
+        help: "begin the next file, FILE1, FILE2 …, after SIZE million bytes (k, m, g: KiB, MiB, GiB)",
+        lands: Lands::Own(|all, input| {
+            all.capture.file_len = input.size(1_000_000)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "rotate",
+        short: Some('G'),
+        of: CAPTURE,
+        takes: Takes::Value("SECS"),
+        help: "begin the next file every SECS seconds; its name is FILE with the time in UTC in the place of \
+               %Y, %m, %d, %H, %M, %S …",
+        lands: Lands::Own(|all, input| {
+            all.capture.file_seconds = input.number(1, u64::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "files",
+        short: Some('W'),
+        of: CAPTURE,
+        takes: Takes::Value("N"),
+        help: "with -C: overwrite the oldest of N files; with -G: end after N files",
+        lands: Lands::Own(|all, input| {
+            all.capture.files = input.number(1, u32::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
     Setting {
         name: "octets",
         short: Some('x'),

@@ -456,7 +456,7 @@ mod tests {
             match row.takes {
                 Takes::Nothing => return None,
                 Takes::OneOf(_, names) => names[0],
-                Takes::Value("SECS" | "N" | "KIB") => "2",
+                Takes::Value("SECS" | "N" | "KIB" | "SIZE") => "2",
                 Takes::Value("BYTES") => "1500",
                 Takes::Value("ADDRESS") => "192.0.2.1",
                 Takes::Value("MAC") => "52:54:00:12:34:56",
