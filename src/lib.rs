@@ -40,6 +40,7 @@ pub mod capture {
 
     #![forbid(unsafe_code)]
 
+    pub mod arithmetic;
     pub mod compile;
     pub mod file;
     pub mod language;

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use crate::error::{Error, Reason};
 use crate::sys::channel::Channel;
 use crate::sys::process::{self, Fork};
-use crate::sys::{SyscallError, since_1970};
+use crate::sys::{SyscallError, sandbox, signal, since_1970};
 use wireboot_proto::time::Date;
 
 /// When another file is begun, and its name.
@@ -145,6 +145,11 @@ impl Rotation {
         let (channel, other) = Channel::pair().map_err(failed)?;
         let creator = Fork::run(vec![other.as_fd().as_raw_fd()], || {
             process::close_terminal();
+            // Those of the terminal go to this process too, whose end is that of the channel.
+            signal::block_all();
+            for error in sandbox::keep_only(sandbox::CAP_FILES) {
+                log::debug!("the process that creates files: {}", error.chain());
+            }
             // Until the other end is closed.
             while let Ok(Some((request, _))) = other.receive(REQUEST_LEN) {
                 let (number, time) = request.split_at(request.len().min(4));

@@ -241,8 +241,16 @@ impl CaptureTask {
 
     fn program(&self) -> Result<FilterProgram, Error> {
         let Some(path) = &self.options.bpf else {
-            let expression = language::parse(&self.filter)
-                .map_err(|error| Box::new(Reason::Usage(error.to_string())))?;
+            let expression = language::parse(&self.filter).map_err(|error| {
+                // An error has one line.
+                eprint!("{}", error.excerpt());
+                Box::new(Reason::Usage(format!("the filter: {error}")))
+            })?;
+            if self.options.read.is_some() && expression.asks_kernel() {
+                return Err(Box::new(Reason::Usage(
+                    "inbound, outbound and ifindex are not known of frames from files".to_owned(),
+                )));
+            }
             let compile = match self.options.read {
                 Some(_) => Expression::compile_for_files,
                 None => Expression::compile_for_kernel,

@@ -34,6 +34,8 @@ pub mod filter {
 
     pub use condition::{Condition, Load, Size};
     pub use interpret::FilterInput;
+    #[cfg(feature = "capture")]
+    pub use interpret::calculate;
     pub use program::{
         FilterInstruction, FilterProgram, ProgramError, WHOLE_FRAME, ancillary, code,
     };

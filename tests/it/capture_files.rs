@@ -148,6 +148,15 @@ fn a_running_capture_begins_files_with_and_without_its_sandbox() {
 }
 
 #[test]
+fn a_filter_that_is_not_understood_is_shown_with_the_place() {
+    let output = command(WIREBOOT, &std::env::temp_dir(), "-d udp prot 67").output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    let expected =
+        "  udp prot 67\n      ^\nwireboot: error: the filter: \"prot\" is not expected here (";
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
 fn what_rotates_needs_a_file_and_a_size_or_a_time() {
     for (flags, why) in [
         ("-i lo -C 1", "-C and -G go with -w FILE"),
