@@ -376,10 +376,12 @@ mod tests {
     #[test]
     fn numbers_are_calculated_at_once_and_in_libpcaps_ranks() {
         let value = |text: &str| match read(text, 0).unwrap().0 {
-            Comparison::Relation(relation) => match relation.right {
-                Value::Number(number) => number,
-                other => panic!("{other:?}"),
-            },
+            Comparison::Relation(relation) => {
+                let Value::Number(number) = relation.right else {
+                    panic!("{relation:?}");
+                };
+                number
+            }
             Comparison::Constant(holds) => u32::from(holds),
         };
         assert_eq!(value("len = tcp-syn|tcp-ack"), 0x12);

@@ -18,6 +18,8 @@ use super::input::SettingText;
 #[cfg(feature = "arping")]
 use super::options::Question;
 use super::options::Settings;
+#[cfg(feature = "report")]
+use crate::sys::syslog::LogServer;
 
 /// Kind of the value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -1352,12 +1354,17 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT | WORD,
         takes: Takes::Value("ADDRESS"),
         help: "send messages to this log server instead of that of the lease (option 7), by UDP (RFC 5424); \
-               ADDRESS:PORT for another port than 514",
+               ADDRESS:PORT for another port than 514, tcp://ADDRESS[:PORT] for TCP (RFC 6587)",
         lands: Lands::Config(|config, input| {
-            let address = input.value.parse().ok();
-            let plain = || Some((input.value.parse::<IpAddr>().ok()?, SYSLOG_PORT).into());
+            let tcp = input.value.strip_prefix("tcp://");
+            let text = tcp.unwrap_or(input.value);
+            let address = text.parse().ok();
+            let plain = || Some((text.parse::<IpAddr>().ok()?, SYSLOG_PORT).into());
             let address = address.or_else(plain);
-            config.output.syslog = Some(address.ok_or("an address, or ADDRESS:PORT")?);
+            config.output.syslog = Some(LogServer {
+                address: address.ok_or("not an address, ADDRESS:PORT or tcp://ADDRESS[:PORT]")?,
+                is_tcp: tcp.is_some(),
+            });
             Ok(())
         }),
         ..NOTHING

@@ -65,6 +65,8 @@ pub mod rcu;
 pub mod ring;
 pub mod sandbox;
 pub mod signal;
+#[cfg(feature = "report")]
+pub mod syslog;
 pub mod terminal;
 pub mod udp;
 #[cfg(feature = "attended")]
