@@ -76,6 +76,12 @@ impl Setting {
         self.name == name || ALIASES.contains(&(name, self.name))
     }
 
+    /// Returns the flag of one letter, if it has one, and the other one with the name of its value.
+    pub fn flags(&self) -> String {
+        let letter = self.short.map(|letter| format!("-{letter}, "));
+        letter.unwrap_or_default() + &self.usage()
+    }
+
     /// Returns the flag with the name of its value.
     pub fn usage(&self) -> String {
         match self.takes {
