@@ -13,7 +13,7 @@ use crate::sys::packet::{PacketType, SocketConfig, Statistics};
 use crate::sys::rcu;
 use crate::sys::ring::{Layout, Ring};
 use crate::sys::sandbox::Calls;
-use crate::sys::signal::Signals;
+use crate::sys::signal::{Signal, Signals};
 use crate::sys::{SyscallError, now, since_1970, wait_readable};
 use crate::worker;
 use wireboot_proto::format::pcapng;
@@ -101,9 +101,19 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
         } else {
             Some(Instant::ZERO)
         };
-        if session.wait(Some(&signals), deadline)? {
-            session.drain()?;
-            break;
+        if !session.wait(Some(&signals), deadline)? {
+            continue;
+        }
+        let signal = signals.take();
+        match signal.map_err(|source| system("waiting for signals", source))? {
+            None => {}
+            // As tcpdump does at both.
+            Some(Signal::User1) => session.print_counters()?,
+            Some(Signal::User2) => session.output.flush()?,
+            Some(Signal::Hangup | Signal::Interrupt | Signal::End) => {
+                session.drain()?;
+                break;
+            }
         }
     }
     session.finish()
@@ -218,6 +228,22 @@ impl<'a> Capture<'a> {
             source.counters.statistics =
                 statistics.map_err(|error| system("reading the counters", error))?;
         }
+        Ok(())
+    }
+
+    /// Prints the sums of the counters so far in tcpdump's words.
+    fn print_counters(&mut self) -> Result<(), Error> {
+        self.read_counters()?;
+        let sum = |count: fn(&CaptureCounts) -> u64| -> u64 {
+            let all = self.sources.iter();
+            all.map(|source| count(&source.counters)).sum()
+        };
+        eprintln!(
+            "wireboot: {} packets captured, {} packets received by filter, {} packets dropped by kernel",
+            sum(|counters| counters.captured),
+            sum(|counters| counters.statistics.packets),
+            sum(|counters| counters.statistics.drops)
+        );
         Ok(())
     }
 

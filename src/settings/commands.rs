@@ -119,7 +119,8 @@ pub static COMMANDS: [About; 9] = [
         closing: &[
             "A file that is written grows under its name and always ends with a whole block, so \
              that it can be read at any time. SIGINT, SIGTERM and SIGHUP end the capture; all \
-             frames received before are written.",
+             frames received before are written. SIGUSR1 prints the counters, SIGUSR2 writes what is \
+             buffered.",
         ],
     },
     About {

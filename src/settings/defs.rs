@@ -136,8 +136,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "keep",
         of: LEASE,
-        help: "stay and renew the lease, also where no server grants one yet; SIGHUP renews now, SIGTERM \
-               exits and keeps the lease, SIGUSR2 releases it; with --json, a line for each change",
+        help: "stay and renew the lease, also where no server grants one yet; SIGHUP or SIGUSR1 renews now, \
+               SIGTERM exits and keeps the lease, SIGUSR2 releases it; with --json, a line for each change",
         lands: Lands::Own(|all, _| {
             all.lease.keep = true;
             all.config.dhcp.never_gives_up = true;

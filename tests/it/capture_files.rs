@@ -1,6 +1,7 @@
 //! The files of `wireboot capture -C`, `-W` and `-G`, beside those of tcpdump.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -144,6 +145,43 @@ fn a_running_capture_begins_files_with_and_without_its_sandbox() {
             said.contains("error: f1: open failed: No such file"),
             "{said}"
         );
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn signals_print_counters_and_write_what_is_buffered_as_with_tcpdump() {
+    in_new_namespace(|| {
+        let (_, far) = pair();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
+        for (program, flags) in [(WIREBOOT, "--ring v2"), ("tcpdump", "--immediate-mode")] {
+            let mut child = start(command(
+                program,
+                Path::new("/"),
+                &format!("-i near {flags} -e"),
+            ));
+            let pid = Pid::from_raw(child.id().cast_signed());
+            let mut said = BufReader::new(child.stderr.take().unwrap())
+                .lines()
+                .map(Result::unwrap);
+            assert!(
+                said.any(|line| line.starts_with("listening on") || line.contains(": listening"))
+            );
+            for signal in [Signal::SIGUSR2, Signal::SIGUSR1] {
+                sender.send(&frame()).unwrap();
+                kill(pid, signal).unwrap();
+            }
+            let words = [
+                "packet",
+                "captured,",
+                "received by filter,",
+                "dropped by kernel",
+            ];
+            assert!(said.any(|line| words.iter().all(|word| line.contains(word))));
+            kill(pid, Signal::SIGINT).unwrap();
+            assert!(said.any(|line| line.ends_with("dropped by kernel") && !line.contains(',')));
+            assert!(child.wait().unwrap().success());
+        }
     });
 }
 
