@@ -35,6 +35,8 @@ pub struct ReadCounts {
     pub passed: u64,
 }
 
+/// What a file is of which not even the begin can be read.
+const OTHER_FORMAT: &str = "not a capture file (pcap or pcapng)";
 /// Size of one read, in bytes.
 const CHUNK_LEN: usize = 64 * 1024;
 
@@ -76,13 +78,20 @@ fn copy(
     while counters.passed < left {
         let rest = buf.get(at..).unwrap_or_default();
         let place = before + at as u64;
-        let next = file
-            .next(rest)
-            .map_err(|error| broken(place, &error.to_string()))?;
+        let other = || Box::new(Reason::Usage(format!("{}: {OTHER_FORMAT}", settings.name)));
+        let next = file.next(rest).map_err(|error| {
+            if place == 0 {
+                return other();
+            }
+            broken(place, &error.to_string())
+        })?;
         let Some((item, len)) = next else {
             if !fill(&mut buf, at, from)? {
-                if buf.is_empty() {
+                if buf.is_empty() && place > 0 {
                     return Ok(());
+                }
+                if place == 0 {
+                    return Err(other());
                 }
                 return Err(broken(place, "the file ends in the middle of a block"));
             }
@@ -213,6 +222,29 @@ mod tests {
         read(&lines_of, &mut &anew[..], &mut lines_anew, None).unwrap();
         assert_eq!(lines, lines_anew);
         assert!(!lines.is_empty());
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_said_to_be_one() {
+        for content in [&b""[..], b"\x0a\x0d", b"root:x:0:0:root:/root:/bin/sh\n"] {
+            let error = read(
+                &settings(None, LINES),
+                &mut &content[..],
+                &mut Vec::new(),
+                None,
+            );
+            assert_eq!(
+                error.unwrap_err().to_string(),
+                "x.pcap: not a capture file (pcap or pcapng)"
+            );
+        }
+        let read = read(
+            &settings(None, LINES),
+            &mut &pcap(&[])[..],
+            &mut Vec::new(),
+            None,
+        );
+        assert_eq!(read.unwrap(), ReadCounts::default());
     }
 
     #[test]

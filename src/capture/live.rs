@@ -81,7 +81,7 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
     let names: Vec<_> = session.sources.iter().map(|source| source.name).collect();
     // What programs that start tcpdump wait for.
     eprintln!(
-        "listening on {}, link-type EN10MB (Ethernet), snapshot length {}",
+        "listening on {}, link-type EN10MB (Ethernet), snapshot length {} bytes",
         names.join(", "),
         settings.snap_len.min(MAX_SNAP_LEN)
     );
@@ -155,8 +155,12 @@ impl<'a> Capture<'a> {
                 ignore_outgoing: false,
                 ..SocketConfig::new(*index, &settings.program)
             };
-            let ring = Ring::open_with(&options, settings.layout)
-                .map_err(|source| system(&format!("{name}: opening a packet ring"), source))?;
+            let ring = Ring::open_with(&options, settings.layout).map_err(|source| {
+                system(
+                    &format!("{name}: opening a packet ring (it takes CAP_NET_RAW)"),
+                    source,
+                )
+            })?;
             output.interface(name.clone())?;
             let counters = CaptureCounts::default();
             sources.push(CaptureSource {

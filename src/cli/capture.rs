@@ -19,6 +19,7 @@ use crate::sys::sandbox::Calls;
 use crate::sys::terminal::print;
 use crate::sys::{SyscallError, since_1970};
 use crate::worker;
+use wireboot_proto::netlink::route::{ARPHRD_ETHER, ARPHRD_LOOPBACK, LinkInfo};
 
 // As tcpdump's default for Ethernet.
 const SLOT_LEN: u32 = 2048;
@@ -73,17 +74,19 @@ impl CaptureTask {
         let present = Watch::list()?;
         let mut interfaces = Vec::new();
         for name in &self.interfaces {
-            let is_any = name == ANY && present.iter().all(|link| link.name != ANY);
-            let chosen = present.iter().filter(|link| {
-                let is_named = link.name == *name;
-                if is_any { link.up } else { is_named }
-            });
+            let no = |why: &str| Box::new(Reason::NoInterface(format!("{name}: {why}")));
             let before = interfaces.len();
-            interfaces.extend(chosen.map(|link| (link.index, link.name.clone())));
+            if name == ANY && present.iter().all(|link| link.name != ANY) {
+                let all = present.iter().filter(|link| link.up && has_ethernet(link));
+                interfaces.extend(all.map(|link| (link.index, link.name.clone())));
+            } else if let Some(link) = named(&present, name) {
+                if !has_ethernet(link) {
+                    return Err(no("its frames have no Ethernet header"));
+                }
+                interfaces.push((link.index, link.name.clone()));
+            }
             if interfaces.len() == before {
-                return Err(Box::new(Reason::NoInterface(format!(
-                    "{name}: no such interface"
-                ))));
+                return Err(no("no such interface"));
             }
         }
         for link in &present {
@@ -126,10 +129,15 @@ impl CaptureTask {
             }
         }
         let [captured, packets, drops] = sums;
-        eprintln!(
-            "{captured} packets captured\n{packets} packets received by filter\n{drops} packets dropped by \
-             kernel"
-        );
+        let counts = [
+            (captured, "captured"),
+            (packets, "received by filter"),
+            (drops, "dropped by kernel"),
+        ];
+        for (count, what) in counts {
+            let end = if count == 1 { "" } else { "s" };
+            eprintln!("{count} packet{end} {what}");
+        }
         Ok(())
     }
 
@@ -267,6 +275,23 @@ impl CaptureTask {
         FilterProgram::parse(&text)
             .map_err(|error| Box::new(Reason::Usage(format!("{path}: {error}"))))
     }
+}
+
+/// Returns the interface with this name, or with this number in the list of `-D`.
+fn named<'a>(present: &'a [LinkInfo], name: &str) -> Option<&'a LinkInfo> {
+    let number = name
+        .parse()
+        .ok()
+        .and_then(|number: usize| number.checked_sub(1));
+    let mut links = present.iter();
+    let found = links.find(|link| link.name == name);
+    found.or_else(|| present.get(number?))
+}
+
+/// Returns whether the kernel hands over frames of the interface with an Ethernet header, which those of
+/// tunnels do not have (map_arphrd_to_dlt of libpcap).
+const fn has_ethernet(link: &LinkInfo) -> bool {
+    matches!(link.hardware_type, ARPHRD_ETHER | ARPHRD_LOOPBACK)
 }
 
 /// Prints the interfaces as `tcpdump -D` does.

@@ -150,6 +150,59 @@ fn a_running_capture_begins_files_with_and_without_its_sandbox() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn an_interface_has_a_number_and_one_without_ethernet_is_refused() {
+    in_new_namespace(|| {
+        let (_, far) = pair();
+        let sender = PacketSocket::open(far, &FilterProgram::nothing()).unwrap();
+        ip("tuntap add tunnel mode tun");
+        ip("link set tunnel up");
+        let said = |flags: &str| {
+            let output = command(WIREBOOT, Path::new("/"), flags).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            (
+                output.status.code(),
+                said + &String::from_utf8(output.stdout).unwrap(),
+            )
+        };
+        let (code, text) = said("-i tunnel -c 1");
+        assert_eq!(code, Some(2), "{text}");
+        assert!(
+            text.contains("tunnel: its frames have no Ethernet header"),
+            "{text}"
+        );
+        assert!(said("-i 0").1.contains("0: no such interface"));
+        let list = said("-D").1;
+        let number = list.lines().find(|line| line.contains(".near ")).unwrap();
+        let number = number.split_once('.').unwrap().0;
+        for (name, all) in [(number, "near"), ("any", "lo, near, far")] {
+            let child = start(command(
+                WIREBOOT,
+                Path::new("/"),
+                &format!("-i {name} -c 1"),
+            ));
+            sender.send(&frame()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            let mut names: Vec<_> = all.split(", ").collect();
+            let listed = said
+                .lines()
+                .next()
+                .unwrap()
+                .strip_prefix("listening on ")
+                .unwrap();
+            let (listed, rest) = listed.split_once(", link-type ").unwrap();
+            let mut listed: Vec<_> = listed.split(", ").collect();
+            names.sort_unstable();
+            listed.sort_unstable();
+            assert_eq!(listed, names, "{said}");
+            assert_eq!(rest, "EN10MB (Ethernet), snapshot length 262144 bytes");
+            assert!(said.contains("\n1 packet captured\n"), "{said}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn signals_print_counters_and_write_what_is_buffered_as_with_tcpdump() {
     in_new_namespace(|| {
         let (_, far) = pair();
