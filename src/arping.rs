@@ -86,7 +86,8 @@ impl Neighbourhood {
         let usable = || {
             links
                 .iter()
-                .filter(|link| link.carrier && link.mac.is_some())
+                // The loopback interface has one of zeros.
+                .filter(|link| link.carrier && link.mac.is_some_and(|mac| mac.0 != [0; 6]))
         };
         let found = match name {
             Some(name) => links.iter().find(|link| link.name == name),

@@ -11,7 +11,7 @@ use crate::recorder::Recorder;
 #[cfg(feature = "report")]
 use crate::reports::Reports;
 #[cfg(feature = "report")]
-use crate::sys::messages;
+use crate::sys::syslog;
 #[cfg(feature = "attended")]
 use crate::sys::watchdog::Watchdog;
 use crate::timeline::Timeline;
@@ -58,7 +58,7 @@ impl Gate {
     /// Begins the timeline of a boot.
     pub fn open(config: &Config) -> Self {
         #[cfg(feature = "report")]
-        messages::hold_for_syslog();
+        syslog::hold();
         #[cfg(feature = "attended")]
         let watchdog = Watchdog::default();
         #[cfg(feature = "attended")]
@@ -127,7 +127,7 @@ impl Gate {
         {
             if let Exit::Failed(error) = exit {
                 let why = error.chain();
-                messages::end_syslog(&why);
+                syslog::end(Some(&why));
                 let frames = self.recorder.base64();
                 let frames = frames.filter(|frames| frames.len() < MAX_FRAMES);
                 let why = serde_json::to_string(&why).unwrap_or_default();
@@ -136,6 +136,7 @@ impl Gate {
                 (self.reports).send("failed", || self.timeline.json(), &fields);
             }
             self.reports.finish();
+            syslog::end(None);
         }
         #[cfg(not(feature = "report"))]
         let _ = exit;
@@ -149,6 +150,7 @@ impl Gate {
         {
             (self.reports).send(moment, || self.timeline.json(), "");
             self.reports.finish();
+            syslog::end(None);
         }
         #[cfg(feature = "attended")]
         self.watchdog.end();

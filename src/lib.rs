@@ -40,6 +40,7 @@ pub mod capture {
 
     #![forbid(unsafe_code)]
 
+    pub mod arithmetic;
     pub mod compile;
     pub mod file;
     pub mod language;
@@ -52,6 +53,7 @@ pub mod capture {
     pub mod output;
     mod protocols;
     pub mod relation;
+    pub mod rotation;
 }
 pub mod cli;
 mod console;

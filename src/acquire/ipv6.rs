@@ -356,9 +356,9 @@ pub fn keep(
     renewal.session.report("bound", lease);
     loop {
         match signals.take().map_err(cannot_wait)? {
-            Some(Signal::Hangup) => renewal.session.renew(sys::now()),
+            Some(Signal::Hangup | Signal::User1) => renewal.session.renew(sys::now()),
             Some(Signal::Interrupt | Signal::End) => {
-                log::info!("{name}: ends, and leaves the addresses as they are");
+                log::info!("{name}: exiting, addresses kept");
                 renewal.session.outlive();
                 return Ok(());
             }

@@ -36,7 +36,8 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
     confine(renewal.session.paths(), kept, config)?;
     loop {
         match signals.take().map_err(cannot_wait)? {
-            Some(Signal::Hangup) => renewal.session.renew(sys::now()),
+            // As udhcpc, which scripts send SIGUSR1 to.
+            Some(Signal::Hangup | Signal::User1) => renewal.session.renew(sys::now()),
             Some(Signal::Interrupt | Signal::End) => {
                 log::info!("{name}: exiting, lease kept");
                 return Ok(());

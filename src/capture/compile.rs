@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::relation::{Layer, Relation};
+use super::arithmetic::{Layer, Relation};
 use crate::sys::filter::{
     Condition, FilterProgram, Load, ProgramError, Size, WHOLE_FRAME, ancillary,
 };
@@ -20,8 +20,8 @@ pub enum Expression {
     Everything,
     /// One test.
     Primitive(Primitive),
-    /// A comparison of a field with a number.
-    Relation(Relation),
+    /// A comparison of two values.
+    Relation(Box<Relation>),
     /// Does not hold.
     Not(Box<Self>),
     /// Both hold.
@@ -39,6 +39,12 @@ pub enum Primitive {
     EtherType(u16),
     /// A SAP of LLC, in a frame without an EtherType.
     Llc(u8),
+    /// Any frame with LLC.
+    AnyLlc,
+    /// Sent by this machine, or else received.
+    Outbound(bool),
+    /// On the interface with this index.
+    Interface(u32),
     /// A protocol over IPv4, over IPv6, or over any of them.
     IpProtocol(Network, u8),
     /// So many bytes at least, or else at most.
@@ -100,6 +106,8 @@ pub enum Transport {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Expression {
@@ -131,13 +139,23 @@ impl Expression {
     }
 
     fn mentions_vlan(&self) -> bool {
+        self.mentions(|primitive| matches!(primitive, Primitive::Vlan(_)))
+    }
+
+    /// Returns whether it asks what only the kernel knows of a frame.
+    pub fn asks_kernel(&self) -> bool {
+        self.mentions(|primitive| {
+            matches!(primitive, Primitive::Outbound(_) | Primitive::Interface(_))
+        })
+    }
+
+    fn mentions(&self, is_it: fn(&Primitive) -> bool) -> bool {
         match self {
-            Self::Everything => false,
-            Self::Primitive(primitive) => matches!(primitive, Primitive::Vlan(_)),
-            Self::Relation(_) => false,
-            Self::Not(inner) => inner.mentions_vlan(),
+            Self::Everything | Self::Relation(_) => false,
+            Self::Primitive(primitive) => is_it(primitive),
+            Self::Not(inner) => inner.mentions(is_it),
             Self::And(left, right) | Self::Or(left, right) => {
-                left.mentions_vlan() || right.mentions_vlan()
+                left.mentions(is_it) || right.mentions(is_it)
             }
         }
     }
@@ -154,6 +172,8 @@ struct FrameLayout {
 
 /// The largest length in place of an EtherType (`ETHERMTU` of libpcap).
 const MAX_LENGTH: u32 = 1500;
+/// `PACKET_OUTGOING` of linux/if_packet.h.
+const OUTGOING: u32 = 4;
 const IPPROTO_TCP: u32 = 6;
 const IPPROTO_UDP: u32 = 17;
 const IPPROTO_FRAGMENT: u32 = 44;
@@ -183,9 +203,20 @@ impl FrameLayout {
             Primitive::Vlan(id) => self.vlan(id),
             Primitive::EtherType(ethertype) => self.ethertype(ethertype),
             // As libpcap: a length first, then the SAP.
-            Primitive::Llc(sap) => Condition::AtLeast(half(12 + self.tags_len), MAX_LENGTH + 1)
-                .negated()
+            Primitive::Llc(sap) => self
+                .has_length()
                 .and(Condition::equal(octet(self.payload()), sap.into())),
+            // IPX right behind the length has this in the place of both SAPs.
+            Primitive::AnyLlc => self
+                .has_length()
+                .and(Condition::equal(half(self.payload()), 0xffff).negated()),
+            Primitive::Outbound(outbound) => {
+                let is_sent = Condition::equal(Load::Ancillary(ancillary::PKTTYPE), OUTGOING);
+                if outbound { is_sent } else { is_sent.negated() }
+            }
+            Primitive::Interface(index) => {
+                Condition::equal(Load::Ancillary(ancillary::IFINDEX), index)
+            }
             Primitive::IpProtocol(network, number) => {
                 let (ip, ip6) = (
                     self.ipv4_protocol(number.into()),
@@ -241,6 +272,11 @@ impl FrameLayout {
             Some(id) => condition.and(Condition::Equal(tci, 0x0fff, id.into())),
             None => condition,
         }
+    }
+
+    /// The frame has a length in the place of an EtherType.
+    fn has_length(&self) -> Condition {
+        Condition::AtLeast(half(12 + self.tags_len), MAX_LENGTH + 1).negated()
     }
 
     fn ethertype(&self, ethertype: u16) -> Condition {
@@ -322,29 +358,33 @@ impl FrameLayout {
     }
 
     fn relation(&self, relation: &Relation) -> Condition {
-        let (size, offset, at) = (relation.size, relation.offset, self.payload());
-        let load = |offset| Load::Frame { size, offset };
-        let (is_there, load) = match relation.layer {
-            Layer::Frame => (Condition::Constant(true), load(offset)),
-            Layer::Length => (Condition::Constant(true), Load::Length),
-            Layer::Network(ethertype) => (self.ethertype(ethertype), load(at + offset)),
-            Layer::Transport(number) => (
-                self.ipv4_protocol(number)
-                    .and(Condition::AnyBit(half(at + 6), 0x1fff).negated()),
-                Load::BehindIpv4 {
-                    size,
-                    header: at,
-                    offset,
-                },
-            ),
-            Layer::Icmp6 => (
-                self.ethertype(ETHERTYPE_IPV6)
-                    .and(Condition::equal(octet(at + 6), IPPROTO_ICMPV6)),
-                load(at + 40 + offset),
-            ),
-        };
-        let test = Condition::Compare(load, relation.steps.clone(), relation.test);
-        is_there.and(if relation.holds { test } else { test.negated() })
+        let (statements, test) = relation.statements(self.payload());
+        let mut condition = Condition::Compare(statements, test);
+        if !relation.holds {
+            condition = condition.negated();
+        }
+        let mut layers = Vec::new();
+        for side in [&relation.left, &relation.right] {
+            side.layers(&mut |layer| layers.push(layer));
+        }
+        let all = layers.into_iter().rev();
+        all.fold(condition, |condition, layer| {
+            self.layer(layer).and(condition)
+        })
+    }
+
+    fn layer(&self, layer: Layer) -> Condition {
+        let at = self.payload();
+        match layer {
+            Layer::Frame => Condition::Constant(true),
+            Layer::Network(ethertype) => self.ethertype(ethertype),
+            Layer::Transport(number) => self
+                .ipv4_protocol(number)
+                .and(Condition::AnyBit(half(at + 6), 0x1fff).negated()),
+            Layer::Icmp6 => self
+                .ethertype(ETHERTYPE_IPV6)
+                .and(Condition::equal(octet(at + 6), IPPROTO_ICMPV6)),
+        }
     }
 
     fn ports(&self, transport: Transport, direction: Endpoint, first: u16, last: u16) -> Condition {
@@ -400,6 +440,7 @@ impl Transport {
             Self::Any => &[IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP],
             Self::Tcp => &[IPPROTO_TCP],
             Self::Udp => &[IPPROTO_UDP],
+            Self::Sctp => &[IPPROTO_SCTP],
         }
     }
 }

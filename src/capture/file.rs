@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 
 use super::output::{FrameWriter, OutputFormat};
+use super::rotation::Rotation;
 use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use crate::sys::filter::{FilterInput, FilterProgram};
@@ -34,6 +35,8 @@ pub struct ReadCounts {
     pub passed: u64,
 }
 
+/// What a file is of which not even the begin can be read.
+const OTHER_FORMAT: &str = "not a capture file (pcap or pcapng)";
 /// Size of one read, in bytes.
 const CHUNK_LEN: usize = 64 * 1024;
 
@@ -46,9 +49,11 @@ pub fn read(
     settings: &ReadConfig,
     from: &mut dyn Read,
     to: &mut dyn Write,
+    rotation: Option<Rotation>,
 ) -> Result<ReadCounts, Error> {
     let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
     output.set_snap_len(settings.snap_len);
+    output.rotate_by(rotation);
     let mut counters = ReadCounts::default();
     let result = copy(settings, from, &mut output, &mut counters);
     output.flush()?;
@@ -73,13 +78,20 @@ fn copy(
     while counters.passed < left {
         let rest = buf.get(at..).unwrap_or_default();
         let place = before + at as u64;
-        let next = file
-            .next(rest)
-            .map_err(|error| broken(place, &error.to_string()))?;
+        let other = || Box::new(Reason::Usage(format!("{}: {OTHER_FORMAT}", settings.name)));
+        let next = file.next(rest).map_err(|error| {
+            if place == 0 {
+                return other();
+            }
+            broken(place, &error.to_string())
+        })?;
         let Some((item, len)) = next else {
             if !fill(&mut buf, at, from)? {
-                if buf.is_empty() {
+                if buf.is_empty() && place > 0 {
                     return Ok(());
+                }
+                if place == 0 {
+                    return Err(other());
                 }
                 return Err(broken(place, "the file ends in the middle of a block"));
             }
@@ -97,6 +109,9 @@ fn copy(
                     ..FilterInput::new(bytes)
                 };
                 if settings.program.run_with(&view) != 0 {
+                    if output.is_rotated() && !output.rotate()? {
+                        return Ok(());
+                    }
                     counters.passed += 1;
                     output.frame(&packet, bytes)?;
                 }
@@ -183,7 +198,7 @@ mod tests {
         let (arp, other) = (frame(ETHERTYPE_ARP), frame(0x88b5));
         let file = pcap(&[&other, &arp, &other, &other]);
         let mut text = Vec::new();
-        let counters = read(&settings(Some(2), LINES), &mut &file[..], &mut text).unwrap();
+        let counters = read(&settings(Some(2), LINES), &mut &file[..], &mut text, None).unwrap();
         assert_eq!((counters.read, counters.passed), (3, 2));
         let line = "01:01:01.000005000 02:02:02:02:02:02 > 02:02:02:02:02:02: \
             ethertype 0x88b5, length 60\n";
@@ -200,12 +215,36 @@ mod tests {
             &settings(None, OutputFormat::Pcapng),
             &mut &file[..],
             &mut anew,
+            None,
         )
         .unwrap();
-        read(&lines_of, &mut &file[..], &mut lines).unwrap();
-        read(&lines_of, &mut &anew[..], &mut lines_anew).unwrap();
+        read(&lines_of, &mut &file[..], &mut lines, None).unwrap();
+        read(&lines_of, &mut &anew[..], &mut lines_anew, None).unwrap();
         assert_eq!(lines, lines_anew);
         assert!(!lines.is_empty());
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_said_to_be_one() {
+        for content in [&b""[..], b"\x0a\x0d", b"root:x:0:0:root:/root:/bin/sh\n"] {
+            let error = read(
+                &settings(None, LINES),
+                &mut &content[..],
+                &mut Vec::new(),
+                None,
+            );
+            assert_eq!(
+                error.unwrap_err().to_string(),
+                "x.pcap: not a capture file (pcap or pcapng)"
+            );
+        }
+        let read = read(
+            &settings(None, LINES),
+            &mut &pcap(&[])[..],
+            &mut Vec::new(),
+            None,
+        );
+        assert_eq!(read.unwrap(), ReadCounts::default());
     }
 
     #[test]
@@ -213,7 +252,7 @@ mod tests {
         let mut file = pcap(&[&frame(0x88b5), &frame(0x88b5)]);
         file.pop();
         let mut text = Vec::new();
-        let error = read(&settings(None, LINES), &mut &file[..], &mut text).unwrap_err();
+        let error = read(&settings(None, LINES), &mut &file[..], &mut text, None).unwrap_err();
         assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(
             error.to_string(),

@@ -3,14 +3,15 @@
 //! ```text
 //! expression = term { ("and" | "&&" | "or" | "||") term }     equal rank, from left to right
 //! term       = ("not" | "!") term | "(" expression ")" | primitive
-//! primitive  = "arp" | "rarp" | "ip" | "ip6" | "stp" | IPPROTOCOL
+//! primitive  = "arp" | "rarp" | "ip" | "ip6" | "stp" | "llc" | ETHERPROTOCOL | IPPROTOCOL
+//!            | "inbound" | "outbound" | "ifindex" NUMBER      of frames from the kernel
 //!            | "vlan" [ID]
-//!            | "ether" [DIRECTION] ["host"] MAC
+//!            | ("ether" | "link") [DIRECTION] ["host"] MAC
 //!            | "ether" "proto" (NUMBER | NAME) | ["ip" | "ip6"] "proto" (NUMBER | NAME)
 //!            | ["ether"] ("broadcast" | "multicast") | ("ip" | "ip6") "multicast"
 //!            | ["ip" | "ip6" | "arp" | "rarp"] [DIRECTION] ["host"] ADDRESS
 //!            | ["ip" | "ip6" | "arp" | "rarp"] [DIRECTION] "net" NETWORK ["mask" MASK]
-//!            | ["tcp" | "udp"] [DIRECTION] ("port" PORT | "portrange" FIRST-LAST)
+//!            | ["tcp" | "udp" | "sctp"] [DIRECTION] ("port" PORT | "portrange" FIRST-LAST)
 //!            | ("greater" | "less") LENGTH | relation        see the module `relation`
 //! DIRECTION  = "src" | "dst" | "src or dst" | "src and dst"
 //! ```
@@ -22,12 +23,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::compile::{Endpoint, Expression, Network, Primitive, Transport};
-use super::names::{PROTOCOLS, STP, alone, ethertype, network, port, short_network};
+use super::names::{PROTOCOLS, STP, alone, ethertype, mac, network, port, short_network};
 use super::relation::{self, Comparison};
+use wireboot_proto::text::safe::Safe;
 
 /// A syntax error, with its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what}\n  {text}\n  {:>width$}", "^", width = .at + 1)]
+#[error("{what}")]
 pub struct SyntaxError {
     /// What is wrong.
     pub what: String,
@@ -35,6 +37,19 @@ pub struct SyntaxError {
     pub text: String,
     /// Characters before the error.
     pub at: usize,
+}
+
+impl SyntaxError {
+    /// Returns the expression, and below it a mark at the error.
+    pub fn excerpt(&self) -> String {
+        let Self { text, at, .. } = self;
+        format!(
+            "  {}\n  {:>width$}\n",
+            Safe::line(text),
+            "^",
+            width = at + 1
+        )
+    }
 }
 
 /// Parses a filter; an empty one passes every frame.
@@ -48,15 +63,21 @@ pub fn parse(text: &str) -> Result<Expression, Box<SyntaxError>> {
         next: 0,
         depth: 0,
         last: None,
+        fault: None,
     };
     if parser.words.is_empty() {
         return Ok(Expression::Everything);
     }
-    let expression = parser.expression()?;
-    match parser.peek() {
+    let result = parser.expression();
+    let result = result.and_then(|expression| match parser.peek() {
         None => Ok(expression),
         Some(word) => Err(parser.error(format!("\"{word}\" is not expected here"))),
-    }
+    });
+    result.map_err(|error| {
+        // Of a parenthesis that was read both ways, what is wrong in the one that went farther.
+        let fault = parser.fault.take().filter(|fault| fault.at > error.at);
+        fault.unwrap_or(error)
+    })
 }
 
 /// Splits into words, each with its offset in bytes.
@@ -67,11 +88,18 @@ fn words(text: &str) -> Vec<(usize, &str)> {
         let at = text.len() - rest.len() + start;
         rest = rest.get(start..).unwrap_or_default();
         let is_symbol = |c: char| matches!(c, '(' | ')' | '!');
+        let is_joint = |at: usize| {
+            let rest = rest.get(at..).unwrap_or_default();
+            rest.starts_with("&&") || rest.starts_with("||")
+        };
         let len = if rest.starts_with(is_symbol) {
             1
+        } else if is_joint(0) {
+            2
         } else {
-            rest.find(|c: char| c.is_whitespace() || is_symbol(c))
-                .unwrap_or(rest.len())
+            let mut ends = rest.char_indices();
+            let end = ends.find(|(at, c)| c.is_whitespace() || is_symbol(*c) || is_joint(*at));
+            end.map_or(rest.len(), |(at, _)| at)
         };
         let (word, behind) = rest.split_at(len);
         words.push((at, word));
@@ -87,6 +115,8 @@ struct ExpressionParser<'a> {
     depth: usize,
     /// What was said before the last value.
     last: Option<Qualifiers<'a>>,
+    /// What kept a parenthesis from being the begin of a comparison.
+    fault: Option<Box<SyntaxError>>,
 }
 
 /// What a value is: its protocol, its direction, and its kind.
@@ -163,24 +193,32 @@ impl<'a> ExpressionParser<'a> {
             return Ok(None);
         };
         let is_field = relation::begins(self.text.get(at..).unwrap_or_default());
-        let may_be = word.starts_with(|c: char| c == '(' || c.is_ascii_digit());
-        if !is_field && !may_be {
+        let is_number = word.starts_with(|c: char| c.is_ascii_digit());
+        if !is_field && !is_number && !word.starts_with(['(', '-']) {
             return Ok(None);
         }
         match relation::read(self.text, at) {
             Ok((comparison, end)) => {
                 self.next = self.words.iter().take_while(|(at, _)| *at < end).count();
                 Ok(Some(match comparison {
-                    Comparison::Field(relation) => Expression::Relation(relation),
+                    Comparison::Relation(relation) => Expression::Relation(relation),
                     Comparison::Constant(true) => Expression::Everything,
                     Comparison::Constant(false) => {
                         Expression::Not(Box::new(Expression::Everything))
                     }
                 }))
             }
-            // Something else may begin with a parenthesis or a number.
-            Err(_) if !is_field => Ok(None),
-            Err((at, what)) => Err(self.error_at(at, what)),
+            Err((at, what)) => {
+                let error = self.error_at(at, what);
+                if is_field {
+                    return Err(error);
+                }
+                // Something else may begin with a parenthesis or a number.
+                if !is_number && self.fault.as_ref().is_none_or(|fault| fault.at < error.at) {
+                    self.fault = Some(error);
+                }
+                Ok(None)
+            }
         }
     }
 
@@ -188,10 +226,14 @@ impl<'a> ExpressionParser<'a> {
         if let Some(primitive) = self.unqualified()? {
             return Ok(Expression::Primitive(primitive));
         }
-        let protocol = self.take(&[
-            "ether", "arp", "rarp", "ip", "ip6", "icmp", "icmp6", "tcp", "udp", "igmp", "esp",
-            "ah", "pim", "sctp",
+        let mut protocol = self.take(&[
+            "ether", "link", "arp", "rarp", "ip", "ip6", "icmp", "icmp6", "tcp", "udp", "igmp",
+            "esp", "ah", "pim", "sctp", "igrp", "vrrp", "carp", "decnet", "lat", "moprc", "mopdl",
+            "sca", "pppoed",
         ]);
+        if protocol == Some("link") {
+            protocol = Some("ether");
+        }
         if let Some(kind) = self.take(&["proto", "broadcast", "multicast"]) {
             return self.of_protocol(protocol, kind).map(Expression::Primitive);
         }
@@ -226,24 +268,32 @@ impl<'a> ExpressionParser<'a> {
             "proto",
             "greater",
             "less",
+            "llc",
+            "inbound",
+            "outbound",
+            "ifindex",
         ]) else {
             return Ok(None);
         };
         Ok(Some(match word {
             "vlan" => {
-                let id = self.peek().and_then(|word| word.parse().ok());
+                let id = self.peek().and_then(relation::number);
                 if let Some(0x1000..) = id {
                     return Err(self.error("a VLAN identifier is 0 to 4095"));
                 }
                 self.next += usize::from(id.is_some());
-                Primitive::Vlan(id)
+                Primitive::Vlan(id.and_then(|id| u16::try_from(id).ok()))
             }
             "stp" => Primitive::Llc(STP),
+            "llc" => Primitive::AnyLlc,
+            "inbound" => Primitive::Outbound(false),
+            "outbound" => Primitive::Outbound(true),
+            "ifindex" => Primitive::Interface(self.number("the index of an interface")?),
             "broadcast" => Primitive::Broadcast,
             "multicast" => Primitive::Multicast,
             "proto" => self.of_protocol(None, word)?,
             _ => {
-                let number = self.value("a length in bytes")?;
+                let number = self.number("a length in bytes")?;
                 return Ok(Some(Primitive::Length(word == "greater", number)));
             }
         }))
@@ -336,12 +386,16 @@ impl<'a> ExpressionParser<'a> {
                 self.host(network(Some(protocol)).unwrap_or(Network::Any), direction)?
             }
             (Some("ether"), None | Some("host")) => {
-                let address = self.value("a hardware address such as 52:54:00:12:34:56")?;
+                let address = self.peek().and_then(mac);
+                let expected = "a hardware address such as 52:54:00:12:34:56 is expected here";
+                let address = address.ok_or_else(|| self.error(expected))?;
+                self.next += 1;
                 Primitive::EtherHost(direction, address)
             }
-            (None | Some("tcp" | "udp"), Some("port" | "portrange")) => {
+            (None | Some("tcp" | "udp" | "sctp"), Some("port" | "portrange")) => {
                 let transport = match protocol {
                     Some("tcp") => Transport::Tcp,
+                    Some("sctp") => Transport::Sctp,
                     Some(_) => Transport::Udp,
                     None => Transport::Any,
                 };
@@ -444,6 +498,13 @@ impl<'a> ExpressionParser<'a> {
         Ok(Primitive::Host(network, direction, address))
     }
 
+    fn number(&mut self, what: &str) -> Result<u32, Box<SyntaxError>> {
+        let number = self.peek().and_then(relation::number);
+        let number = number.ok_or_else(|| self.error(format!("{what} is expected here")))?;
+        self.next += 1;
+        Ok(number)
+    }
+
     fn value<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Box<SyntaxError>> {
         let value = self
             .peek()
@@ -458,6 +519,7 @@ impl<'a> ExpressionParser<'a> {
         let ports = if range {
             word.split_once('-')
                 .and_then(|(first, last)| Some((port(first)?, port(last)?)))
+                .or_else(|| Some((port(word)?, port(word)?)))
         } else {
             port(word).map(|port| (port, port))
         };
@@ -485,7 +547,7 @@ mod tests {
             ("udp prot 67", 4, "\"prot\" is not expected here"),
             ("port", 4, "a port"),
             ("port 65536", 5, "a port"),
-            ("portrange 67", 10, "a range"),
+            ("portrange 67-x", 10, "a range"),
             ("host fritz.box", 5, "an IP address"),
             ("ip6 host 192.0.2.1", 9, "another family"),
             ("(udp or tcp", 11, "parenthesis"),
@@ -499,13 +561,15 @@ mod tests {
             ("net 2001:db8::1/32", 4, "behind its prefix"),
             ("ip broadcast", 3, "does not go"),
             ("proto x", 6, "a protocol"),
+            ("((len - 64) / 0 = 1) and arp", 12, "no result"),
+            ("(len & 3) + ip[9 = 4", 17, "\"]\" is expected"),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.at, at, "{error}");
             assert!(error.what.contains(what), "{error}");
         }
-        let shown = parse("udp prot 67").unwrap_err().to_string();
-        assert!(shown.ends_with("\n  udp prot 67\n      ^"), "{shown}");
+        let shown = parse("udp prot 67").unwrap_err().excerpt();
+        assert_eq!(shown, "  udp prot 67\n      ^\n");
         assert!(parse(&"(".repeat(100_000)).is_err());
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::output::{FrameWriter, OutputFormat};
+use super::rotation::{Rotation, RotationConfig};
 use crate::config::SandboxConfig;
 use crate::error::{Error, Reason};
 use crate::sys::filter::FilterProgram;
@@ -12,7 +13,7 @@ use crate::sys::packet::{PacketType, SocketConfig, Statistics};
 use crate::sys::rcu;
 use crate::sys::ring::{Layout, Ring};
 use crate::sys::sandbox::Calls;
-use crate::sys::signal::Signals;
+use crate::sys::signal::{Signal, Signals};
 use crate::sys::{SyscallError, now, since_1970, wait_readable};
 use crate::worker;
 use wireboot_proto::format::pcapng;
@@ -41,6 +42,8 @@ pub struct CaptureConfig {
     pub snap_len: usize,
     /// Whether each frame is written at once.
     pub is_at_once: bool,
+    /// The files, and when the first one was begun; none: one file.
+    pub rotation: Option<(RotationConfig, u64)>,
 }
 
 /// Frame counters of one interface.
@@ -78,7 +81,7 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
     let names: Vec<_> = session.sources.iter().map(|source| source.name).collect();
     // What programs that start tcpdump wait for.
     eprintln!(
-        "listening on {}, link-type EN10MB (Ethernet), snapshot length {}",
+        "listening on {}, link-type EN10MB (Ethernet), snapshot length {} bytes",
         names.join(", "),
         settings.snap_len.min(MAX_SNAP_LEN)
     );
@@ -98,9 +101,19 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
         } else {
             Some(Instant::ZERO)
         };
-        if session.wait(Some(&signals), deadline)? {
-            session.drain()?;
-            break;
+        if !session.wait(Some(&signals), deadline)? {
+            continue;
+        }
+        let signal = signals.take();
+        match signal.map_err(|source| system("waiting for signals", source))? {
+            None => {}
+            // As tcpdump does at both.
+            Some(Signal::User1) => session.print_counters()?,
+            Some(Signal::User2) => session.output.flush()?,
+            Some(Signal::Hangup | Signal::Interrupt | Signal::End) => {
+                session.drain()?;
+                break;
+            }
         }
     }
     session.finish()
@@ -132,6 +145,9 @@ impl<'a> Capture<'a> {
         let mut sources = Vec::new();
         let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
         output.set_snap_len(settings.snap_len);
+        if let Some((config, begun)) = &settings.rotation {
+            output.rotate_by(Some(Rotation::start(config.clone(), *begun)?));
+        }
         for (index, name) in &settings.interfaces {
             let options = SocketConfig {
                 promiscuous: settings.promiscuous,
@@ -139,8 +155,12 @@ impl<'a> Capture<'a> {
                 ignore_outgoing: false,
                 ..SocketConfig::new(*index, &settings.program)
             };
-            let ring = Ring::open_with(&options, settings.layout)
-                .map_err(|source| system(&format!("{name}: opening a packet ring"), source))?;
+            let ring = Ring::open_with(&options, settings.layout).map_err(|source| {
+                system(
+                    &format!("{name}: opening a packet ring (it takes CAP_NET_RAW)"),
+                    source,
+                )
+            })?;
             output.interface(name.clone())?;
             let counters = CaptureCounts::default();
             sources.push(CaptureSource {
@@ -172,6 +192,11 @@ impl<'a> Capture<'a> {
             while count < limit
                 && let Some(frame) = batch.next()
             {
+                if self.output.is_rotated() && !self.output.rotate()? {
+                    source.counters.captured += count;
+                    self.left = 0;
+                    return Ok(count);
+                }
                 count += 1;
                 let packet = pcapng::FrameRecord {
                     interface: number,
@@ -207,6 +232,22 @@ impl<'a> Capture<'a> {
             source.counters.statistics =
                 statistics.map_err(|error| system("reading the counters", error))?;
         }
+        Ok(())
+    }
+
+    /// Prints the sums of the counters so far in tcpdump's words.
+    fn print_counters(&mut self) -> Result<(), Error> {
+        self.read_counters()?;
+        let sum = |count: fn(&CaptureCounts) -> u64| -> u64 {
+            let all = self.sources.iter();
+            all.map(|source| count(&source.counters)).sum()
+        };
+        eprintln!(
+            "wireboot: {} packets captured, {} packets received by filter, {} packets dropped by kernel",
+            sum(|counters| counters.captured),
+            sum(|counters| counters.statistics.packets),
+            sum(|counters| counters.statistics.drops)
+        );
         Ok(())
     }
 

@@ -3,19 +3,22 @@
 use super::compile::{Network, Primitive, Transport};
 use super::relation;
 use wireboot_proto::packet::ethernet::{
-    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP,
+    ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP, MacAddress,
 };
 
 /// Protocols over IP by name: their number, and whether they are of IPv4 alone, or of IPv6.
-pub(super) const PROTOCOLS: [(&str, u8, Network); 9] = [
+pub(super) const PROTOCOLS: [(&str, u8, Network); 12] = [
     ("icmp", 1, Network::Ip),
     ("igmp", 2, Network::Ip),
     ("tcp", 6, Network::Any),
+    ("igrp", 9, Network::Ip),
     ("udp", 17, Network::Any),
     ("esp", 50, Network::Any),
     ("ah", 51, Network::Any),
     ("icmp6", 58, Network::Ip6),
     ("pim", 103, Network::Any),
+    ("vrrp", 112, Network::Ip),
+    ("carp", 112, Network::Ip),
     ("sctp", 132, Network::Any),
 ];
 
@@ -55,6 +58,12 @@ pub(super) fn ethertype(word: &str) -> Option<u16> {
         "ip6" => ETHERTYPE_IPV6,
         "arp" => ETHERTYPE_ARP,
         "rarp" => ETHERTYPE_RARP,
+        "decnet" => 0x6003,
+        "lat" => 0x6004,
+        "moprc" => 0x6002,
+        "mopdl" => 0x6001,
+        "sca" => 0x6007,
+        "pppoed" => 0x8863,
         "stp" => STP.into(),
         number => u16::try_from(relation::number(number)?).ok()?,
     })
@@ -84,6 +93,23 @@ pub(super) fn port(word: &str) -> Option<u16> {
         "http" => 80,
         "ntp" => 123,
         "https" => 443,
-        number => number.parse().ok()?,
+        "ssh" => 22,
+        "syslog" => 514,
+        "dhcpv6-client" => 546,
+        "dhcpv6-server" => 547,
+        "nfs" => 2049,
+        "iscsi-target" => 3260,
+        number => u16::try_from(relation::number(number)?).ok()?,
     })
+}
+
+/// Parses a hardware address, also as twelve digits or in three groups of four.
+pub(super) fn mac(word: &str) -> Option<MacAddress> {
+    let digits = word.replace('.', "");
+    if digits.len() != 12 {
+        return word.parse().ok();
+    }
+    let number = u64::from_str_radix(&digits, 16).ok()?;
+    let [_, _, address @ ..] = number.to_be_bytes();
+    Some(MacAddress(address))
 }

@@ -3,9 +3,11 @@
 //! Both are buffered, and written when the buffer is full or no more frames are waiting, always up to
 //! the end of a line or block, so that a reader of the pipe never sees half of one.
 
+use std::fs::File;
 use std::io::Write;
 
 use super::line::{LineStyle, Lines};
+use super::rotation::{NextFile, Rotation};
 use crate::error::{Error, Reason};
 use crate::sys::SyscallError;
 use wireboot_proto::format::pcapng::{self, FrameRecord, InterfaceStatistics};
@@ -23,6 +25,11 @@ pub enum OutputFormat {
 /// A writer of frames in one of the formats.
 pub struct FrameWriter<'a> {
     to: &'a mut dyn Write,
+    /// The file that is written instead, once another one was begun.
+    file: Option<File>,
+    rotation: Option<Rotation>,
+    /// Bytes in the file.
+    written: u64,
     format: OutputFormat,
     /// Most bytes of a frame that are kept.
     snap_len: usize,
@@ -48,6 +55,9 @@ impl<'a> FrameWriter<'a> {
         };
         let mut output = Self {
             to,
+            file: None,
+            rotation: None,
+            written: 0,
             format,
             snap_len: usize::MAX,
             lines: Lines::new(style),
@@ -56,12 +66,54 @@ impl<'a> FrameWriter<'a> {
             filter: filter.to_owned(),
             names: Vec::new(),
         };
-        if format == OutputFormat::Pcapng {
-            let mut block = Vec::new();
-            pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), &mut block);
-            output.append(&block)?;
-        }
+        output.begin_section()?;
         Ok(output)
+    }
+
+    fn begin_section(&mut self) -> Result<(), Error> {
+        if self.format != OutputFormat::Pcapng {
+            return Ok(());
+        }
+        let mut block = Vec::new();
+        pcapng::begin(concat!("wireboot ", env!("CARGO_PKG_VERSION")), &mut block);
+        self.append(&block)
+    }
+
+    /// Begins further files as `rotation` says.
+    pub fn rotate_by(&mut self, rotation: Option<Rotation>) {
+        self.rotation = rotation;
+    }
+
+    /// Returns whether there are further files; what is to be asked before each frame then.
+    #[inline(always)]
+    pub const fn is_rotated(&self) -> bool {
+        self.rotation.is_some()
+    }
+
+    /// Begins the next file, if this one is full; returns false if there is to be none.
+    #[cold]
+    pub fn rotate(&mut self) -> Result<bool, Error> {
+        let Some(rotation) = &mut self.rotation else {
+            return Ok(true);
+        };
+        match rotation.next(self.written + self.filled as u64) {
+            NextFile::Same => return Ok(true),
+            NextFile::Limit => return Ok(false),
+            NextFile::New => {}
+        }
+        let (created, name) = (rotation.create(), rotation.name());
+        self.flush()?;
+        let created = created.map_err(|source| {
+            let doing = name;
+            Box::new(Reason::System { doing, source })
+        });
+        self.file = Some(created?);
+        self.written = 0;
+        self.begin_section()?;
+        for name in std::mem::take(&mut self.names) {
+            self.interface(name)?;
+        }
+        Ok(true)
     }
 
     /// Keeps so many bytes of each frame.
@@ -162,7 +214,12 @@ impl<'a> FrameWriter<'a> {
     /// Writes the buffer.
     pub fn flush(&mut self) -> Result<(), Error> {
         let gathered = self.buf.get(..self.filled).unwrap_or_default();
-        let written = self.to.write_all(gathered).and_then(|()| self.to.flush());
+        let to = match &mut self.file {
+            Some(file) => file,
+            None => &mut *self.to,
+        };
+        let written = to.write_all(gathered).and_then(|()| to.flush());
+        self.written += self.filled as u64;
         self.filled = 0;
         written.map_err(|source| {
             Box::new(Reason::System {

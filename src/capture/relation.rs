@@ -2,60 +2,29 @@
 //!
 //! ```text
 //! relation = sum ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=") sum
-//! sum      = field | number | name | "(" sum ")" | sum operator sum
-//! field    = LAYER "[" number [":" ("1" | "2" | "4")] "]" | "len"
+//! sum      = field | number | name | "(" sum ")" | "-" sum | sum operator sum
+//! field    = LAYER "[" sum [":" ("1" | "2" | "4")] "]" | "len"
 //! ```
 //!
-//! Operators are those of libpcap, with its ranks: `|`, `&` and `^`, then shifts, then `+` and `-`, then
-//! `*`, `/` and `%`. Left out, and refused: a field within brackets, and two fields in one comparison.
+//! Operators are those of libpcap, with its ranks: `|` and `&`, then shifts, then `+` and `-`, then `*` and
+//! `/`. `^` and `%` have no rank in its grammar: their right side is all that follows, as far as it goes.
 
-use crate::sys::filter::{Size, code};
+use super::arithmetic::{Layer, Relation, Value};
+use crate::sys::filter::{Size, calculate, code};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_RARP,
 };
 
-/// A comparison of a field with a number.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Relation {
-    /// What the field is in.
-    pub layer: Layer,
-    /// Its size.
-    pub size: Size,
-    /// Where it is there.
-    pub offset: u32,
-    /// What is calculated with it: operations of [`code`], each with its operand.
-    pub steps: Vec<(u16, u32)>,
-    /// The test of [`code`], and the number that it is against.
-    pub test: (u16, u32),
-    /// Whether the test is to hold, or not.
-    pub holds: bool,
-}
-
-/// What a field is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layer {
-    /// The frame.
-    Frame,
-    /// None: the field is the length.
-    Length,
-    /// The header behind the EtherType.
-    Network(u16),
-    /// The header behind that of IPv4, in a packet that is no later fragment, with this protocol.
-    Transport(u32),
-    /// ICMPv6 right behind the fixed header.
-    Icmp6,
-}
-
 /// The comparison, or its result if it is between numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comparison {
-    /// With a field.
-    Field(Relation),
+    /// Of what a frame has.
+    Relation(Box<Relation>),
     /// Between numbers.
     Constant(bool),
 }
 
-const LAYERS: [(&str, Layer); 12] = [
+const LAYERS: [(&str, Layer); 16] = [
     ("ether", Layer::Frame),
     ("link", Layer::Frame),
     ("arp", Layer::Network(ETHERTYPE_ARP)),
@@ -67,48 +36,52 @@ const LAYERS: [(&str, Layer); 12] = [
     ("icmp", Layer::Transport(1)),
     ("igmp", Layer::Transport(2)),
     ("sctp", Layer::Transport(132)),
+    ("igrp", Layer::Transport(9)),
+    ("pim", Layer::Transport(103)),
+    ("vrrp", Layer::Transport(112)),
+    ("carp", Layer::Transport(112)),
     ("icmp6", Layer::Icmp6),
 ];
 
-/// Names of offsets and values (pcap-filter(7)).
-const NAMES: [(&str, u32); 23] = [
-    ("tcpflags", 13),
-    ("tcp-fin", 0x01),
-    ("tcp-syn", 0x02),
-    ("tcp-rst", 0x04),
-    ("tcp-push", 0x08),
-    ("tcp-ack", 0x10),
-    ("tcp-urg", 0x20),
-    ("tcp-ece", 0x40),
-    ("tcp-cwr", 0x80),
-    ("icmptype", 0),
-    ("icmpcode", 1),
-    ("icmp-echoreply", 0),
-    ("icmp-unreach", 3),
-    ("icmp-redirect", 5),
-    ("icmp-echo", 8),
-    ("icmp-timxceed", 11),
-    ("icmp6type", 0),
-    ("icmp6code", 1),
-    ("icmp6-echo", 128),
-    ("icmp6-echoreply", 129),
-    ("icmp6-routersolicit", 133),
-    ("icmp6-routeradvert", 134),
-    ("icmp6-neighborsolicit", 135),
+/// Names of offsets and values (pcap-filter(7)): a number and the names of it, with what they begin with.
+const NAMES: [(&str, &str); 4] = [
+    ("tcp", "13flags"),
+    ("tcp-", "1fin 2syn 4rst 8push 16ack 32urg 64ece 128cwr"),
+    (
+        "icmp",
+        "0type 1code 0-echoreply 3-unreach 4-sourcequench 5-redirect 8-echo 9-routeradvert \
+         10-routersolicit 11-timxceed 12-paramprob 13-tstamp 14-tstampreply 15-ireq 16-ireqreply \
+         17-maskreq 18-maskreply",
+    ),
+    (
+        "icmp6",
+        "0type 1code 1-destinationunreach 2-packettoobig 3-timeexceeded 4-parameterproblem 128-echo \
+         129-echoreply 130-multicastlistenerquery 131-multicastlistenerreportv1 \
+         132-multicastlistenerdone 133-routersolicit 134-routeradvert 135-neighborsolicit \
+         136-neighboradvert 137-redirect 138-routerrenum 139-nodeinformationquery \
+         140-nodeinformationresponse 141-ineighbordiscoverysolicit 142-ineighbordiscoveryadvert \
+         143-multicastlistenerreportv2 144-homeagentdiscoveryrequest 145-homeagentdiscoveryreply \
+         146-mobileprefixsolicit 147-mobileprefixadvert 148-certpathsolicit 149-certpathadvert \
+         151-multicastrouteradvert 152-multicastroutersolicit 153-multicastroutertermination",
+    ),
 ];
 
 /// Operators of each rank, the lowest first.
 const RANKS: [&[(&str, u16)]; 4] = [
-    &[("|", code::OR), ("&", code::AND), ("^", code::XOR)],
+    &[("|", code::OR), ("&", code::AND)],
     &[("<<", code::LSH), (">>", code::RSH)],
     &[("+", code::ADD), ("-", code::SUB)],
-    &[("*", code::MUL), ("/", code::DIV), ("%", code::MOD)],
+    &[("*", code::MUL), ("/", code::DIV)],
 ];
+/// Operators without a rank.
+const UNRANKED: &[(&str, u16)] = &[("^", code::XOR), ("%", code::MOD)];
 
 /// Farther than any field of a frame.
-const MAX_OFFSET: u32 = 0xffff;
-/// Limit of nesting, for a small stack.
-const MAX_DEPTH: u32 = 50;
+const MAX_OFFSET: u32 = 0x1_0000;
+/// Limit of operators and parentheses, for a small stack.
+const MAX_OPERATORS: u32 = 100;
+/// Intermediate results that a program has memory for: 16, and the other side of the comparison.
+const MAX_DEPTH: u32 = 15;
 
 /// What is wrong, and where.
 pub(super) type Fault = (usize, String);
@@ -120,7 +93,7 @@ pub(super) fn begins(text: &str) -> bool {
         .unwrap_or(text.len());
     let (name, rest) = text.split_at(len);
     let is_layer = LAYERS.iter().any(|(layer, _)| *layer == name);
-    name == "len" || (is_layer && rest.trim_start().starts_with('['))
+    name == "len" || name == "length" || (is_layer && rest.trim_start().starts_with('['))
 }
 
 /// Reads a comparison at `at`; returns it and where it ends.
@@ -128,48 +101,38 @@ pub(super) fn begins(text: &str) -> bool {
 /// # Errors
 /// What is expected, and where.
 pub(super) fn read(text: &str, at: usize) -> Result<(Comparison, usize), Fault> {
-    let mut reader = RelationReader { text, at, depth: 0 };
-    let left = reader.sum(0)?;
-    let (test, holds, mirrored) = reader.relation()?;
-    let place = reader.at;
-    let right = reader.sum(0)?;
-    let (field, test, holds, number) = match (left, right) {
-        (Sum::Field(field), Sum::Number(number)) => (field, test, holds, number),
-        (Sum::Number(number), Sum::Field(field)) => (field, mirrored.0, mirrored.1, number),
-        (Sum::Number(left), Sum::Number(right)) => {
-            let is_so = match test {
-                code::JEQ => left == right,
-                code::JGT => left > right,
-                _ => left >= right,
-            };
-            return Ok((Comparison::Constant(is_so == holds), reader.at));
-        }
-        (Sum::Field(_), Sum::Field(_)) => {
-            return Err((
-                place,
-                "two fields cannot be compared with each other".to_owned(),
-            ));
-        }
+    let mut reader = RelationReader {
+        text,
+        at,
+        operators: 0,
     };
-    let test = (test, number);
+    let left = reader.sum(0)?;
+    let (test, holds) = reader.relation()?;
+    let right = reader.sum(0)?;
+    if let (Value::Number(left), Value::Number(right)) = (&left, &right) {
+        let is_so = match test {
+            code::JEQ => left == right,
+            code::JGT => left > right,
+            _ => left >= right,
+        };
+        return Ok((Comparison::Constant(is_so == holds), reader.at));
+    }
+    if left.depth().max(right.depth()) > MAX_DEPTH {
+        return reader.fault("this has too many intermediate results");
+    }
     let relation = Relation {
+        left,
+        right,
         test,
         holds,
-        ..field
     };
-    Ok((Comparison::Field(relation), reader.at))
-}
-
-enum Sum {
-    Number(u32),
-    /// A relation whose test is not known yet.
-    Field(Relation),
+    Ok((Comparison::Relation(Box::new(relation)), reader.at))
 }
 
 struct RelationReader<'a> {
     text: &'a str,
     at: usize,
-    depth: u32,
+    operators: u32,
 }
 
 impl RelationReader<'_> {
@@ -190,68 +153,99 @@ impl RelationReader<'_> {
         Err((self.at, what.to_owned()))
     }
 
-    /// Reads what relates both sides: the test, whether it is to hold, and the same with its sides
-    /// changed.
-    fn relation(&mut self) -> Result<(u16, bool, (u16, bool)), Fault> {
-        for (symbol, test, holds, mirrored) in [
-            ("!=", code::JEQ, false, (code::JEQ, false)),
-            ("==", code::JEQ, true, (code::JEQ, true)),
-            ("=", code::JEQ, true, (code::JEQ, true)),
-            (">=", code::JGE, true, (code::JGT, false)),
-            ("<=", code::JGT, false, (code::JGE, true)),
-            (">", code::JGT, true, (code::JGE, false)),
-            ("<", code::JGE, false, (code::JGT, true)),
+    /// Reads what relates both sides: the test, and whether it is to hold.
+    fn relation(&mut self) -> Result<(u16, bool), Fault> {
+        for (symbol, test, holds) in [
+            ("!=", code::JEQ, false),
+            ("==", code::JEQ, true),
+            ("=", code::JEQ, true),
+            (">=", code::JGE, true),
+            ("<=", code::JGT, false),
+            (">", code::JGT, true),
+            ("<", code::JGE, false),
         ] {
             if self.take(symbol) {
-                return Ok((test, holds, mirrored));
+                return Ok((test, holds));
             }
         }
         self.fault("a comparison such as = or > is expected here")
     }
 
-    fn sum(&mut self, rank: usize) -> Result<Sum, Fault> {
-        let Some(operators) = RANKS.get(rank) else {
-            return self.operand();
-        };
-        let mut left = self.sum(rank + 1)?;
-        loop {
-            self.rest();
-            let place = self.at;
-            // Neither "||" nor "&&", which join comparisons.
-            let is_joined = ["||", "&&"]
-                .iter()
-                .any(|both| self.rest().starts_with(both));
-            let mut known = operators.iter().filter(|_| !is_joined);
-            let Some((_, operation)) = known.find(|(symbol, _)| self.take(symbol)) else {
-                return Ok(left);
-            };
-            let right = self.sum(rank + 1)?;
-            left = joined(*operation, left, right).map_err(|what| (place, what.to_owned()))?;
+    /// Counts an operator or a parenthesis.
+    fn count(&mut self) -> Result<(), Fault> {
+        self.operators += 1;
+        if self.operators > MAX_OPERATORS {
+            return self.fault("the comparison is too long");
         }
+        Ok(())
     }
 
-    fn operand(&mut self) -> Result<Sum, Fault> {
-        if self.take("(") {
-            self.depth += 1;
-            if self.depth > MAX_DEPTH {
-                return self.fault("the filter is nested too deeply");
+    /// Reads one of these operators; returns where it is, too.
+    fn operator(&mut self, operators: &[(&str, u16)]) -> Result<Option<(usize, u16)>, Fault> {
+        let rest = self.rest();
+        // Neither "||" nor "&&", which join comparisons.
+        if rest.starts_with("||") || rest.starts_with("&&") {
+            return Ok(None);
+        }
+        let place = self.at;
+        for (symbol, operation) in operators {
+            if self.take(symbol) {
+                self.count()?;
+                return Ok(Some((place, *operation)));
             }
+        }
+        Ok(None)
+    }
+
+    fn sum(&mut self, rank: usize) -> Result<Value, Fault> {
+        let Some(operators) = RANKS.get(rank) else {
+            return self.unranked();
+        };
+        let mut left = self.sum(rank + 1)?;
+        while let Some((place, operation)) = self.operator(operators)? {
+            let right = self.sum(rank + 1)?;
+            left = joined(operation, left, right).map_err(|what| (place, what.to_owned()))?;
+        }
+        Ok(left)
+    }
+
+    fn unranked(&mut self) -> Result<Value, Fault> {
+        if self.take("-") {
+            self.count()?;
+            let value = self.unranked()?;
+            if let Value::Number(number) = value {
+                return Ok(Value::Number(number.wrapping_neg()));
+            }
+            return Ok(Value::Negative(Box::new(value)));
+        }
+        let left = self.operand()?;
+        let Some((place, operation)) = self.operator(UNRANKED)? else {
+            return Ok(left);
+        };
+        let right = self.sum(0)?;
+        joined(operation, left, right).map_err(|what| (place, what.to_owned()))
+    }
+
+    fn operand(&mut self) -> Result<Value, Fault> {
+        if self.take("(") {
+            self.count()?;
             let inner = self.sum(0)?;
-            self.depth -= 1;
             if !self.take(")") {
                 return self.fault("a closing parenthesis is missing");
             }
             return Ok(inner);
         }
         let rest = self.rest();
-        // Names have hyphens; between numbers one is an operator.
+        // Names have hyphens within; elsewhere one is an operator.
         let is_name = rest.starts_with(|c: char| c.is_ascii_alphabetic());
         let is_part = |c: char| c.is_ascii_alphanumeric() || (is_name && c == '-');
         let len = rest.find(|c: char| !is_part(c)).unwrap_or(rest.len());
-        let word = rest.get(..len).unwrap_or_default().to_owned();
-        if word == "len" {
+        let word = rest.get(..len).unwrap_or_default();
+        let word = word.trim_end_matches('-').to_owned();
+        let len = word.len();
+        if word == "len" || word == "length" {
             self.at += len;
-            return Ok(Sum::Field(field(Layer::Length, Size::Word, 0)));
+            return Ok(Value::Length);
         }
         if let Some((_, layer)) = LAYERS.iter().find(|(name, _)| *name == word) {
             self.at += len;
@@ -260,28 +254,28 @@ impl RelationReader<'_> {
         match number(&word) {
             Some(number) => {
                 self.at += len;
-                Ok(Sum::Number(number))
+                Ok(Value::Number(number))
             }
             None => self.fault("a number or a field such as tcp[13] is expected here"),
         }
     }
 
-    fn field(&mut self, layer: Layer) -> Result<Sum, Fault> {
+    fn field(&mut self, layer: Layer) -> Result<Value, Fault> {
         if !self.take("[") {
             return self.fault("\"[\" is expected here");
         }
-        let Sum::Number(offset) = self.sum(0)? else {
-            return self.fault("a field within brackets is not supported");
-        };
-        if offset > MAX_OFFSET {
+        self.count()?;
+        let offset = self.sum(0)?;
+        if let Value::Number(MAX_OFFSET..) = offset {
             return self.fault("no frame is that long");
         }
         let size = if self.take(":") {
-            match self.operand()? {
-                Sum::Number(1) => Size::Byte,
-                Sum::Number(2) => Size::Half,
-                Sum::Number(4) => Size::Word,
-                Sum::Number(_) | Sum::Field(_) => return self.fault("a size is 1, 2 or 4"),
+            let sizes = [(1, Size::Byte), (2, Size::Half), (4, Size::Word)];
+            let given = self.operand()?;
+            let mut sizes = sizes.into_iter();
+            match sizes.find(|(len, _)| given == Value::Number(*len)) {
+                Some((_, size)) => size,
+                None => return self.fault("a size is 1, 2 or 4"),
             }
         } else {
             Size::Byte
@@ -289,62 +283,39 @@ impl RelationReader<'_> {
         if !self.take("]") {
             return self.fault("\"]\" is expected here");
         }
-        Ok(Sum::Field(field(layer, size, offset)))
-    }
-}
-
-const fn field(layer: Layer, size: Size, offset: u32) -> Relation {
-    Relation {
-        layer,
-        size,
-        offset,
-        steps: Vec::new(),
-        test: (code::JEQ, 0),
-        holds: true,
+        Ok(Value::Field(layer, size, Box::new(offset)))
     }
 }
 
 /// Calculates with both, now or later.
-fn joined(operation: u16, left: Sum, right: Sum) -> Result<Sum, &'static str> {
-    let (mut field, number) = match (left, right) {
-        (Sum::Number(left), Sum::Number(right)) => {
-            let result = match operation {
-                code::OR => Some(left | right),
-                code::AND => Some(left & right),
-                code::XOR => Some(left ^ right),
-                code::LSH => left.checked_shl(right),
-                code::RSH => left.checked_shr(right),
-                code::ADD => Some(left.wrapping_add(right)),
-                code::SUB => Some(left.wrapping_sub(right)),
-                code::MUL => Some(left.wrapping_mul(right)),
-                code::DIV => left.checked_div(right),
-                _ => left.checked_rem(right),
-            };
-            return result.map(Sum::Number).ok_or("this has no result");
+fn joined(operation: u16, left: Value, right: Value) -> Result<Value, &'static str> {
+    const NONE: &str = "this has no result";
+    if let Value::Number(number) = right {
+        let is_shift = operation == code::LSH || operation == code::RSH;
+        let is_division = operation == code::DIV || operation == code::MOD;
+        if (is_shift && number >= 32) || (is_division && number == 0) {
+            return Err(NONE);
         }
-        (Sum::Field(field), Sum::Number(number)) => (field, number),
-        (Sum::Number(number), Sum::Field(field))
-            if [code::OR, code::AND, code::XOR, code::ADD, code::MUL].contains(&operation) =>
-        {
-            (field, number)
+        if let Value::Number(left) = left {
+            return calculate(operation, left, number)
+                .map(Value::Number)
+                .ok_or(NONE);
         }
-        (Sum::Number(_) | Sum::Field(_), Sum::Field(_)) => {
-            return Err("a field stands on the left of this, and there alone");
-        }
-    };
-    let is_shift = operation == code::LSH || operation == code::RSH;
-    let is_division = operation == code::DIV || operation == code::MOD;
-    if (is_shift && number >= 32) || (is_division && number == 0) {
-        return Err("this has no result");
     }
-    field.steps.push((operation, number));
-    Ok(Sum::Field(field))
+    Ok(Value::Operation(operation, Box::new((left, right))))
 }
 
 /// Reads a number as C writes it, or a name of one.
 pub(super) fn number(word: &str) -> Option<u32> {
-    if let Some((_, value)) = NAMES.iter().find(|(name, _)| *name == word) {
-        return Some(*value);
+    for (begin, names) in NAMES {
+        let rest = word.strip_prefix(begin).unwrap_or_default();
+        for name in names.split(' ') {
+            let digits = name.len() - name.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+            let (number, name) = name.split_at(digits);
+            if name == rest {
+                return number.parse().ok();
+            }
+        }
     }
     let hex = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
     if let Some(digits) = hex {
@@ -364,31 +335,62 @@ mod tests {
             ("tcp[13", 6, "\"]\" is expected"),
             ("tcp[13] & 2", 11, "a comparison"),
             ("tcp[13:3] = 2", 8, "1, 2 or 4"),
-            ("tcp[tcp[0]] = 2", 10, "within brackets"),
-            ("tcp[0] = udp[0]", 8, "two fields"),
+            ("tcp[tcp[0] = 2", 11, "\"]\" is expected"),
+            ("tcp[len:len] = 2", 11, "1, 2 or 4"),
+            ("tcp[0] = udp", 12, "\"[\" is expected"),
             ("len / 0 = 1", 4, "no result"),
+            ("len / (1 - 1) = 1", 4, "no result"),
             ("len << 32 = 1", 4, "no result"),
-            ("2 - len = 1", 2, "on the left"),
             ("ip[70000] = 1", 8, "that long"),
+            ("ip[-1] = 1", 5, "that long"),
             ("len = x", 6, "a number"),
+            ("len - = 1", 6, "a number"),
             ("len = (1", 8, "parenthesis"),
         ] {
             let (place, why) = read(text, 0).unwrap_err();
             assert!(why.contains(what), "{text}: {why}");
             assert_eq!(place, at, "{text}");
         }
-        assert!(read(&format!("{}len = 1", "(".repeat(100_000)), 0).is_err());
+    }
+
+    #[test]
+    fn what_is_too_long_or_too_deep_is_refused() {
+        for (repeated, rest, what) in [
+            ("(", "len = 1", "too long"),
+            ("-", "len = 1", "too long"),
+            ("len + ", "len = 1", "too long"),
+            ("len % ", "len = 1", "too long"),
+            ("ip[", "len = 1", "too long"),
+        ] {
+            let (_, why) = read(&(repeated.repeat(100_000) + rest), 0).unwrap_err();
+            assert!(why.contains(what), "{repeated}: {why}");
+        }
+        let nested =
+            |count: usize| format!("{}len{} = 1", "len-(".repeat(count), ")".repeat(count));
+        assert!(read(&nested(15), 0).is_ok());
+        let (_, why) = read(&nested(16), 0).unwrap_err();
+        assert!(why.contains("too many intermediate"), "{why}");
+        assert!(read(&format!("{}len = 1", "len - ".repeat(90)), 0).is_ok());
     }
 
     #[test]
     fn numbers_are_calculated_at_once_and_in_libpcaps_ranks() {
         let value = |text: &str| match read(text, 0).unwrap().0 {
-            Comparison::Field(relation) => relation.test.1,
+            Comparison::Relation(relation) => {
+                let Value::Number(number) = relation.right else {
+                    panic!("{relation:?}");
+                };
+                number
+            }
             Comparison::Constant(holds) => u32::from(holds),
         };
         assert_eq!(value("len = tcp-syn|tcp-ack"), 0x12);
         assert_eq!(value("len = 1 + 2 * 3 << 1"), 14);
         assert_eq!(value("len = (1 + 2) * 0x10 - 010"), 40);
+        assert_eq!(value("len = -1"), u32::MAX);
+        // 7 % (3 + 1), and 1 + (7 ^ (2 * 3)).
+        assert_eq!(value("len = 7 % 3 + 1"), 3);
+        assert_eq!(value("len = 1 + 7 ^ 2 * 3"), 2);
         assert_eq!(value("2 > 1"), 1);
         assert_eq!(value("2 != 1 + 1"), 0);
         // What follows is left.

@@ -8,18 +8,20 @@ use std::time::Duration;
 use crate::capture::compile::Expression;
 use crate::capture::line::LineStyle;
 use crate::capture::output::OutputFormat;
+use crate::capture::rotation::{Rotation, RotationConfig};
 use crate::capture::{file, language, live};
 use crate::config::SandboxConfig;
 use crate::error::{Error, Reason};
 use crate::link::Watch;
 use crate::settings::options::{CaptureOptions, Settings};
-use crate::sys::SyscallError;
 use crate::sys::file::Target;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::print;
+use crate::sys::{SyscallError, since_1970};
 use crate::worker;
+use wireboot_proto::netlink::route::{ARPHRD_ETHER, ARPHRD_LOOPBACK, LinkInfo};
 
 // As tcpdump's default for Ethernet.
 const SLOT_LEN: u32 = 2048;
@@ -51,6 +53,9 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     }
 }
 
+/// The files after the first one, and when that was begun, in seconds since 1970.
+type Rotated = (RotationConfig, u64);
+
 /// The frames to capture, their source and the output.
 struct CaptureTask {
     interfaces: Vec<String>,
@@ -71,17 +76,19 @@ impl CaptureTask {
         let present = Watch::list()?;
         let mut interfaces = Vec::new();
         for name in &self.interfaces {
-            let is_any = name == ANY && present.iter().all(|link| link.name != ANY);
-            let chosen = present.iter().filter(|link| {
-                let is_named = link.name == *name;
-                if is_any { link.up } else { is_named }
-            });
+            let no = |why: &str| Box::new(Reason::NoInterface(format!("{name}: {why}")));
             let before = interfaces.len();
-            interfaces.extend(chosen.map(|link| (link.index, link.name.clone())));
+            if name == ANY && present.iter().all(|link| link.name != ANY) {
+                let all = present.iter().filter(|link| link.up && has_ethernet(link));
+                interfaces.extend(all.map(|link| (link.index, link.name.clone())));
+            } else if let Some(link) = named(&present, name) {
+                if !has_ethernet(link) {
+                    return Err(no("its frames have no Ethernet header"));
+                }
+                interfaces.push((link.index, link.name.clone()));
+            }
             if interfaces.len() == before {
-                return Err(Box::new(Reason::NoInterface(format!(
-                    "{name}: no such interface"
-                ))));
+                return Err(no("no such interface"));
             }
         }
         for link in &present {
@@ -91,6 +98,7 @@ impl CaptureTask {
             }
         }
         let names: Vec<_> = interfaces.iter().map(|(_, name)| name.clone()).collect();
+        let (mut destination, rotation) = self.destination()?;
         let settings = live::CaptureConfig {
             interfaces,
             program,
@@ -102,8 +110,9 @@ impl CaptureTask {
             sandbox: self.sandbox,
             snap_len: self.snap_len(),
             is_at_once: self.options.is_at_once,
+            rotation,
         };
-        let all = live::capture(&settings, &mut *self.destination()?)?;
+        let all = live::capture(&settings, &mut *destination)?;
         let mut sums = [0; 3];
         for (name, counters) in names.iter().zip(all) {
             let kernel = counters.statistics;
@@ -122,10 +131,15 @@ impl CaptureTask {
             }
         }
         let [captured, packets, drops] = sums;
-        eprintln!(
-            "{captured} packets captured\n{packets} packets received by filter\n{drops} packets dropped by \
-             kernel"
-        );
+        let counts = [
+            (captured, "captured"),
+            (packets, "received by filter"),
+            (drops, "dropped by kernel"),
+        ];
+        for (count, what) in counts {
+            let end = if count == 1 { "" } else { "s" };
+            eprintln!("{count} packet{end} {what}");
+        }
         Ok(())
     }
 
@@ -147,9 +161,11 @@ impl CaptureTask {
             format: self.format(),
             snap_len: self.snap_len(),
         };
-        let mut destination = self.destination()?;
+        let (mut destination, rotation) = self.destination()?;
+        let rotation = rotation.map(|(config, begun)| Rotation::start(config, begun));
+        let rotation = rotation.transpose()?;
         worker::give_up(&self.sandbox, "the reader of frames", 0, Calls::Capture);
-        let counters = file::read(&settings, &mut *input, &mut *destination)?;
+        let counters = file::read(&settings, &mut *input, &mut *destination, rotation)?;
         if self.options.prints_counters {
             let (read, passed) = (counters.read, counters.passed);
             self.print_counters(&format!(
@@ -195,16 +211,34 @@ impl CaptureTask {
         }
     }
 
-    fn destination(&self) -> Result<Box<dyn Write>, Error> {
-        Ok(match self.options.write.as_deref() {
-            None | Some("-") => Box::new(io::stdout()),
-            Some(path) => {
-                // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while
-                // it grows.
-                let file = Target::create(Path::new(path));
-                Box::new(file.map_err(|source| cannot("create", path, source))?)
+    /// Opens the output; returns the files that follow it too, and when it was begun.
+    fn destination(&self) -> Result<(Box<dyn Write>, Option<Rotated>), Error> {
+        let options = &self.options;
+        let usage = |text: String| Box::new(Reason::Usage(text));
+        let is_rotated = options.file_len > 0 || options.file_seconds > 0;
+        let path = match options.write.as_deref() {
+            None | Some("-") if is_rotated => {
+                return Err(usage("-C and -G go with -w FILE".to_owned()));
             }
-        })
+            _ if options.files > 0 && !is_rotated => {
+                return Err(usage("-W goes with -C or -G".to_owned()));
+            }
+            None | Some("-") => return Ok((Box::new(io::stdout()), None)),
+            Some(path) => path,
+        };
+        let rotation = RotationConfig {
+            name: path.to_owned(),
+            max_len: options.file_len,
+            seconds: options.file_seconds,
+            files: options.files,
+        };
+        let begun = since_1970().as_secs();
+        let path = rotation.name(0, begun);
+        let path = path.map_err(|why| usage(format!("-w: {why}")))?;
+        // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while it grows.
+        let file = Target::create(Path::new(&path));
+        let file = file.map_err(|source| cannot("create", &path, source))?;
+        Ok((Box::new(file), is_rotated.then_some((rotation, begun))))
     }
 
     /// Prints counters to standard error; on request to standard output, unless frames go there.
@@ -218,8 +252,16 @@ impl CaptureTask {
 
     fn program(&self) -> Result<FilterProgram, Error> {
         let Some(path) = &self.options.bpf else {
-            let expression = language::parse(&self.filter)
-                .map_err(|error| Box::new(Reason::Usage(error.to_string())))?;
+            let expression = language::parse(&self.filter).map_err(|error| {
+                // An error has one line.
+                eprint!("{}", error.excerpt());
+                Box::new(Reason::Usage(format!("the filter: {error}")))
+            })?;
+            if self.options.read.is_some() && expression.asks_kernel() {
+                return Err(Box::new(Reason::Usage(
+                    "inbound, outbound and ifindex are not known of frames from files".to_owned(),
+                )));
+            }
             let compile = match self.options.read {
                 Some(_) => Expression::compile_for_files,
                 None => Expression::compile_for_kernel,
@@ -236,6 +278,23 @@ impl CaptureTask {
         FilterProgram::parse(&text)
             .map_err(|error| Box::new(Reason::Usage(format!("{path}: {error}"))))
     }
+}
+
+/// Returns the interface with this name, or with this number in the list of `-D`.
+fn named<'a>(present: &'a [LinkInfo], name: &str) -> Option<&'a LinkInfo> {
+    let number = name
+        .parse()
+        .ok()
+        .and_then(|number: usize| number.checked_sub(1));
+    let mut links = present.iter();
+    let found = links.find(|link| link.name == name);
+    found.or_else(|| present.get(number?))
+}
+
+/// Returns whether the kernel hands over frames of the interface with an Ethernet header, which those of
+/// tunnels do not have (map_arphrd_to_dlt of libpcap).
+const fn has_ethernet(link: &LinkInfo) -> bool {
+    matches!(link.hardware_type, ARPHRD_ETHER | ARPHRD_LOOPBACK)
 }
 
 /// Prints the interfaces as `tcpdump -D` does.

@@ -1,15 +1,16 @@
 //! What a boot tells of itself: to a web server, and to the log server of its lease (RFC 5424).
 
+use std::error::Error as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::fetcher::{Executor, Fetcher};
 use super::rotation::Mirrors;
 use crate::config::{Config, OutputConfig, SYSLOG_PORT};
-use crate::error::{Error, Reason};
+use crate::error::{Error, Reason, chain_of};
 use crate::gate::Gate;
 use crate::link::Link;
-use crate::sys::messages;
+use crate::sys::syslog::{self, LogServer};
 use crate::timeline::Timeline;
 use crate::trust::Trust;
 use wireboot_proto::dhcp::lease::Lease;
@@ -59,10 +60,13 @@ pub fn begin_reports(
             .not_requested
             .contains(&code::LOG_SERVERS);
         let server = servers.first().filter(|_| !is_refused)?;
-        Some(SocketAddr::new(IpAddr::V4(*server), SYSLOG_PORT))
+        Some(LogServer {
+            address: SocketAddr::new(IpAddr::V4(*server), SYSLOG_PORT),
+            is_tcp: false,
+        })
     };
     let server = config.output.syslog.or_else(of_lease);
-    messages::begin_syslog(server, &lease.address.to_string());
+    syslog::begin(server, &lease.address.to_string());
     let Some(url) = address(&config.output)? else {
         return Ok(());
     };
@@ -94,7 +98,11 @@ pub fn begin_reports(
         match fetcher.get(&url.clone().with_form(form), MAX_ANSWER) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(format!("{url} is not there")),
-            Err(error) => Err(error.chain()),
+            // Without "cannot fetch", which it is not.
+            Err(error) => {
+                let why = error.source().map(chain_of);
+                Err(why.map_or_else(|| error.chain(), |why| format!("{url}: {why}")))
+            }
         }
     });
     begun.map_err(|error| Box::new(Reason::Usage(format!("cannot begin reports: {error}"))))

@@ -2,16 +2,15 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, connect, getsockopt, socket, sockopt,
-};
+use nix::sys::socket::{getsockopt, sockopt};
 
 use super::failure::{Failure, no_address, other, passing};
+use crate::sys::udp::dial;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::time::Instant;
@@ -126,24 +125,6 @@ fn in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
     mixed.extend(second);
     mixed
-}
-
-/// Starts connecting, without waiting.
-pub(super) fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
-    let failed = |call| move |errno| SyscallError::new(call, errno);
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::Inet,
-        SocketAddr::V6(_) => AddressFamily::Inet6,
-    };
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket: OwnedFd =
-        socket(family, SockType::Stream, flags, None).map_err(failed("socket"))?;
-    sys::udp::bind_to(&socket, interface)?;
-    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
-        // After EINTR the attempt goes on in the background as well (connect(2)).
-        Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(socket),
-        Err(errno) => Err(SyscallError::new("connect", errno)),
-    }
 }
 
 /// Returns the stream of a socket whose connection attempt has ended well.

@@ -345,6 +345,10 @@ impl Get {
         match status.as_u16() {
             200 if self.config.window.is_some() => Err(Failure::NoParts),
             200 => Ok(HeadOutcome::Body { from: 0, len: None }),
+            // What is posted may be answered by any success (RFC 9110 §9.3.3), such as 201 and 204.
+            201..=205 if self.config.url.form().is_some() => {
+                Ok(HeadOutcome::Body { from: 0, len: None })
+            }
             206 => {
                 let range = header(response, CONTENT_RANGE).and_then(parse_content_range);
                 let resumed = self.config.resume.as_ref().map(|resume| resume.len);

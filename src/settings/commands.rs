@@ -113,12 +113,14 @@ pub static COMMANDS: [About; 9] = [
             "Shows the frames that pass the filter, one line each; times are UTC. The letters are those \
              of tcpdump, and the filter is the part of pcap-filter that matters for network boot: arp, \
              rarp, ip, ip6, icmp, icmp6, tcp, udp, stp, vlan, ether host, host, net, src, dst, port, \
-             portrange, proto, broadcast, multicast, greater, less, tcp[13] & 2 != 0, and, or, not, ( ).",
+             portrange, proto, broadcast, multicast, llc, inbound, outbound, ifindex, greater, less, \
+             tcp[13] & 2 != 0, len > ip[2:2] + 14, and, or, not, ( ).",
         ],
         closing: &[
             "A file that is written grows under its name and always ends with a whole block, so \
              that it can be read at any time. SIGINT, SIGTERM and SIGHUP end the capture; all \
-             frames received before are written.",
+             frames received before are written. SIGUSR1 prints the counters, SIGUSR2 writes what is \
+             buffered.",
         ],
     },
     About {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+#[cfg(feature = "report")]
+use crate::sys::syslog::LogServer;
 use wireboot_proto::named;
 #[cfg(feature = "root")]
 use wireboot_proto::oci::Reference;
@@ -545,7 +547,7 @@ pub struct OutputConfig {
     pub report_to: Option<String>,
     /// The log server; that of the lease when none.
     #[cfg(feature = "report")]
-    pub syslog: Option<std::net::SocketAddr>,
+    pub syslog: Option<LogServer>,
 }
 
 /// How long an offer without a boot file waits for a better one: longer than any ProxyDHCP server takes,

@@ -18,6 +18,8 @@ use super::input::SettingText;
 #[cfg(feature = "arping")]
 use super::options::Question;
 use super::options::Settings;
+#[cfg(feature = "report")]
+use crate::sys::syslog::LogServer;
 
 /// Kind of the value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,12 @@ impl Setting {
         self.name == name || ALIASES.contains(&(name, self.name))
     }
 
+    /// Returns the flag of one letter, if it has one, and the other one with the name of its value.
+    pub fn flags(&self) -> String {
+        let letter = self.short.map(|letter| format!("-{letter}, "));
+        letter.unwrap_or_default() + &self.usage()
+    }
+
     /// Returns the flag with the name of its value.
     pub fn usage(&self) -> String {
         match self.takes {
@@ -128,8 +136,8 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "keep",
         of: LEASE,
-        help: "stay and renew the lease, also where no server grants one yet; SIGHUP renews now, SIGTERM \
-               exits and keeps the lease, SIGUSR2 releases it; with --json, a line for each change",
+        help: "stay and renew the lease, also where no server grants one yet; SIGHUP or SIGUSR1 renews now, \
+               SIGTERM exits and keeps the lease, SIGUSR2 releases it; with --json, a line for each change",
         lands: Lands::Own(|all, _| {
             all.lease.keep = true;
             all.config.dhcp.never_gives_up = true;
@@ -833,6 +841,46 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "file-size",
+        short: Some('C'),
+        of: CAPTURE,
+        takes: Takes::Value("SIZE"),
+        help: "begin the next file, FILE1, FILE2 …, after SIZE million bytes (k, m, g: KiB, MiB, GiB)",
+        lands: Lands::Own(|all, input| {
+            all.capture.file_len = input.size(1_000_000)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "rotate",
+        short: Some('G'),
+        of: CAPTURE,
+        takes: Takes::Value("SECS"),
+        help: "begin the next file every SECS seconds; its name is FILE with the time in UTC in the place of \
+               %Y, %m, %d, %H, %M, %S …",
+        lands: Lands::Own(|all, input| {
+            all.capture.file_seconds = input.number(1, u64::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "files",
+        short: Some('W'),
+        of: CAPTURE,
+        takes: Takes::Value("N"),
+        help: "with -C: overwrite the oldest of N files; with -G: end after N files",
+        lands: Lands::Own(|all, input| {
+            all.capture.files = input.number(1, u32::MAX)?;
+            Ok(())
+        }),
+        ..NOTHING
+    },
     Setting {
         name: "octets",
         short: Some('x'),
@@ -1312,12 +1360,17 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT | WORD,
         takes: Takes::Value("ADDRESS"),
         help: "send messages to this log server instead of that of the lease (option 7), by UDP (RFC 5424); \
-               ADDRESS:PORT for another port than 514",
+               ADDRESS:PORT for another port than 514, tcp://ADDRESS[:PORT] for TCP (RFC 6587)",
         lands: Lands::Config(|config, input| {
-            let address = input.value.parse().ok();
-            let plain = || Some((input.value.parse::<IpAddr>().ok()?, SYSLOG_PORT).into());
+            let tcp = input.value.strip_prefix("tcp://");
+            let text = tcp.unwrap_or(input.value);
+            let address = text.parse().ok();
+            let plain = || Some((text.parse::<IpAddr>().ok()?, SYSLOG_PORT).into());
             let address = address.or_else(plain);
-            config.output.syslog = Some(address.ok_or("an address, or ADDRESS:PORT")?);
+            config.output.syslog = Some(LogServer {
+                address: address.ok_or("not an address, ADDRESS:PORT or tcp://ADDRESS[:PORT]")?,
+                is_tcp: tcp.is_some(),
+            });
             Ok(())
         }),
         ..NOTHING

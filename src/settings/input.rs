@@ -49,6 +49,21 @@ impl SettingText<'_> {
         })
     }
 
+    /// Parses a number of bytes, 1 or more: of `unit` each, or of the one that is behind it.
+    #[cfg(feature = "capture")]
+    pub(super) fn size(&self, unit: u64) -> Result<u64, String> {
+        let (digits, unit) = match self.value.char_indices().last() {
+            Some((at, 'k' | 'K')) => (at, 1 << 10),
+            Some((at, 'm' | 'M')) => (at, 1 << 20),
+            Some((at, 'g' | 'G')) => (at, 1 << 30),
+            _ => (self.value.len(), unit),
+        };
+        let number = self.value.get(..digits).and_then(|text| text.parse().ok());
+        let number = number.filter(|number| *number > 0);
+        let size = number.and_then(|number: u64| number.checked_mul(unit));
+        size.ok_or_else(|| "not a size such as 10, 500k, 20m or 1g".to_owned())
+    }
+
     pub(super) fn parsed<T: FromStr>(&self, what: &str) -> Result<T, String> {
         self.value.parse().map_err(|_| format!("not {what}"))
     }

@@ -91,14 +91,7 @@ fn command(about: &About) -> String {
     }
     section(&mut page, "OPTIONS");
     for setting in flags(about.command) {
-        let short = setting
-            .short
-            .map_or(String::new(), |letter| format!("-{letter}, "));
-        item(
-            &mut page,
-            &format!("{short}{}", setting.usage()),
-            &described(setting),
-        );
+        item(&mut page, &setting.flags(), &described(setting));
     }
     section(&mut page, "SEE ALSO");
     paragraph(&mut page, "wireboot(8), wireboot.cmdline(7)");

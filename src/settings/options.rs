@@ -112,6 +112,12 @@ pub struct CaptureOptions {
     pub read: Option<String>,
     /// A file to write in place of lines.
     pub write: Option<String>,
+    /// Bytes of it after which another one is begun; 0: any number.
+    pub file_len: u64,
+    /// Seconds after which another one is begun; 0: any number.
+    pub file_seconds: u64,
+    /// Number of files; 0: any number.
+    pub files: u32,
     /// A file with a filter program.
     pub bpf: Option<String>,
     /// Whether only the filter program is printed.
@@ -151,6 +157,9 @@ impl Default for CaptureOptions {
         Self {
             read: None,
             write: None,
+            file_len: 0,
+            file_seconds: 0,
+            files: 0,
             bpf: None,
             prints_program: false,
             prints_counters: false,

@@ -142,8 +142,8 @@ impl Invocation {
                 Lands::Own(set) => set(&mut settings, &input),
             };
             set.map_err(|why| {
-                let usage = setting.usage();
-                self.fault(&format!("invalid value '{value}' for '{usage}': {why}"))
+                let flags = setting.flags();
+                self.fault(&format!("invalid value '{value}' for '{flags}': {why}"))
             })?;
         }
         // --vlan and --bond also select their interface, in addition to those of -i.
@@ -187,14 +187,14 @@ impl Invocation {
         value: Option<&str>,
         arguments: &mut impl Iterator<Item = String>,
     ) -> Result<(), Error> {
-        let usage = || setting.usage();
+        let flags = || setting.flags();
         let value = if setting.takes != Takes::Nothing {
             let value = value.map(str::to_owned).or_else(|| arguments.next());
             value
                 .filter(|value| !value.is_empty())
-                .ok_or_else(|| self.fault(&format!("missing value for '{}'", usage())))?
+                .ok_or_else(|| self.fault(&format!("missing value for '{}'", flags())))?
         } else if value.is_some() {
-            return Err(self.fault(&format!("'{}' takes no value", usage())));
+            return Err(self.fault(&format!("'{}' takes no value", flags())));
         } else {
             String::new()
         };
@@ -456,7 +456,7 @@ mod tests {
             match row.takes {
                 Takes::Nothing => return None,
                 Takes::OneOf(_, names) => names[0],
-                Takes::Value("SECS" | "N" | "KIB") => "2",
+                Takes::Value("SECS" | "N" | "KIB" | "SIZE") => "2",
                 Takes::Value("BYTES") => "1500",
                 Takes::Value("ADDRESS") => "192.0.2.1",
                 Takes::Value("MAC") => "52:54:00:12:34:56",

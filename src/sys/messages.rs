@@ -7,15 +7,9 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-#[cfg(feature = "report")]
-use std::io;
 use std::io::{IsTerminal, Write, stderr};
-#[cfg(feature = "report")]
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-#[cfg(feature = "report")]
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use env_logger::Logger;
 use log::{Level, LevelFilter};
@@ -35,94 +29,6 @@ const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 static OUTPUT: OnceLock<Output> = OnceLock::new();
 /// The descriptor of the kernel's log is closed, and its number may be that of another file.
 static HAS_LEFT_KERNEL_LOG: AtomicBool = AtomicBool::new(false);
-
-/// The log server that messages go to as well.
-#[cfg(feature = "report")]
-static SYSLOG: Mutex<Syslog> = Mutex::new(Syslog::Off);
-/// The most bytes of messages that are held until there is a network.
-#[cfg(feature = "report")]
-const MAX_HELD: usize = 8 << 10;
-
-/// What becomes of a message for a log server.
-#[cfg(feature = "report")]
-enum Syslog {
-    Off,
-    /// Severities and messages before there is a network.
-    Held(Vec<(u8, String)>),
-    /// With the name of this machine.
-    Sent(UdpSocket, String),
-}
-
-#[cfg(feature = "report")]
-impl Syslog {
-    fn write(&mut self, severity: u8, text: &str) {
-        match self {
-            Self::Off => {}
-            Self::Held(messages) => {
-                let held: usize = messages.iter().map(|(_, text)| text.len()).sum();
-                if held < MAX_HELD {
-                    messages.push((severity, text.to_owned()));
-                }
-            }
-            Self::Sent(socket, host) => {
-                // RFC 5424 §6: facility 3 (daemon), and no time, since the clock may not be set yet; the
-                // server notes its own.
-                let id = std::process::id();
-                let priority = 3 * 8 + severity;
-                let message = format!("<{priority}>1 - {host} wireboot {id} - - {text}");
-                // Nobody waits for a log server.
-                let _ = socket.send(message.as_bytes());
-            }
-        }
-    }
-}
-
-/// Holds messages from now on until it is known whether there is a log server.
-#[cfg(feature = "report")]
-pub fn hold_for_syslog() {
-    *syslog() = Syslog::Held(Vec::new());
-}
-
-/// Sends the messages since [`hold_for_syslog`] and all others to `server`, by UDP; none without a server.
-#[cfg(feature = "report")]
-pub fn begin_syslog(server: Option<SocketAddr>, host: &str) {
-    let connect = |server: SocketAddr| -> io::Result<UdpSocket> {
-        let any: IpAddr = if server.is_ipv6() {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
-        };
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.set_nonblocking(true)?;
-        socket.connect(server)?;
-        Ok(socket)
-    };
-    let socket = server.map(connect);
-    if let (Some(server), Some(Err(error))) = (server, &socket) {
-        log::warn!("no messages to the log server {server}: {error}");
-    }
-    let mut syslog = syslog();
-    let sent = socket.and_then(Result::ok);
-    let sent = sent.map_or(Syslog::Off, |socket| Syslog::Sent(socket, host.to_owned()));
-    if let Syslog::Held(messages) = std::mem::replace(&mut *syslog, sent) {
-        for (severity, text) in messages {
-            syslog.write(severity, &text);
-        }
-    }
-}
-
-/// Sends the last message, an error; the network is about to go.
-#[cfg(feature = "report")]
-pub fn end_syslog(text: &str) {
-    let mut syslog = syslog();
-    syslog.write(3, &format!("error: {}", Safe::line(text)));
-    *syslog = Syslog::Off;
-}
-
-#[cfg(feature = "report")]
-fn syslog() -> MutexGuard<'static, Syslog> {
-    SYSLOG.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Destination of messages.
 #[derive(Debug, Default)]
@@ -224,7 +130,7 @@ impl Output {
         let space = if prefix.is_empty() { "" } else { " " };
         #[cfg(feature = "report")]
         if !HAS_LEFT_KERNEL_LOG.load(Ordering::Relaxed) {
-            syslog().write(severity, &format!("{prefix}{space}{text}"));
+            super::syslog::write(severity, &format!("{prefix}{space}{text}"));
         }
         let log = self.kernel_log.as_ref();
         if let Some(mut log) = log.filter(|_| !HAS_LEFT_KERNEL_LOG.load(Ordering::Relaxed)) {

@@ -36,6 +36,8 @@ pub mod filter {
 
     pub use condition::{Condition, Load, Size};
     pub use interpret::FilterInput;
+    #[cfg(feature = "capture")]
+    pub use interpret::calculate;
     pub use program::{
         FilterInstruction, FilterProgram, ProgramError, WHOLE_FRAME, ancillary, code,
     };
@@ -65,6 +67,8 @@ pub mod rcu;
 pub mod ring;
 pub mod sandbox;
 pub mod signal;
+#[cfg(feature = "report")]
+pub mod syslog;
 pub mod terminal;
 pub mod udp;
 #[cfg(feature = "attended")]

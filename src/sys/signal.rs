@@ -10,7 +10,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use super::error::SyscallError;
 use super::machine::PowerAction;
 
-/// A signal to a process that keeps a lease.
+/// A signal to a process that keeps a lease or captures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP.
@@ -19,6 +19,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM.
     End,
+    /// SIGUSR1.
+    User1,
     /// SIGUSR2.
     User2,
 }
@@ -29,6 +31,7 @@ impl Signal {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,
+            Self::User1 => 138,
             Self::User2 => 140,
             Self::End => 143,
         }
@@ -45,6 +48,7 @@ const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGHUP, Signal::Hangup),
     (Number::SIGINT, Signal::Interrupt),
     (Number::SIGTERM, Signal::End),
+    (Number::SIGUSR1, Signal::User1),
     (Number::SIGUSR2, Signal::User2),
 ];
 

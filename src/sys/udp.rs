@@ -1,4 +1,5 @@
-//! Kernel UDP sockets on one interface, for messages between configured addresses, and the path MTU.
+//! Kernel UDP sockets on one interface, for messages between configured addresses, the path MTU, and the
+//! begin of connections by TCP.
 
 #![forbid(unsafe_code)]
 
@@ -7,10 +8,11 @@ use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::sockopt::{BindToDevice, Broadcast, IpMtu, RcvBuf, ReuseAddr};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, bind, getsockopt,
-    sendmsg, setsockopt, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrStorage, bind,
+    connect, getsockopt, sendmsg, setsockopt, socket,
 };
 use nix::{getsockopt_impl, sockopt_impl};
 
@@ -26,6 +28,27 @@ pub fn bind_to(socket: &impl AsFd, interface: Option<&str>) -> Result<(), Syscal
     };
     setsockopt(socket, BindToDevice, &interface.into())
         .map_err(|errno| SyscallError::new("setsockopt(SO_BINDTODEVICE)", errno))
+}
+
+/// Starts a connection by TCP, without waiting; the socket does not block.
+///
+/// # Errors
+/// `connect`: ENETUNREACH and the like.
+pub fn dial(interface: Option<&str>, address: SocketAddr) -> Result<OwnedFd, SyscallError> {
+    let failed = |call| move |errno| SyscallError::new(call, errno);
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket: OwnedFd =
+        socket(family, SockType::Stream, flags, None).map_err(failed("socket"))?;
+    bind_to(&socket, interface)?;
+    match connect(socket.as_raw_fd(), &SockaddrStorage::from(address)) {
+        // After EINTR the attempt goes on in the background as well (connect(2)).
+        Ok(()) | Err(Errno::EINPROGRESS | Errno::EINTR) => Ok(socket),
+        Err(errno) => Err(SyscallError::new("connect", errno)),
+    }
 }
 
 /// A bound UDP port: the source of sent messages, and the reason why the kernel does not answer

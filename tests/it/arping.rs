@@ -113,6 +113,14 @@ fn the_exit_code_says_whether_somebody_has_the_address() {
         ] {
             assert_eq!(arping(wrong).0, Some(2), "{wrong}");
         }
+        // In the network of no interface: asked on the first that has ARP.
+        ip("link set lo up");
+        let (code, text) = arping("-c 1 -w 1 203.0.113.9");
+        assert_eq!(code, Some(1), "{text}");
+        assert!(
+            text.starts_with("ARPING 203.0.113.9 from 0.0.0.0 near\n"),
+            "{text}"
+        );
         ip("link set near down");
         assert_eq!(arping("-I near 192.0.2.1").0, Some(2));
     });

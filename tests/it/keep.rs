@@ -133,6 +133,22 @@ fn sigterm_leaves_the_lease_which_a_later_command_gives_back() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn either_signal_that_means_it_to_others_renews_the_lease() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dhcpd(&far, "");
+        let client = keep(&[]);
+        client.wait_for("from 192.0.2.1");
+        for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
+            client.forget();
+            client.signal(signal);
+            client.wait_for("renewed 192.0.2.100/24");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn a_client_that_goes_on_with_the_lease_of_another_gives_back_its_address_too() {
     in_new_namespace(|| {
         let far = Far::plug_in();

@@ -22,6 +22,7 @@ mod bonds;
 mod boot_cases;
 mod boot_files;
 mod capture;
+mod capture_files;
 mod cards;
 mod chapters;
 mod conflict;

@@ -10,9 +10,9 @@ use wireboot_proto::format::kernel_image::fixture::bz_image;
 
 use crate::common::client::{boot_command, output};
 use crate::common::far::{Far, Server};
-use crate::common::in_new_namespace;
 use crate::common::scripted::head;
-use crate::common::servers::dnsmasq;
+use crate::common::servers::{dnsmasq, nginx_with};
+use crate::common::{in_new_namespace, wait_until};
 
 /// What a server of the far end has received.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -138,6 +138,135 @@ fn messages_go_to_the_log_server_of_the_lease_or_to_the_one_that_is_named() {
         let line = named.recv_timeout(LIMIT).unwrap();
         assert!(line.contains("near: carrier"), "{line}");
         assert!(of_lease.try_recv().is_err());
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN, dnsmasq and nginx"]
+fn nginx_takes_reports_and_one_that_refuses_them_costs_no_time() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = boot_server(&far);
+        let log = far.folder.join("access.log");
+        let directives = "listen 192.0.2.1:8000;
+            location /boots { return 204; }
+            location /broken { return 500; }";
+        let _web = nginx_with(&far, &far.folder, directives);
+        let begun = Instant::now();
+        let (code, _, said) = boot("kernel", &["--report", URL]);
+        let accepted = begun.elapsed();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(!said.contains("no more reports"), "{said}");
+        let posts = |path: &str| {
+            let log = std::fs::read_to_string(&log).unwrap();
+            log.matches(&format!("\"POST {path} HTTP/1.1\"")).count()
+        };
+        wait_until("all reports are in the log", || posts("/boots") == 3);
+        for (path, why) in [("/access.log", "405"), ("/broken", "500")] {
+            let url = format!("http://192.0.2.1:8000{path}");
+            let begun = Instant::now();
+            let (code, _, said) = boot("kernel", &["--report", &url]);
+            assert_eq!(code, Some(0), "{said}");
+            assert!(
+                begun.elapsed() < accepted + Duration::from_secs(2),
+                "{path}: {said}"
+            );
+            let warnings: Vec<_> = said
+                .lines()
+                .filter(|line| line.contains("no more reports: "))
+                .collect();
+            assert_eq!(warnings.len(), 1, "{said}");
+            let expected = format!("warning: no more reports: {url}: the server answers {why}");
+            assert!(warnings[0].contains(&expected), "{said}");
+            assert_eq!(posts(path), 1, "{path}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN, dnsmasq and rsyslog"]
+fn rsyslog_gets_every_message_by_udp_and_by_tcp() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = boot_server(&far);
+        let log = far.folder.join("log");
+        let config = format!(
+            "module(load=\"imudp\")
+            module(load=\"imtcp\")
+            input(type=\"imudp\" port=\"5514\")
+            input(type=\"imtcp\" port=\"5514\")
+            template(name=\"t\" type=\"string\"
+                string=\"%inputname% %hostname% %app-name% %syslogfacility-text% %syslogseverity-text%:%msg%\\n\")
+            action(type=\"omfile\" file=\"{}\" template=\"t\")",
+            log.display()
+        );
+        let config = far.write("rsyslog.conf", &config);
+        let pid = far.folder.join("rsyslog.pid");
+        let _rsyslog = far.start(&format!("rsyslogd -n -f {config} -i {}", pid.display()));
+        wait_until("rsyslog listens", || {
+            let sockets = far.output("ss --listening --tcp --udp --numeric");
+            sockets.matches(":5514").count() >= 2
+        });
+        for (transport, server) in [
+            ("imudp", "192.0.2.1:5514"),
+            ("imtcp", "tcp://192.0.2.1:5514"),
+        ] {
+            let (code, _, said) = boot("missing", &["--syslog", server]);
+            assert_eq!(code, Some(6), "{said}");
+            let begin = format!("{transport} 192.0.2.100 wireboot daemon ");
+            let logged = || std::fs::read_to_string(&log).unwrap_or_default();
+            wait_until("the error is in the log", || {
+                logged().contains(&format!("{begin}err:error: "))
+            });
+            let lines = logged();
+            let lines = lines.lines().filter(|line| line.starts_with(&begin));
+            let texts: Vec<_> = lines
+                .map(|line| line.split_once("info:").map_or(line, |(_, text)| text))
+                .collect();
+            // From before there was an address, and each message in a line of its own.
+            assert!(texts[0].contains("near: carrier"), "{texts:?}");
+            // The last one is behind the report of the error.
+            let is_sent =
+                |line: &&str| line.starts_with("wireboot: ") && !line.contains("failure.pcapng");
+            let shown = said.lines().filter(is_sent);
+            assert_eq!(texts.len(), shown.count(), "{texts:?}\n{said}");
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and dnsmasq"]
+fn a_log_server_by_tcp_that_is_dead_or_refuses_costs_no_time() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = boot_server(&far);
+        let timed = |more: &[&str]| {
+            let begun = Instant::now();
+            let (code, _, said) = boot("kernel", more);
+            assert_eq!(code, Some(0), "{said}");
+            begun.elapsed()
+        };
+        let plain = timed(&[]);
+        let refused = timed(&["--syslog", "tcp://192.0.2.1:601"]);
+        for command in [
+            "nft add table ip filter",
+            "nft add chain ip filter in { type filter hook input priority 0 ; }",
+            "nft add rule ip filter in tcp dport 514 drop",
+        ] {
+            far.run(command);
+        }
+        let dead = timed(&["--syslog", "tcp://192.0.2.1"]);
+        let limit = plain + Duration::from_secs(2);
+        assert!(
+            refused < limit && dead < limit,
+            "{plain:?} {refused:?} {dead:?}"
+        );
+        let (code, _, said) = boot("kernel", &["--syslog", "tcp://boot.example"]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("not an address, ADDRESS:PORT or tcp://"),
+            "{said}"
+        );
     });
 }
 

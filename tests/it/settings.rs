@@ -94,7 +94,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "boot -i",
-            "missing value for '--interface IF'; see 'wireboot boot --help'",
+            "missing value for '-i, --interface IF'; see 'wireboot boot --help'",
         ),
         (
             "lease --keep=no",
@@ -123,7 +123,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
         ),
         (
             "capture -c 0 -i lo",
-            "invalid value '0' for '--count N': not a number of 1 or more; see \
+            "invalid value '0' for '-c, --count N': not a number of 1 or more; see \
              'wireboot capture --help'",
         ),
         (

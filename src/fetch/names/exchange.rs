@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::poll::{PollFd, PollFlags};
 
-use crate::fetch::tcp::dial;
 use crate::sys;
+use crate::sys::udp::dial;
 use wireboot_proto::dns::{Event, Lookup, QueryTransport, Transmit};
 
 /// Sockets that are open at most: two types of query, and the last few of each that may still be

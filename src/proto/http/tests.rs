@@ -267,6 +267,38 @@ fn a_form_goes_with_its_request_and_with_no_other() {
 }
 
 #[test]
+fn what_is_posted_may_be_answered_by_any_success() {
+    let form = Form::new("POST", &[], "{}".to_owned()).unwrap();
+    let posted = || {
+        let mut config = config("http://192.0.2.1/boots");
+        config.url = config.url.with_form(form.clone());
+        of(config)
+    };
+    for (answer, body) in [
+        ("204 No Content\r\n\r\n", ""),
+        (
+            "201 Created\r\nLocation: /boots/1\r\nContent-Length: 2\r\n\r\n{}",
+            "{}",
+        ),
+        (
+            "202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "ok",
+        ),
+    ] {
+        let answer = format!("HTTP/1.1 {answer}");
+        let (received, events) = exchange(posted(), answer.as_bytes(), 7);
+        assert_eq!(received, body.as_bytes(), "{answer}");
+        assert_eq!(events.last(), Some(&Event::Done), "{answer}");
+        // To a GET it is no file.
+        let (_, events) = exchange(get(None), answer.as_bytes(), 7);
+        assert!(
+            matches!(events[..], [Event::Failed(Failure::Refused(_))]),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
 fn silence_is_given_up_after_the_stall_time() {
     let mut get = get(None);
     get.handle_timeout(Instant::from_millis(14_999));

@@ -18,7 +18,8 @@ pub enum Size {
 }
 
 impl Size {
-    const fn code(self) -> u16 {
+    /// Returns it as a part of an operation code.
+    pub const fn code(self) -> u16 {
         match self {
             Self::Byte => code::B,
             Self::Half => code::H,
@@ -68,9 +69,9 @@ pub enum Condition {
     AtLeast(Load, u32),
     /// One of the mask's bits is set in the value.
     AnyBit(Load, u32),
-    /// The value, after operations of [`code`] with numbers, passes a test of it.
+    /// What instructions without jumps calculate, each with its operand, passes a test of [`code`].
     #[cfg(feature = "capture")]
-    Compare(Load, Vec<(u16, u32)>, (u16, u32)),
+    Compare(Vec<(u16, u32)>, (u16, u32)),
     /// The condition does not hold.
     Not(Box<Self>),
     /// Both hold; the second is evaluated only if the first does.
@@ -181,7 +182,7 @@ impl Backward {
         let no = self.near(no);
         let distance = |label: JumpTarget| u8::try_from(self.here().0 - label.0).unwrap_or(u8::MAX);
         self.push(FilterInstruction {
-            code: code::JMP | test | code::K,
+            code: code::JMP | test,
             jt: distance(yes),
             jf: distance(no),
             k,
@@ -233,12 +234,11 @@ impl Backward {
                 self.load(*load);
             }
             #[cfg(feature = "capture")]
-            Condition::Compare(load, steps, (test, number)) => {
+            Condition::Compare(statements, (test, number)) => {
                 self.test(*test, *number, yes, no);
-                for (operation, operand) in steps.iter().rev() {
-                    self.statement(code::ALU | operation | code::K, *operand);
+                for (code, operand) in statements.iter().rev() {
+                    self.statement(*code, *operand);
                 }
-                self.load(*load);
             }
             Condition::Not(inner) => return self.condition(inner, no, yes),
             Condition::And(first, second) => {

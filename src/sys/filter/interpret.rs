@@ -110,7 +110,8 @@ impl FilterProgram {
     }
 }
 
-fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
+/// Returns the result of an operation of [`code`] on a value; none for a division by zero.
+pub fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
     Some(match operation {
         code::ADD => a.wrapping_add(operand),
         code::SUB => a.wrapping_sub(operand),
