@@ -238,6 +238,10 @@ impl Session6 {
             };
             let message = buf.get(..input.len).unwrap_or_default();
             let (source, hop_limit) = (input.source, input.hop_limit);
+            if input.is_fragmented {
+                note_ignored(name, source, &"it came in fragments");
+                continue;
+            }
             let client = &mut running.client;
             if message.first() == Some(&ROUTER_ADVERTISEMENT) {
                 if !client.is_asking() {
