@@ -1388,7 +1388,7 @@ pub struct Foreign {
 }
 
 /// The words that `cmdline` reads besides `wireboot.*`: those of the kernel, klibc, dracut,
-/// NetworkManager, systemd and PXELINUX.
+/// initramfs-tools, NetworkManager, systemd and PXELINUX.
 #[cfg(feature = "manual")]
 pub static FOREIGN: &[Foreign] = &[
     Foreign {
@@ -1419,6 +1419,11 @@ pub static FOREIGN: &[Foreign] = &[
     Foreign {
         words: &["ip=link6", "ip=link-local"],
         help: "in place of dhcp: IPv6 with the link-local address alone, without any request",
+    },
+    #[cfg(feature = "ipv6")]
+    Foreign {
+        words: &["ip6=on", "ip6=IF", "ip6=off"],
+        help: "of initramfs-tools, beside `ip=`: IPv6 too, on IF, or not at all",
     },
     Foreign {
         words: &["BOOTIF=01-MAC"],
