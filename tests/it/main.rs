@@ -45,6 +45,8 @@ mod ipv6_commands;
 #[cfg(feature = "ipv6")]
 mod ipv6_conflict;
 #[cfg(feature = "ipv6")]
+mod ipv6_scenes;
+#[cfg(feature = "ipv6")]
 mod ipv6_seen;
 #[cfg(feature = "ipv6")]
 mod ipv6_servers;
