@@ -15,10 +15,16 @@ mod either;
 #[cfg(feature = "ipv6")]
 pub mod ipv6;
 mod keep;
+#[cfg(feature = "ipv6")]
+mod keep6;
 mod kept;
 mod lease_store;
 mod listener;
 mod race;
+#[cfg(feature = "ipv6")]
+mod record6;
+#[cfg(feature = "ipv6")]
+mod release6;
 mod session;
 #[cfg(feature = "ipv6")]
 mod session6;
@@ -56,21 +62,25 @@ use beside::Beside;
 pub use binding::Binding;
 pub use boot_server::boot_file;
 #[cfg(feature = "ipv6")]
-use either::{Winner, either};
+pub use either::{Winner, either};
 #[cfg(feature = "ipv6")]
 use ipv6::Bound6;
 pub use keep::keep;
+#[cfg(feature = "ipv6")]
+pub use keep6::keep6;
 use kept::Kept;
 #[cfg(fuzzing)]
 pub use lease_store::fuzz as fuzz_lease_file;
 use race::{best_offer, drive, open, race, until, wait};
+#[cfg(feature = "ipv6")]
+pub use release6::release_saved6;
 pub use session::Session;
 #[cfg(all(feature = "discover", feature = "ipv6"))]
 pub use session6::Heard6;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};
 #[cfg(all(feature = "discover", feature = "ipv6"))]
-pub use survey6::{Surveyed6, survey6};
+pub use survey6::{Surveyed6, survey6, surveyed6};
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
@@ -87,14 +97,14 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
     if config.dhcp.family == Some(Family::V6) {
         let found = link::find(&config.link, &gate.recorder, Some(signals))?;
         let (bound, lease) = ipv6::lease(found, config, Some(signals))?;
-        return Ok(bound_by_ipv6(Box::new(bound), lease, gate));
+        return Ok(bound_by_ipv6((bound, lease), gate));
     }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
     #[cfg(feature = "ipv6")]
     let session = match config.dhcp.family {
         None | Some(Family::Either) => match either(found, config, signals, &gate.timeline)? {
             Winner::V4(session) => *session,
-            Winner::V6(bound, lease) => return Ok(bound_by_ipv6(bound, lease, gate)),
+            Winner::V6(bound) => return Ok(bound_by_ipv6(*bound, gate)),
         },
         Some(Family::V4 | Family::V6) => self::lease(found, config, Some(signals), &gate.timeline)?,
     };
@@ -108,12 +118,12 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
 }
 
 #[cfg(feature = "ipv6")]
-fn bound_by_ipv6(bound: Box<Bound6>, lease: Lease6, gate: &Gate) -> (Binding, Lease) {
+fn bound_by_ipv6((bound, lease): (Bound6, Lease6), gate: &Gate) -> (Binding, Lease) {
     gate.timeline.note("addresses and routes are set");
     for address in &lease.addresses {
         log::info!("{}: {address}", bound.session().link().name);
     }
-    let kept = Kept::V6(bound);
+    let kept = Kept::V6(Box::new(bound));
     let lease = Lease::of_ipv6(lease);
     (Binding::leased(kept, lease.address), lease)
 }

@@ -131,6 +131,13 @@ impl Fetcher {
     ) -> Result<Self, Error> {
         let mut time_servers = lease.options.addresses(code::NTP_SERVERS);
         time_servers.retain(|server| is_host(*server));
+        let time_servers = time_servers.into_iter().map(IpAddr::from);
+        #[cfg(feature = "ipv6")]
+        let time_servers = time_servers.chain({
+            let lease = lease.ipv6.as_ref();
+            let servers = lease.map_or(&[][..], |lease| &lease.time_servers);
+            servers.iter().copied().map(IpAddr::from)
+        });
         let mut fetcher = Self {
             access: ServerAccess {
                 interface: Some(interface.to_owned()),
@@ -144,10 +151,7 @@ impl Fetcher {
                 ca: config.fetch.ca.as_ref().map(PathBuf::from),
                 client_certificate: config.fetch.certificate.as_ref().map(PathBuf::from),
                 pins: trust.policy.pins.clone(),
-                clock: Clock::by_policy(
-                    time_servers.into_iter().map(IpAddr::from).collect(),
-                    &trust.policy,
-                ),
+                clock: Clock::by_policy(time_servers.collect(), &trust.policy),
                 ..ServerAccess::default()
             },
             keys: trust.required_keys(),

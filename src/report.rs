@@ -5,7 +5,7 @@
 
 use crate::script::{self, Event};
 #[cfg(feature = "ipv6")]
-use wireboot_proto::ipv6::{json::Lease6Fields, lease::Lease6};
+use wireboot_proto::ipv6::{identity::Identity, json::Lease6Fields, lease::Lease6};
 
 /// Runs the script for a change of the lease on `interface`, and tells the others.
 pub fn change(interface: &str, event: Event<'_>) {
@@ -14,13 +14,20 @@ pub fn change(interface: &str, event: Event<'_>) {
     service::change(interface, event);
 }
 
-/// Tells the others of a change of what IPv6 has given to `interface`, for which no script is run.
+/// As [`change`], for what IPv6 has given to `interface`, which is new or has changed.
 #[cfg(feature = "ipv6")]
-pub fn change6(interface: &str, fields: &Lease6Fields<'_>, lease: &Lease6) {
+pub fn change6(
+    interface: &str,
+    is_new: bool,
+    identity: Option<&Identity>,
+    lease: &Lease6,
+    fields: &Lease6Fields<'_>,
+) {
+    script::run6(interface, is_new, identity, lease);
     #[cfg(feature = "service")]
     service::change6(interface, fields, lease);
     #[cfg(not(feature = "service"))]
-    let _ = (interface, fields, lease);
+    let _ = fields;
 }
 
 /// Without a service manager, and without lines for programs.

@@ -8,6 +8,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "ipv6")]
+mod ipv6;
 mod runner;
 mod variables;
 
@@ -19,9 +21,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::{Error, Reason};
 use runner::Run;
 use variables::ScriptVariables;
+#[cfg(feature = "hand")]
+use variables::add_hooks;
 #[cfg(fuzzing)]
 pub use variables::fuzz;
 use wireboot_proto::dhcp::lease::Lease;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::{identity::Identity, lease::Lease6};
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::names;
 
@@ -106,9 +112,19 @@ pub fn begin(script: Option<&Path>) -> Result<(), Error> {
 /// Runs the script, if there is one, for a change of the lease on `interface`, and waits for its end.
 /// Failures are logged.
 pub fn run(interface: &str, event: Event<'_>) {
+    request(&|| describe(interface, event));
+}
+
+/// As [`run`], for a lease of IPv6, which is new or has changed.
+#[cfg(feature = "ipv6")]
+pub fn run6(interface: &str, is_new: bool, identity: Option<&Identity>, lease: &Lease6) {
+    request(&|| ipv6::describe(interface, is_new, identity, lease));
+}
+
+fn request(describe: &dyn Fn() -> Run) {
     let connection = RUNNER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(connection) = connection.as_ref()
-        && let Err(error) = runner::request(connection, &describe(interface, event))
+        && let Err(error) = runner::request(connection, &describe())
     {
         log::error!("cannot run the script: {error}");
     }
@@ -139,7 +155,11 @@ fn describe(interface: &str, event: Event<'_>) -> Run {
     let (name, reason) = event.names();
     let mut variables = vec![("reason".to_owned(), reason.to_owned())];
     #[cfg(feature = "hand")]
-    variables.extend(of_hooks(event.lease().is_some()));
+    {
+        let is_ipv6 = reason.ends_with('6');
+        let protocol = if is_ipv6 { "dhcp6" } else { "dhcp" };
+        add_hooks(&mut variables, protocol, event.lease().is_some());
+    }
     if let Event::Nak(text) = event
         && names::is_shell_safe(text)
     {
@@ -160,23 +180,6 @@ fn describe(interface: &str, event: Event<'_>) -> Run {
         event: name.to_owned(),
         variables,
     }
-}
-
-/// Returns what the hooks of dhcpcd ask; they run most values as commands.
-#[cfg(feature = "hand")]
-fn of_hooks(is_up: bool) -> impl Iterator<Item = (String, String)> {
-    let [up, down] = [is_up, !is_up].map(|is_so| is_so.to_string());
-    [
-        ("protocol", "dhcp".to_owned()),
-        ("if_up", up.clone()),
-        ("if_down", down.clone()),
-        ("if_oneup", up),
-        ("if_ipwaiting", down),
-        // Hooks do nothing without.
-        ("if_configured", "true".to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
 }
 
 #[cfg(test)]

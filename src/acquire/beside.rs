@@ -15,6 +15,8 @@
 use std::os::fd::BorrowedFd;
 #[cfg(feature = "ipv6")]
 use std::sync::Arc;
+#[cfg(feature = "ipv6")]
+use std::time::Duration;
 
 #[cfg(feature = "ipv6")]
 use super::session6::Session6;
@@ -39,18 +41,36 @@ pub(super) struct Beside {
     /// Somebody has asked for both families.
     #[cfg(feature = "ipv6")]
     is_wanted: bool,
+    /// Whether an address is enough to win, since no boot file is wanted.
+    #[cfg(feature = "ipv6")]
+    needs_no_file: bool,
+}
+
+/// How long an address waits for one of IPv4, from the carrier on, where no boot file is wanted.
+#[cfg(feature = "ipv6")]
+const IPV4_TIME: Duration = Duration::from_secs(3);
+
+/// Returns when a session no longer waits for IPv4.
+#[cfg(feature = "ipv6")]
+fn ipv4_time_of(session: &Session6) -> Option<Instant> {
+    session.began_at().map(|at| at + IPV4_TIME)
 }
 
 #[cfg(feature = "ipv6")]
 impl Beside {
     /// Prepares the interfaces where IPv6 is not switched off.
-    pub(super) fn open(links: impl Iterator<Item = Arc<Link>>, config: &Config) -> Self {
+    pub(super) fn open(
+        links: impl Iterator<Item = Arc<Link>>,
+        config: &Config,
+        purpose: Purpose,
+    ) -> Self {
         let mut all = Self {
             sessions: Vec::new(),
             is_wanted: config.dhcp.family.is_some(),
+            needs_no_file: config.dhcp.proxy_wait.is_none(),
         };
         for link in links {
-            match Session6::open(link, config, Purpose::Lease) {
+            match Session6::open(link, config, purpose) {
                 Ok(session) => all.sessions.push(session),
                 Err(error) => all.note_failure(&error),
             }
@@ -70,6 +90,12 @@ impl Beside {
             }
         }
         best.map(|place| self.sessions.remove(place))
+    }
+
+    /// Takes out all sessions.
+    #[cfg(feature = "discover")]
+    pub(super) fn take_all(&mut self) -> Vec<Session6> {
+        std::mem::take(&mut self.sessions)
     }
 
     /// Ends all, but for what belongs to the interfaces themselves.
@@ -112,16 +138,20 @@ impl Beside {
         self.with_each(&mut |session| session.handle_link(change, now));
     }
 
-    /// Does what is due; returns whether a session has an address and a boot file.
+    /// Does what is due; returns whether a session has an address, and a boot file if one is wanted.
     pub(super) fn drive(&mut self, now: Instant) -> bool {
         let mut has_won = false;
         #[cfg(feature = "ipv6")]
-        self.with_each(&mut |session| {
-            session.handle_input(now)?;
-            session.handle_timeout(now)?;
-            has_won |= session.is_settled(now) && session.has_boot_file();
-            Ok(())
-        });
+        {
+            let needs_no_file = self.needs_no_file;
+            self.with_each(&mut |session| {
+                session.handle_input(now)?;
+                session.handle_timeout(now)?;
+                let has_waited = needs_no_file && ipv4_time_of(session).is_some_and(|at| now >= at);
+                has_won |= session.is_settled(now) && (has_waited || session.has_boot_file());
+                Ok(())
+            });
+        }
         has_won
     }
 
@@ -144,7 +174,8 @@ impl Beside {
         let mut first = None;
         #[cfg(feature = "ipv6")]
         for session in &self.sessions {
-            first = earliest(&[first, session.poll_timeout(now)]);
+            let wins_at = ipv4_time_of(session).filter(|at| self.needs_no_file && *at > now);
+            first = earliest(&[first, session.poll_timeout(now), wins_at]);
         }
         first
     }

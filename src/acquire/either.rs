@@ -10,22 +10,24 @@ use crate::link::Found;
 use crate::sys;
 use crate::sys::signal::Signals;
 use crate::timeline::Timeline;
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::lease::Lease6;
 
 /// Winner of a race of both families.
-pub(super) enum Winner {
+pub enum Winner {
     /// A session with a lease, which is not configured yet.
     V4(Box<Session>),
     /// An interface that is configured.
-    V6(Box<Bound6>, Lease6),
+    V6(Box<(Bound6, Lease6)>),
 }
 
 /// As [`lease()`](super::lease()), with both families at once on all interfaces. The first with an address
-/// and a boot file wins; without any boot file IPv4, or, where that has no lease in time, IPv6.
+/// and a boot file wins; without any boot file IPv4, or, where that has no lease in time, IPv6. If none is
+/// wanted, that time is short.
 ///
 /// # Errors
 /// As [`lease()`](super::lease()), with why IPv6 has no address either.
-pub(super) fn either(
+pub fn either(
     found: Found,
     config: &Config,
     signals: &Signals,
@@ -33,7 +35,8 @@ pub(super) fn either(
 ) -> Result<Winner, Error> {
     let Found { links, mut watch } = found;
     let mut sessions = open(links, &config.dhcp)?;
-    let mut beside = Beside::open(sessions.iter().map(Session::shared_link), config);
+    let links = sessions.iter().map(Session::shared_link);
+    let mut beside = Beside::open(links, config, Purpose::Lease);
     let won = until(
         &mut sessions,
         &mut watch,
@@ -79,6 +82,5 @@ pub(super) fn either(
             other.end(true);
         }
     }
-    let (bound, lease) = configure(session, watch)?;
-    Ok(Winner::V6(Box::new(bound), lease))
+    Ok(Winner::V6(Box::new(configure(session, watch)?)))
 }

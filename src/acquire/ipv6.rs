@@ -1,12 +1,12 @@
-//! Acquires addresses of IPv6 on one of the interfaces, and keeps them.
+//! Acquires addresses of IPv6 on one of the interfaces.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::beside::Beside;
-use super::keep::{cannot_wait, confine, wait_until_due};
+use super::keep::cannot_wait;
 use super::race::{open_shared, until};
 use super::session::Session;
 use super::session6::Session6;
@@ -16,15 +16,10 @@ use crate::link::{self, Found, Link, Watch};
 use crate::report;
 use crate::script::Event;
 use crate::sys;
-use crate::sys::clock::Alarm;
-use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
-use crate::sys::signal::{Signal, Signals};
+use crate::sys::signal::Signals;
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::time::{Instant, Seconds};
-
-/// Shortest time from one change of the interface to the next, whatever routers send.
-const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a server of IPv4 may take where IPv6 has failed.
 const IPV4_TIME: Duration = Duration::from_secs(1);
@@ -32,8 +27,8 @@ const IPV4_TIME: Duration = Duration::from_secs(1);
 /// An interface with its lease, and the monitor of its changes.
 #[derive(Debug)]
 pub struct Bound6 {
-    session: Session6,
-    watch: Watch,
+    pub(super) session: Session6,
+    pub(super) watch: Watch,
 }
 
 impl Bound6 {
@@ -81,7 +76,11 @@ pub fn lease(
             "; the DHCPv4 server {server} is here; try --family 4"
         ));
     }
-    let bound = settled.and_then(|place| configure(sessions.swap_remove(place), watch));
+    let bound = settled.and_then(|place| {
+        let session = sessions.swap_remove(place);
+        report::change(&session.link().name, Event::Deconfig("PREINIT6"));
+        configure(session, watch)
+    });
     // A server may have set an address aside that nobody uses.
     for other in sessions {
         other.release();
@@ -89,18 +88,19 @@ pub fn lease(
     bound
 }
 
-/// As [`lease`] for `--dry-run`: returns what would be set, which is not, and asks servers for offers alone.
-/// The interface is put back by [`Bound6::restore`].
+/// As [`lease`] for `--dry-run`, when servers are asked for offers alone, and `--inform`: returns what would be
+/// set, which is not. The interface is put back by [`Bound6::restore`].
 ///
 /// # Errors
 /// As [`lease`].
 pub fn preview(
     found: Found,
     config: &Config,
+    purpose: Purpose,
     signals: &Signals,
 ) -> Result<(Bound6, Lease6), Error> {
     let Found { links, mut watch } = found;
-    let mut sessions = open(links, config, Purpose::Preview)?;
+    let mut sessions = open(links, config, purpose)?;
     let settled = settle(&mut sessions, &mut watch, config, Some(signals));
     let leased = settled.map(|place| {
         let session = sessions.swap_remove(place);
@@ -215,7 +215,11 @@ pub(super) fn settle(
 }
 
 /// Does what is due.
-fn drive(sessions: &mut [Session6], watch: &mut Watch, now: Instant) -> Result<(), Error> {
+pub(super) fn drive(
+    sessions: &mut [Session6],
+    watch: &mut Watch,
+    now: Instant,
+) -> Result<(), Error> {
     while let Some(change) = watch.next_change()? {
         for session in &mut *sessions {
             session.handle_link(&change, now)?;
@@ -228,7 +232,7 @@ fn drive(sessions: &mut [Session6], watch: &mut Watch, now: Instant) -> Result<(
     Ok(())
 }
 
-fn failure(
+pub(super) fn failure(
     sessions: &[Session6],
     carrier_at: Option<Instant>,
     started_at: Instant,
@@ -245,7 +249,12 @@ fn failure(
         });
     };
     let waited = Seconds(now.since(carrier_at));
-    let mut text = format!("no address of IPv6 after {waited:.1} s");
+    let wants_address = !sessions.iter().any(Session6::wants_information);
+    let mut text = if wants_address {
+        format!("no address of IPv6 after {waited:.1} s")
+    } else {
+        format!("no configuration of IPv6 after {waited:.1} s")
+    };
     let mut before = ": ";
     for session in sessions.iter().filter(|session| session.has_begun()) {
         let name = &session.link().name;
@@ -255,7 +264,7 @@ fn failure(
     Box::new(Reason::NoOffer(text))
 }
 
-fn wait(
+pub(super) fn wait(
     sessions: &[Session6],
     watch: &mut Watch,
     signals: Option<&Signals>,
@@ -334,132 +343,5 @@ fn listen(
             return Ok(lease);
         };
         wait(sessions, watch, Some(signals), until, now)?;
-    }
-}
-
-/// Keeps the lease until a signal ends it, as for IPv4: SIGHUP renews, SIGTERM and SIGINT leave the
-/// configuration, which ends with its lifetimes, and SIGUSR2 gives everything back.
-///
-/// # Errors
-/// [`Reason::System`] when a call fails that every machine should allow.
-pub fn keep(
-    bound: Bound6,
-    lease: &Lease6,
-    signals: &Signals,
-    config: &Config,
-) -> Result<(), Error> {
-    let mut renewal = Renewal6::begin(bound)?;
-    let name = renewal.session.link().name.clone();
-    // The port of DHCPv6 is bound anew when the interface returns.
-    let kept = CAP_NET_ADMIN | CAP_NET_RAW | CAP_NET_BIND_SERVICE;
-    confine(renewal.session.paths(), kept, config)?;
-    renewal.session.report("bound", lease);
-    loop {
-        match signals.take().map_err(cannot_wait)? {
-            Some(Signal::Hangup | Signal::User1) => renewal.session.renew(sys::now()),
-            Some(Signal::Interrupt | Signal::End) => {
-                log::info!("{name}: exiting, addresses kept");
-                renewal.session.outlive();
-                return Ok(());
-            }
-            Some(Signal::User2) => {
-                renewal.session.release();
-                report::change(&name, Event::Deconfig("RELEASE"));
-                log::info!("{name}: released the addresses");
-                return Ok(());
-            }
-            None => {}
-        }
-        if let Err(error) = renewal.handle_events() {
-            // As another host has the address that was given.
-            renewal.session.release();
-            return Err(error);
-        }
-        renewal.wait(&[signals.as_fd()])?;
-    }
-}
-
-/// A lease in use, as [`Renewal`](super::keep::Renewal).
-#[derive(Debug)]
-pub(super) struct Renewal6 {
-    session: Session6,
-    watch: Watch,
-    alarm: Alarm,
-    /// When the interface is changed, as routers and servers have said.
-    change_at: Option<Instant>,
-    changed_at: Instant,
-    is_bound: bool,
-}
-
-impl Renewal6 {
-    /// Begins to keep the lease of a configured session.
-    ///
-    /// # Errors
-    /// [`Reason::System`] without a timer.
-    pub(super) fn begin(bound: Bound6) -> Result<Self, Error> {
-        Ok(Self {
-            session: bound.session,
-            watch: bound.watch,
-            alarm: Alarm::open().map_err(cannot_wait)?,
-            change_at: None,
-            changed_at: Instant::ZERO,
-            is_bound: true,
-        })
-    }
-
-    /// Does what is due.
-    ///
-    /// # Errors
-    /// As [`keep`].
-    pub(super) fn handle_events(&mut self) -> Result<(), Error> {
-        let now = sys::now();
-        let session = std::slice::from_mut(&mut self.session);
-        drive(session, &mut self.watch, now)?;
-        if self.session.take_news() {
-            let at = now.max(self.changed_at + CHANGE_INTERVAL);
-            self.change_at.get_or_insert(at);
-        }
-        if self.change_at.is_some_and(|at| now >= at) {
-            (self.change_at, self.changed_at) = (None, now);
-            match self.session.configure() {
-                Ok(lease) if lease.addresses.is_empty() => {
-                    if std::mem::take(&mut self.is_bound) {
-                        let name = &self.session.link().name;
-                        report::change(name, Event::Deconfig("EXPIRE"));
-                    }
-                }
-                Ok(lease) => {
-                    let is_bound = std::mem::replace(&mut self.is_bound, true);
-                    let event = if is_bound { "renew" } else { "bound" };
-                    self.session.report(event, &lease);
-                }
-                Err(error) => log::error!("{}", error.chain()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
-    ///
-    /// # Errors
-    /// [`Reason::System`] when `poll` fails.
-    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
-        let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
-        let mut sources = others.to_vec();
-        self.session.add_sources(&mut sources);
-        wait_until_due(sources, deadlines, &mut self.watch, &self.alarm)
-    }
-
-    /// The interface's name.
-    pub(super) fn link_name(&self) -> String {
-        self.session.link().name.clone()
-    }
-
-    /// Ends the renewal and leaves the lease in force.
-    pub(super) fn end(self) -> Bound6 {
-        Bound6 {
-            session: self.session,
-            watch: self.watch,
-        }
     }
 }

@@ -4,8 +4,10 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 #[cfg(feature = "ipv6")]
-use super::ipv6::{Bound6, Renewal6};
+use super::ipv6::Bound6;
 use super::keep::Renewal;
+#[cfg(feature = "ipv6")]
+use super::keep6::Renewal6;
 use super::session::Session;
 use crate::error::Error;
 use crate::link::Link;

@@ -48,47 +48,75 @@ pub(super) struct SavedLease {
 /// The directories that leases are on file in; of two with a lease of the same interface the first
 /// has the newer one.
 #[derive(Debug)]
-pub(super) struct LeaseStore(Vec<PathBuf>);
+pub(super) struct LeaseStore {
+    directories: Vec<PathBuf>,
+    /// Of the names of its files.
+    extension: &'static str,
+}
 
 impl LeaseStore {
-    /// Returns the usual directories, or `given` in place of them.
+    /// Returns the store of leases of IPv4 in the usual directories, or in `given` in place of them.
     pub(super) fn new(given: Option<&Path>) -> Self {
+        Self::of("lease", given)
+    }
+
+    /// As [`LeaseStore::new`], of another kind of files.
+    pub(super) fn of(extension: &'static str, given: Option<&Path>) -> Self {
+        let mut directories = Vec::new();
         if let Some(directory) = given {
-            return Self(vec![directory.to_owned()]);
+            directories.push(directory.to_owned());
+        } else {
+            directories.push(PathBuf::from(UNTIL_RESTART));
+            directories.extend(Some(PathBuf::from(LASTING)).filter(|directory| directory.is_dir()));
         }
-        let mut usual = vec![PathBuf::from(UNTIL_RESTART)];
-        usual.extend(Some(PathBuf::from(LASTING)).filter(|directory| directory.is_dir()));
-        Self(usual)
+        Self {
+            directories,
+            extension,
+        }
     }
 
     /// Returns where the lease of an interface may be.
     pub(super) fn paths(&self, mac: MacAddress) -> Vec<PathBuf> {
-        self.0
-            .iter()
-            .map(|directory| path(directory, mac))
-            .collect()
+        let name = format!("{mac}.{}", self.extension);
+        let directories = self.directories.iter();
+        directories.map(|directory| directory.join(&name)).collect()
     }
 
     /// Reads the lease of an interface, when there is one.
     pub(super) fn read(&self, mac: MacAddress) -> Option<SavedLease> {
-        self.0.iter().find_map(|directory| read(directory, mac))
+        let parse = |text: &str| SavedLease::parse(text).filter(|saved| saved.mac == mac);
+        parse(&self.read_text(mac, &|text| parse(text).is_some())?)
+    }
+
+    /// Reads the file of an interface, when there is one that is a lease.
+    pub(super) fn read_text(
+        &self,
+        mac: MacAddress,
+        is_lease: &dyn Fn(&str) -> bool,
+    ) -> Option<String> {
+        let mut paths = self.paths(mac).into_iter();
+        paths.find_map(|path| read(&path, mac, is_lease))
     }
 
     /// Puts the lease in place of the one before, where it lasts longest.
     pub(super) fn write(&self, saved: &SavedLease) {
-        let mut directories = self.0.iter();
-        while let Some(directory) = directories.next_back() {
-            let path = path(directory, saved.mac);
-            let text = saved.to_string();
+        self.write_text(saved.mac, &saved.to_string());
+    }
+
+    /// As [`LeaseStore::write`], the text of a lease.
+    pub(super) fn write_text(&self, mac: MacAddress, text: &str) {
+        let paths = self.paths(mac);
+        let mut paths = paths.iter();
+        while let Some(path) = paths.next_back() {
             // /run is in memory, where fsync has nothing to do.
-            let replace = if directory == Path::new(UNTIL_RESTART) {
+            let replace = if path.starts_with(UNTIL_RESTART) {
                 files::replace_own
             } else {
                 files::replace_durably
             };
-            match replace(&path, text.as_bytes()) {
+            match replace(path, text.as_bytes()) {
                 // What is left in front of it would be taken for newer.
-                Ok(()) => return directories.for_each(|older| remove(older, saved.mac)),
+                Ok(()) => return paths.for_each(|older| remove(older)),
                 Err(error) => log::warn!("{} is not written: {error}", path.display()),
             }
         }
@@ -96,7 +124,7 @@ impl LeaseStore {
 
     /// Removes the lease of an interface.
     pub(super) fn remove(&self, mac: MacAddress) {
-        self.0.iter().for_each(|directory| remove(directory, mac));
+        self.paths(mac).iter().for_each(|path| remove(path));
     }
 }
 
@@ -188,14 +216,12 @@ impl fmt::Display for SavedLease {
     }
 }
 
-fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
-    let path = path(directory, mac);
-    let saved = match files::read(&path) {
+fn read(path: &Path, mac: MacAddress, is_lease: &dyn Fn(&str) -> bool) -> Option<String> {
+    let saved = match files::read(path) {
         Ok(octets) => {
             let text = octets.get(..MAX_LEN).unwrap_or(&octets);
             let text = std::str::from_utf8(text).ok();
-            text.and_then(SavedLease::parse)
-                .filter(|saved| saved.mac == mac)
+            text.filter(|text| is_lease(text)).map(str::to_owned)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         // Any other error is reported: a file that is there and cannot be read is no missing lease.
@@ -210,15 +236,10 @@ fn read(directory: &Path, mac: MacAddress) -> Option<SavedLease> {
     saved
 }
 
-fn remove(directory: &Path, mac: MacAddress) {
-    let path = path(directory, mac);
-    if let Err(error) = files::remove(&path) {
+fn remove(path: &Path) {
+    if let Err(error) = files::remove(path) {
         log::warn!("{} is not removed: {error}", path.display());
     }
-}
-
-fn path(directory: &Path, mac: MacAddress) -> PathBuf {
-    directory.join(format!("{mac}.lease"))
 }
 
 /// Reads a lease file and, if it is one, what would be written for it.
@@ -281,10 +302,11 @@ mod tests {
 
         let directory = std::env::temp_dir().join(format!("wireboot-{:016x}", sys::seed()));
         std::fs::create_dir(&directory).unwrap();
-        nix::unistd::mkfifo(&path(&directory, MAC), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let store = LeaseStore::new(Some(&directory));
+        let path = store.paths(MAC).remove(0);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let (done, waits) = channel();
-        let folder = directory.clone();
-        std::thread::spawn(move || done.send(read(&folder, MAC)));
+        std::thread::spawn(move || done.send(store.read(MAC)));
         let read = waits.recv_timeout(std::time::Duration::from_secs(10));
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(read, Ok(None));

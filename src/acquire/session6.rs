@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::client_config::{identity, seed};
+use super::record6::{Granted6, Record6};
 use super::station6::{MAX_BATCH, Station6};
 use crate::config::{Config, Family, HandOver};
 use crate::error::{Error, Reason};
@@ -15,6 +16,7 @@ use crate::handover::{self, EarlierFiles, HandOverIdentity};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
 use crate::sys;
+use wireboot_proto::dhcp::config::Detection;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client};
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::given::Given6;
@@ -43,6 +45,11 @@ pub struct Session6 {
     hand_over: HandOver,
     /// Once ours are written.
     earlier_files: Option<EarlierFiles>,
+    record: Record6,
+    /// What an earlier command was granted, which is given back, and nothing else done.
+    held: Option<Granted6>,
+    /// Whether the script configures the interface, and nothing else does.
+    is_left: bool,
     may_enable: bool,
     settings: Ipv6Settings,
     /// From the first carrier on.
@@ -112,6 +119,9 @@ impl Session6 {
             given: dhcp.given.ipv6.clone(),
             hand_over: dhcp.hand_over,
             earlier_files: None,
+            record: Record6::new(mac, dhcp),
+            held: None,
+            is_left: dhcp.script_only,
             running: None,
             has_carrier: false,
             is_running: false,
@@ -120,9 +130,32 @@ impl Session6 {
         })
     }
 
+    /// Prepares an interface to give back what is on record for it; none if nothing is.
+    ///
+    /// # Errors
+    /// As [`Session6::open`].
+    pub(super) fn open_held(link: Link, config: &Config) -> Result<Option<Self>, Error> {
+        let Some(held) = Record6::new(link.mac, &config.dhcp).read() else {
+            return Ok(None);
+        };
+        let mut session = Self::open(Arc::new(link), config, Purpose::Lease)?;
+        session.config.identity.duid.clone_from(&held.duid);
+        session.config.identity.iaid = held.iaid;
+        session.config.given = None;
+        session.config.detection = Detection::Off;
+        session.settings.remove_addresses(&held.addresses);
+        session.held = Some(held);
+        Ok(Some(session))
+    }
+
     /// Returns what a survey has heard, each message once.
     pub(super) fn take_heard(&mut self) -> Vec<Heard6> {
         std::mem::take(&mut self.heard)
+    }
+
+    /// Returns whether servers are asked for configuration alone.
+    pub(super) fn wants_information(&self) -> bool {
+        self.config.purpose == Purpose::Information
     }
 
     /// The interface.
@@ -147,21 +180,30 @@ impl Session6 {
         Lease6Fields::new(event, (&link.name, &link.mac), self.identity(), lease)
     }
 
-    /// Tells others of a change of what it has.
-    pub(super) fn report(&self, event: &str, lease: &Lease6) {
-        report::change6(&self.link.name, &self.fields(Some(event), lease), lease);
+    /// Tells others of what it has, which is new or has changed.
+    pub fn report(&self, is_new: bool, lease: &Lease6) {
+        let event = if is_new { "bound" } else { "renew" };
+        let (name, fields) = (&self.link.name, self.fields(Some(event), lease));
+        report::change6(name, is_new, self.identity(), lease, &fields);
     }
 
     /// Returns the paths of all files that it reads, writes or removes.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = handover::paths6(&self.link.name, &self.link.made_of);
         paths.extend(self.settings.paths());
+        paths.extend(self.record.paths());
         paths
     }
 
     /// Returns whether there has been a carrier.
     pub(super) const fn has_begun(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Returns since when routers and servers may be asked; none without a carrier.
+    pub(super) fn began_at(&self) -> Option<Instant> {
+        let running = self.running.as_ref();
+        running.map(|running| running.client.began_at())
     }
 
     /// Handles a change of the interface.
@@ -211,7 +253,10 @@ impl Session6 {
     }
 
     fn begin(&self, now: Instant) -> Result<Running, Error> {
-        let client = Ipv6Client::new(self.config.clone(), now);
+        let mut client = Ipv6Client::new(self.config.clone(), now);
+        if let Some(held) = &self.held {
+            client.give_back(held.server_id.clone(), &held.addresses, now);
+        }
         let station = Station6::open(Arc::clone(&self.link), client.link_local())?;
         Ok(Running {
             client,
@@ -238,6 +283,10 @@ impl Session6 {
             };
             let message = buf.get(..input.len).unwrap_or_default();
             let (source, hop_limit) = (input.source, input.hop_limit);
+            if input.is_fragmented {
+                note_ignored(name, source, &"it came in fragments");
+                continue;
+            }
             let client = &mut running.client;
             if message.first() == Some(&ROUTER_ADVERTISEMENT) {
                 if !client.is_asking() {
@@ -360,6 +409,12 @@ impl Session6 {
     /// [`Reason::Configure`] with what the kernel refused.
     pub(super) fn configure(&mut self) -> Result<Lease6, Error> {
         let lease = self.lease();
+        if let Some(running) = &self.running {
+            self.record.save(running.client.identity(), &lease);
+        }
+        if self.is_left {
+            return Ok(lease);
+        }
         self.settings.apply(&self.link, &lease)?;
         let link = &self.link;
         let holder = HandOverIdentity {
@@ -405,12 +460,40 @@ impl Session6 {
         )
     }
 
-    /// Gives the lease of a server back, and puts the interface back as it was found.
+    /// Begins to give the lease of a server back; what was set is not used from then on (RFC 8415 §18.2.7).
+    ///
+    /// # Errors
+    /// As [`Session6::handle_timeout`].
+    pub(super) fn begin_release(&mut self) -> Result<(), Error> {
+        self.settings.clear();
+        let now = sys::now();
+        if let Some(running) = &mut self.running {
+            running.client.release(now);
+            if running.client.is_releasing() {
+                return self.handle_timeout(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether a lease is being given back, or is to be as soon as there is a carrier.
+    pub(super) fn is_releasing(&self) -> bool {
+        match &self.running {
+            Some(running) => running.client.is_releasing(),
+            None => self.held.is_some(),
+        }
+    }
+
+    /// Gives the lease of a server back, without waiting for its answer, and puts the interface back as it was
+    /// found.
     pub(super) fn release(mut self) {
         self.send_release();
         self.settings.restore();
-        if self.earlier_files.is_some() {
+        if self.earlier_files.is_some() || self.held.is_some() {
             handover::remove6(&self.link.name, &self.link.made_of);
+        }
+        if self.held.is_some() || self.record.is_written() {
+            self.record.remove();
         }
         self.link.restore();
     }
@@ -427,10 +510,7 @@ impl Session6 {
     }
 
     fn send_release(&mut self) {
-        if let Some(running) = &mut self.running
-            && let Some(message) = running.client.release(sys::now())
-            && let Err(error) = running.station.send_to_servers(&message)
-        {
+        if let Err(error) = self.begin_release() {
             log::warn!("{}: not released: {}", self.link.name, error.chain());
         }
     }
@@ -441,6 +521,7 @@ impl Session6 {
         if let Some(earlier) = &self.earlier_files {
             handover::restore(earlier);
         }
+        self.record.restore();
         self.link.restore();
     }
 }

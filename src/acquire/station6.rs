@@ -125,7 +125,7 @@ impl Station6 {
     }
 
     /// Sends a message to all servers, and records it.
-    pub(super) fn send_to_servers(&self, message: &[u8]) -> Result<(), SyscallError> {
+    fn send_to_servers(&self, message: &[u8]) -> Result<(), SyscallError> {
         let datagram = udp::header6(CLIENT_PORT, SERVER_PORT, message);
         self.record_sent(ALL_SERVERS, PROTOCOL_UDP, datagram);
         let to = SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, self.link.index());

@@ -1,18 +1,26 @@
 //! Drives a [`Survey`] on each interface, all in parallel, and leaves them as they were found.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::beside::Beside;
 use super::client_config::client_config;
 use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
+#[cfg(feature = "ipv6")]
+use super::session6::{Heard6, Session6};
 use super::station::{Reception, Station};
 use super::switch_port::{SwitchPort, TaggedFrames};
+#[cfg(feature = "ipv6")]
+use crate::config::Family;
 use crate::config::{Config, DhcpConfig};
 use crate::error::{Error, Reason};
 use crate::link::{self, Change, Found, Link, Presence, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::time::{Instant, earliest};
 
@@ -20,18 +28,21 @@ use wireboot_proto::time::{Instant, earliest};
 #[derive(Debug)]
 pub struct Surveyed {
     /// The interface, as it was found.
-    pub link: Link,
+    pub link: Arc<Link>,
     /// Whether it had a carrier, without which nobody was asked.
     pub had_carrier: bool,
     /// What was answered, in the order of arrival.
     pub answers: Vec<SurveyAnswer>,
     /// What is not known of the boot services that are offered.
     pub unknown: Vec<Unknown>,
+    /// What routers and servers of IPv6 have said, if both families are asked.
+    #[cfg(feature = "ipv6")]
+    pub heard6: Vec<Heard6>,
     asker: SurveySession,
 }
 
 /// Asks on all of `links` for `wait` from the carrier on, and returns what was answered; takes
-/// nothing. A signal ends it early. Where an interface has an address, the boot services that are
+/// nothing; with `--family either` routers and servers of IPv6 are asked beside. A signal ends it early. Where an interface has an address, the boot services that are
 /// offered are asked too.
 ///
 /// It ends when each interface with a carrier has been asked on, however many have none.
@@ -54,16 +65,39 @@ pub fn survey(
         .into_iter()
         .zip(opened?)
         .map(|(link, asker)| Surveyed {
-            link,
+            link: Arc::new(link),
             had_carrier: false,
             answers: Vec::new(),
             unknown: Vec::new(),
+            #[cfg(feature = "ipv6")]
+            heard6: Vec::new(),
             asker,
         })
         .collect();
-    let result = ask(&mut surveyed, watch, config, wait, signals);
+    let mut beside = Beside::default();
+    #[cfg(feature = "ipv6")]
+    if config.dhcp.family == Some(Family::Either) {
+        let links = surveyed.iter().map(|one| Arc::clone(&one.link));
+        beside = Beside::open(links, config, Purpose::Survey);
+    }
+    let result = ask(&mut surveyed, &mut beside, watch, config, wait, signals);
+    #[cfg(feature = "ipv6")]
+    for session in beside.take_all() {
+        end_beside(session, &mut surveyed);
+    }
     surveyed.iter().for_each(|one| one.link.restore());
     result.map(|()| surveyed)
+}
+
+/// Notes what a session of IPv6 has heard, and ends it.
+#[cfg(feature = "ipv6")]
+fn end_beside(mut session: Session6, surveyed: &mut [Surveyed]) {
+    for one in surveyed {
+        if one.link.index() == session.link().index() {
+            one.heard6 = session.take_heard();
+        }
+    }
+    session.end_beside();
 }
 
 /// Returns why there may be no answer within `wait` on the interface that got furthest; logs it for the
@@ -246,12 +280,13 @@ impl SurveySession {
 
 fn ask(
     surveyed: &mut [Surveyed],
+    beside: &mut Beside,
     mut watch: Watch,
     config: &Config,
     wait: Duration,
     signals: &Signals,
 ) -> Result<(), Error> {
-    link::raise(surveyed.iter().map(|one| &one.link))?;
+    link::raise(surveyed.iter().map(|one| &*one.link))?;
     let started_at = sys::now();
     loop {
         let now = sys::now();
@@ -259,7 +294,9 @@ fn ask(
             for one in surveyed.iter_mut() {
                 one.handle_link(&change, &config.dhcp, wait, now);
             }
+            beside.handle_link(&change, now);
         }
+        beside.drive(now);
         for one in surveyed.iter_mut() {
             one.asker.handle_input(&one.link.name, now)?;
             one.asker.handle_switch(&one.link.name, now);
@@ -283,11 +320,13 @@ fn ask(
             }));
         }
         let timeouts = begun().filter_map(|one| one.asker.poll_timeout());
+        let timeouts = timeouts.chain(beside.poll_timeout(now));
         let until = timeouts.min().unwrap_or(link_deadline);
         let mut sources: Vec<_> = begun()
             .flat_map(|one| one.asker.station.sources())
             .collect();
         sources.extend(begun().filter_map(|one| Some(one.asker.switch_port.as_ref()?.source())));
+        beside.add_sources(&mut sources);
         sources.push(watch.as_fd());
         sources.push(signals.as_fd());
         // Interfaces without a carrier are left out: their timers have not begun.

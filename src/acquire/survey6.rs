@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ipv6::{open, settle};
 use super::session6::Heard6;
+use super::survey::Surveyed;
 use crate::config::{Config, DhcpConfig, LinkConfig};
 use crate::error::{Error, Reason};
 use crate::link::Found;
@@ -66,4 +67,16 @@ pub fn survey6(
         return Err(error);
     }
     Ok(surveyed)
+}
+
+/// Returns what was heard of IPv6 in a survey of both families.
+pub fn surveyed6(surveyed: &mut [Surveyed]) -> Vec<Surveyed6> {
+    let surveyed = surveyed.iter_mut();
+    let surveyed = surveyed.map(|one| Surveyed6 {
+        interface: one.link.name.clone(),
+        mac: one.link.mac,
+        had_carrier: one.had_carrier,
+        heard: std::mem::take(&mut one.heard6),
+    });
+    surveyed.collect()
 }

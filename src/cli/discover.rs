@@ -41,16 +41,9 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
             tell(settings, &[], Some(&six))
         }
         Some(Family::Either) => {
-            // One after the other, on interfaces that stay up between.
-            let held = link::find(&settings.config.link, recorder, None)?;
-            let asked = link::raise(&held.links).and_then(|()| {
-                let four = survey4(settings, recorder, &signals)?;
-                Ok((four, survey6(settings, recorder, &signals)))
-            });
-            held.links.iter().for_each(link::Link::restore);
-            let (four, six) = asked?;
-            let six = six.inspect_err(|error| log::warn!("IPv6: {}", error.chain()));
-            tell(settings, &four, six.ok().as_ref())
+            let mut both = survey4(settings, recorder, &signals)?;
+            let six = Report6::read(acquire::surveyed6(&mut both));
+            tell(settings, &both, Some(&six))
         }
     }
 }

@@ -1,14 +1,12 @@
-//! `wireboot lease`: acquires a lease and configures the interface; renews or releases it.
+//! `wireboot lease` over IPv4: acquires a lease and configures the interface; renews or releases it.
+
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use crate::acquire::{self, Session};
 use crate::config::Config;
-#[cfg(feature = "ipv6")]
-use crate::config::Family;
 use crate::error::{Error, Reason};
-#[cfg(feature = "hand")]
-use crate::handover;
 use crate::link::{self, Link};
 use crate::recorder::Recorder;
 use crate::report;
@@ -22,46 +20,15 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::known::{self, OptionValue};
 use wireboot_proto::text::safe::Safe;
 
-pub(super) fn run(settings: Settings) -> Result<(), Error> {
-    let config = &settings.config;
-    let recorder = Recorder::default();
-    if config.dhcp.script_only && config.dhcp.script.is_none() {
-        return Err(Box::new(Reason::Usage(
-            "--script-only: no --script".to_owned(),
-        )));
-    }
-    #[cfg(feature = "hand")]
-    if let Some(path) = &settings.lease.resolv_conf {
-        handover::set_resolv_conf(path.clone());
-    }
-    #[cfg(feature = "ipv6")]
-    let follow = match config.dhcp.family {
-        None | Some(Family::V4) => follow,
-        Some(Family::V6) => super::lease6::follow,
-        Some(Family::Either) => {
-            let what = "--family either is for boot: a lease is of one family, 4 or 6";
-            return Err(Box::new(Reason::Usage(what.to_owned())));
-        }
-    };
-    let result = follow(&settings, config, &recorder);
-    recorder.save_after(config.output.record.as_deref(), result)
-}
-
-fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(), Error> {
+pub(super) fn follow(
+    settings: &Settings,
+    config: &Config,
+    recorder: &Recorder,
+) -> Result<(), Error> {
     let options = &settings.lease;
-    let kinds = [
-        options.keep,
-        options.release,
-        options.dry_run,
-        options.inform.is_some(),
-    ];
-    if kinds.into_iter().filter(|is_set| *is_set).count() > 1 {
-        return Err(Box::new(Reason::Usage(
-            "--keep, --release, --dry-run and --inform exclude each other".to_owned(),
-        )));
-    }
     if options.release {
-        return release(config, recorder);
+        let links = link::find(&config.link, recorder, None)?.links;
+        return released(acquire::release_saved(links, &config.dhcp)?);
     }
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return without_dhcp(settings, config, lease);
@@ -76,6 +43,11 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         return Ok(());
     }
     if let Some(address) = options.inform {
+        let IpAddr::V4(address) = address else {
+            return Err(Box::new(Reason::Usage(format!(
+                "--inform {address}: an address of IPv6 takes --family 6"
+            ))));
+        };
         let session = acquire::inform(found, address, config, Some(&signals))?;
         if let Some(lease) = session.lease() {
             print(settings, session.link(), Some(&session), lease);
@@ -92,6 +64,18 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
             report::change(name, Event::LeaseFail);
         }
     })?;
+    hold(settings, session, &signals, &timeline, prints_lines)
+}
+
+/// Configures the interface of a session with a lease, and does with it what is asked for.
+pub(super) fn hold(
+    settings: &Settings,
+    session: Session,
+    signals: &Signals,
+    timeline: &Timeline,
+    prints_lines: bool,
+) -> Result<(), Error> {
+    let (options, config) = (&settings.lease, &settings.config);
     let name = session.link().name.clone();
     // udhcpc calls deconfig before the first lease, and its scripts raise and clear the interface
     // there.
@@ -99,7 +83,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
     let (mut session, mut lease) = acquire::configure(session)?;
     timeline.note("address and routes are set");
     if !options.keep {
-        (session, lease) = acquire::listen_on(session, lease, config, &signals)?;
+        (session, lease) = acquire::listen_on(session, lease, config, signals)?;
     }
     timeline.done("lease");
     timeline.save();
@@ -108,7 +92,7 @@ fn follow(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<(
         print(settings, session.link(), Some(&session), &lease);
     }
     if options.keep {
-        return acquire::keep(session, &signals, config);
+        return acquire::keep(session, signals, config);
     }
     session.outlive();
     Ok(())
@@ -128,11 +112,9 @@ fn without_dhcp(settings: &Settings, config: &Config, lease: Lease) -> Result<()
     Ok(())
 }
 
-fn release(config: &Config, recorder: &Recorder) -> Result<(), Error> {
-    match acquire::release_saved(
-        link::find(&config.link, recorder, None)?.links,
-        &config.dhcp,
-    )? {
+/// Says so if there was no lease to release.
+pub(super) fn released(count: usize) -> Result<(), Error> {
+    match count {
         0 => Err(Box::new(Reason::Usage(
             "no lease to release: none is stored in the lease directory (--lease-dir)".to_owned(),
         ))),

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::acquire::{ipv6, ipv6::Bound6};
+use super::lease::{self, released};
+use crate::acquire::{self, Winner, ipv6, ipv6::Bound6};
 use crate::config::Config;
 use crate::error::{Error, Reason};
 use crate::link;
@@ -13,6 +14,7 @@ use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
 use crate::sys::terminal;
 use crate::timeline::Timeline;
+use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::text::safe::Safe;
 
@@ -22,56 +24,95 @@ pub(super) fn follow(
     recorder: &Recorder,
 ) -> Result<(), Error> {
     let options = &settings.lease;
-    let is_for_ipv4 = [
-        (options.release, "--release"),
-        (options.inform.is_some(), "--inform"),
-        (config.dhcp.script.is_some(), "--script"),
-    ];
-    if let Some((_, flag)) = is_for_ipv4.iter().find(|(is_set, _)| *is_set) {
-        return Err(Box::new(Reason::Usage(format!(
-            "{flag} is for IPv4: leave it out, or --family 6"
-        ))));
+    if options.release {
+        let signals = Signals::open().map_err(Reason::no_signals)?;
+        let found = link::find(&config.link, recorder, None)?;
+        return released(acquire::release_saved6(found, config, &signals)?);
     }
     let prints_lines = options.keep && report::service::begin(settings.json);
     let timeline = Timeline::begin();
     let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Reason::no_signals)?;
-    if options.dry_run {
-        let (bound, lease) = ipv6::preview(found, config, &signals)?;
+    let previewed = match options.inform {
+        Some(_) => Some(Purpose::Information),
+        None => options.dry_run.then_some(Purpose::Preview),
+    };
+    if let Some(purpose) = previewed {
+        let (bound, lease) = ipv6::preview(found, config, purpose, &signals)?;
         print(settings, &bound, &lease);
         bound.restore();
         return Ok(());
     }
     let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
     let leased = ipv6::lease(found, config, Some(&signals));
-    let (mut bound, mut lease) = leased.inspect_err(|_| {
+    let leased = leased.inspect_err(|_| {
         for name in &names {
             report::change(name, Event::LeaseFail);
         }
-    })?;
+    });
+    hold(settings, leased?, &signals, &timeline, prints_lines)
+}
+
+/// As [`follow`] for whichever family has a lease first; IPv6 waits a while for IPv4.
+pub(super) fn follow_either(
+    settings: &Settings,
+    config: &Config,
+    recorder: &Recorder,
+) -> Result<(), Error> {
+    let options = &settings.lease;
+    let found = || link::find(&config.link, recorder, None);
+    let signals = Signals::open().map_err(Reason::no_signals)?;
+    if options.release {
+        let count = acquire::release_saved(found()?.links, &config.dhcp)?;
+        return released(count + acquire::release_saved6(found()?, config, &signals)?);
+    }
+    if options.dry_run {
+        return Err(Box::new(Reason::Usage(
+            "--dry-run shows the lease of one family: --family 4 or 6".to_owned(),
+        )));
+    }
+    let prints_lines = options.keep && report::service::begin(settings.json);
+    let timeline = Timeline::begin();
+    match acquire::either(found()?, config, &signals, &timeline)? {
+        Winner::V4(session) => lease::hold(settings, *session, &signals, &timeline, prints_lines),
+        Winner::V6(bound) => hold(settings, *bound, &signals, &timeline, prints_lines),
+    }
+}
+
+/// Does with the lease of a configured interface what is asked for.
+pub(super) fn hold(
+    settings: &Settings,
+    (mut bound, mut lease): (Bound6, Lease6),
+    signals: &Signals,
+    timeline: &Timeline,
+    prints_lines: bool,
+) -> Result<(), Error> {
+    let (options, config) = (&settings.lease, &settings.config);
     timeline.note("addresses and routes are set");
     if !options.keep {
-        (bound, lease) = ipv6::listen_on(bound, lease, config, &signals)?;
+        (bound, lease) = ipv6::listen_on(bound, lease, config, signals)?;
     }
     timeline.done("lease");
     timeline.save();
+    bound.session().report(true, &lease);
     if !prints_lines {
         print(settings, &bound, &lease);
     }
     if options.keep {
-        return ipv6::keep(bound, &lease, &signals, config);
+        return acquire::keep6(bound, signals, config);
     }
     bound.outlive();
     Ok(())
 }
 
+#[inline(never)]
 fn print(settings: &Settings, bound: &Bound6, lease: &Lease6) {
     let text = if settings.json {
         bound.session().fields(None, lease).json() + "\n"
     } else if settings.config.output.quiet {
         return;
     } else {
-        let would = if settings.lease.dry_run {
+        let would = if settings.lease.dry_run || settings.lease.inform.is_some() {
             "would set "
         } else {
             ""

@@ -14,6 +14,7 @@ mod fetch;
 mod lease;
 #[cfg(feature = "ipv6")]
 mod lease6;
+mod lease_command;
 mod settings;
 
 use std::fmt::Write as _;
@@ -60,7 +61,7 @@ pub fn run() -> Result<(), Error> {
     script::begin(settings.config.dhcp.script.as_deref())?;
     harden(invocation.about.command);
     match invocation.about.command {
-        Command::Lease => lease::run(settings),
+        Command::Lease => lease_command::run(settings),
         #[cfg(feature = "discover")]
         Command::Discover => discover::run(settings),
         #[cfg(not(feature = "discover"))]

@@ -52,7 +52,9 @@ impl EarlierFiles {
     /// As [`EarlierFiles::none`], for a lease of IPv6.
     #[cfg(feature = "ipv6")]
     pub(super) fn none6(place: &FileLocations, interface: &str, of: &MadeOf) -> Self {
-        Self::of_managers(place, vec![net_conf6_name(interface)], interface, of, true)
+        let mut names = dracut_names(interface);
+        names.push(net_conf6_name(interface));
+        Self::of_managers(place, names, interface, of, true)
     }
 
     /// Returns the files of these names, and those for systemd-networkd and NetworkManager.

@@ -4,7 +4,15 @@
 use std::net::Ipv4Addr;
 
 use super::resolv_conf::resolvers;
+#[cfg(feature = "ipv6")]
+use super::resolv_conf::resolvers6;
 use wireboot_proto::dhcp::lease::Lease;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::identity::Identity;
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::lease::{Lease6, Origin};
+#[cfg(feature = "ipv6")]
+use wireboot_proto::ipv6::variables::variables;
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::names;
@@ -113,18 +121,51 @@ pub(super) fn dracut_files(interface: &str, lease: &Lease) -> Vec<(String, Strin
         host_name.map(|name| format!("echo {} > /proc/sys/kernel/hostname\n", quoted(name)));
     let has_resolvers = !lease.dns.is_empty() || lease.domain.is_some();
     let resolvers = has_resolvers.then(|| resolvers(lease));
-    // did-setup is last, since it says that the others are there.
-    let contents = [
-        gateway,
-        host_name,
-        resolvers,
-        Some(String::new()),
-        Some(String::new()),
-    ];
     let mut files = vec![(options_name(interface), dhclient_variables(lease))];
+    add_marks(&mut files, interface, [gateway, host_name, resolvers]);
+    files
+}
+
+/// Adds the files of dracut for a router, a host name and resolvers, and its marks.
+fn add_marks(files: &mut Vec<(String, String)>, interface: &str, what_is: [Option<String>; 3]) {
+    // did-setup is last, since it says that the others are there.
+    let marks = [Some(String::new()), Some(String::new())];
+    let contents = what_is.into_iter().chain(marks);
     for (what, content) in DRACUT_FILES.into_iter().zip(contents) {
         files.extend(content.map(|content| (dracut_name(interface, what), content)));
     }
+}
+
+/// Returns the files of dracut for a lease of IPv6, as its scripts `ifup` and `dhclient-script` write them: the
+/// router where the address is given, since the kernel has those of advertisements, and the variables where a
+/// server has granted an address.
+#[cfg(feature = "ipv6")]
+pub(super) fn dracut_files6(
+    interface: &str,
+    identity: Option<&Identity>,
+    lease: &Lease6,
+) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let address = lease.addresses.first();
+    let has_origin = |wanted| address.is_some_and(|given| given.origin == wanted);
+    if has_origin(Origin::Server) {
+        let mut text = String::new();
+        for (name, value) in variables(interface, identity, lease) {
+            // What `set` shows of dhclient's.
+            if name.starts_with("new_") {
+                text.push_str(&format!("{name}={}\n", quoted(&value)));
+            }
+        }
+        files.push((options_name(interface), text));
+    }
+    let is_given = has_origin(Origin::Given);
+    let gateway = lease.gateway().filter(|_| is_given).map(|gateway| {
+        let interface = quoted(interface);
+        format!("ip route replace default via '{gateway}' dev {interface}\n")
+    });
+    let has_resolvers = !lease.dns.is_empty() || !lease.search.is_empty();
+    let resolvers = has_resolvers.then(|| resolvers6(interface, lease));
+    add_marks(&mut files, interface, [gateway, None, resolvers]);
     files
 }
 

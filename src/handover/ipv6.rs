@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::earlier::{EarlierFiles, warn_of_error};
-use super::initramfs::{net_conf6_name, quoted};
+use super::initramfs::{dracut_files6, net_conf6_name, quoted};
 use super::managers::{HandOverIdentity, duid_lines, hex, keyfile_of, line, unit};
-use super::output::write_all;
+use super::output::{add, write_all};
 use super::place::here;
 use super::resolv_conf;
 use crate::config::{HandOver, MadeOf};
@@ -31,7 +31,11 @@ pub fn write6(
         return;
     }
     let text = net_conf(interface, lease);
-    let files = vec![(net_conf6_name(interface), text, EVERYBODY)];
+    let mut files = vec![(net_conf6_name(interface), text, EVERYBODY)];
+    if to.dracut {
+        let more = dracut_files6(interface, identity, lease);
+        add(&mut files, more, EVERYBODY);
+    }
     let unit = networkd_unit(holder, identity, lease);
     let keyfile = keyfile_of(holder, "ipv6", &method(identity, lease));
     write_all(place, holder, to, files, Ok(unit), keyfile);
@@ -209,6 +213,50 @@ mod tests {
         ] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }
+    }
+
+    #[test]
+    fn dracut_finds_what_its_own_scripts_write_for_ipv6() {
+        let names = |files: &[(String, String)]| -> Vec<_> {
+            files.iter().map(|(name, _)| name.clone()).collect()
+        };
+        let marks = ["resolv.conf", "up", "did-setup"].map(|what| format!("tmp/net.eth0.{what}"));
+        let mut lease = lease();
+        // Of a server; the kernel has the routers.
+        let files = dracut_files6("eth0", Some(&identity()), &lease);
+        let options = "tmp/dhclient.eth0.dhcpopts".to_owned();
+        assert_eq!(names(&files), [&[options][..], &marks].concat());
+        for line in [
+            "new_ip6_address='2001:db8::7'",
+            "new_ip6_prefixlen='128'",
+            "new_max_life='2'",
+            "new_preferred_life='1'",
+            "new_iaid='00:12:34:56'",
+            "new_dhcp6_name_servers='fe80::53%eth0 2001:db8::53'",
+            "new_dhcp6_domain_search='lab.example'",
+        ] {
+            assert!(files[0].1.lines().any(|known| known == line), "{line}");
+        }
+        assert!(files[0].1.lines().all(|line| line.starts_with("new_")));
+        let resolvers = "search lab.example\nnameserver fe80::53%eth0\nnameserver 2001:db8::53\n";
+        assert_eq!(files[1].1, resolvers);
+        assert_eq!((&*files[2].1, &*files[3].1), ("", ""));
+        // Formed in a prefix, as `auto6`.
+        lease.addresses[0].origin = Origin::Prefix;
+        let files = dracut_files6("eth0", Some(&identity()), &lease);
+        assert_eq!(names(&files), marks);
+        // Given, as by `ip=[…]`.
+        lease.addresses[0].origin = Origin::Given;
+        (lease.dns, lease.search) = (Vec::new(), Vec::new());
+        let files = dracut_files6("eth0", None, &lease);
+        assert_eq!(
+            names(&files),
+            ["gw", "up", "did-setup"].map(|what| format!("tmp/net.eth0.{what}"))
+        );
+        assert_eq!(
+            files[0].1,
+            "ip route replace default via 'fe80::2' dev 'eth0'\n"
+        );
     }
 
     fn identity() -> Identity {

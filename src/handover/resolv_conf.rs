@@ -30,8 +30,7 @@ pub(super) fn replace(path: &Path, lease: Option<&Lease>) -> io::Result<()> {
 /// `interface`.
 #[cfg(feature = "ipv6")]
 pub(super) fn replace6(path: &Path, interface: &str, lease: &Lease6) -> io::Result<()> {
-    let servers = lease.dns_on(interface);
-    let own = lines(&lease.search, &mut servers.into_iter());
+    let own = resolvers6(interface, lease);
     replace_beside(path, Some(own.as_str()).filter(|own| !own.is_empty()), true)
 }
 
@@ -204,6 +203,12 @@ pub(super) fn resolvers(lease: &Lease) -> String {
         domains.extend(lease.domain.clone());
     }
     lines(&domains, &mut lease.dns.iter().map(ToString::to_string))
+}
+
+/// As [`resolvers`], for a lease of IPv6 on an interface.
+#[cfg(feature = "ipv6")]
+pub(super) fn resolvers6(interface: &str, lease: &Lease6) -> String {
+    lines(&lease.search, &mut lease.dns_on(interface).into_iter())
 }
 
 const SEARCH: &str = "search ";

@@ -256,22 +256,46 @@ impl Ipv6Settings {
 
     /// Puts everything back as it was; failures, as of an interface that is gone, are logged.
     pub fn restore(&mut self) {
-        if let Ok(mut socket) = open_socket() {
-            for known in self.routes.drain(..) {
-                note(change_route(
-                    &mut socket,
-                    AddressOperation::Delete,
-                    known.route,
-                ));
-            }
-            for address in self.addresses.drain(..).rev() {
-                undo_address(&mut socket, &address);
-            }
-            if let Some(address) = self.link_local.take() {
-                undo_address(&mut socket, &(address, None));
-            }
+        self.clear();
+        if let Some(address) = self.link_local.take()
+            && let Ok(mut socket) = open_socket()
+        {
+            undo_address(&mut socket, &(address, None));
         }
         self.restore_files(&[]);
+    }
+
+    /// Removes the addresses and routes, but for the link-local address.
+    pub fn clear(&mut self) {
+        let Ok(mut socket) = open_socket() else {
+            return;
+        };
+        for known in self.routes.drain(..) {
+            note(change_route(
+                &mut socket,
+                AddressOperation::Delete,
+                known.route,
+            ));
+        }
+        for address in self.addresses.drain(..).rev() {
+            undo_address(&mut socket, &address);
+        }
+    }
+
+    /// Removes what an earlier process has set for a lease of a server.
+    pub fn remove_addresses(&mut self, addresses: &[Ipv6Addr]) {
+        for address in addresses {
+            let address = Address6 {
+                index: self.index,
+                address: *address,
+                prefix_len: 128,
+                preferred_seconds: 0,
+                valid_seconds: 0,
+                is_unusable: false,
+            };
+            self.addresses.push((address, None));
+        }
+        self.clear();
     }
 
     /// Leaves addresses, routes and MTU, which nobody renews from now on, and gives their upkeep back to the

@@ -130,6 +130,24 @@ fn static_route(route: &StaticRoute) -> String {
     format!("{}/{} {gateway}", route.destination, route.prefix_len)
 }
 
+/// Adds what the hooks of dhcpcd ask; they run most values as commands.
+#[cfg(feature = "hand")]
+#[inline(never)]
+pub(super) fn add_hooks(variables: &mut Vec<(String, String)>, protocol: &str, is_up: bool) {
+    let [up, down] = [is_up, !is_up].map(|is_so| if is_so { "true" } else { "false" });
+    for (name, value) in [
+        ("protocol", protocol),
+        ("if_up", up),
+        ("if_down", down),
+        ("if_oneup", up),
+        ("if_ipwaiting", down),
+        // Hooks do nothing without.
+        ("if_configured", "true"),
+    ] {
+        variables.push((name.to_owned(), value.to_owned()));
+    }
+}
+
 /// dhcpcd marks the options of the protocol itself.
 fn dhcpcd_name(code: u8) -> String {
     let name = known::name(code).replace('-', "_");

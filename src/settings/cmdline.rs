@@ -42,6 +42,9 @@ pub struct CommandLine {
     ignores_boot_if: bool,
     /// Settings of `wireboot.` that have been set.
     own: Vec<&'static str>,
+    /// IPv6 is asked for by none of the others.
+    #[cfg(feature = "ipv6")]
+    is_without_ipv6: bool,
     /// The words `ip=`, each with its value.
     requests: Vec<(String, IpRequest)>,
 }
@@ -131,6 +134,8 @@ impl CommandLine {
         let value = value.unwrap_or_default();
         let meaning = match key.as_str() {
             "ip" => self.ip(value),
+            #[cfg(feature = "ipv6")]
+            "ip6" => self.ip6(value),
             "BOOTIF" => self.boot_if(value),
             "rd.bootif" => {
                 self.ignores_boot_if = is_off(value);
@@ -215,6 +220,19 @@ impl CommandLine {
         }
         self.requests.push((format!("ip={value}"), request));
         Ok(text)
+    }
+
+    /// The word of initramfs-tools beside `ip=`: whether IPv6 is asked for, or on which interface.
+    #[cfg(feature = "ipv6")]
+    fn ip6(&mut self, value: &str) -> Result<String, String> {
+        match value {
+            "off" | "none" => {
+                self.is_without_ipv6 = true;
+                Ok("no IPv6".to_owned())
+            }
+            "" | "on" | "any" | "dhcp" | "dhcp6" | "auto" | "auto6" => self.ip("dhcp6"),
+            name => self.ip(&format!("{name}:dhcp6")),
+        }
     }
 
     /// `NETWORK/BITS:GATEWAY[:INTERFACE]`
@@ -341,9 +359,10 @@ impl CommandLine {
             let families = requests.iter().map(|(_, request)| request.families());
             let both = families.reduce(|all, other| (all.0 | other.0, all.1 | other.1));
             self.config.dhcp.family = match both {
-                Some((true, true)) => Some(Family::Either),
+                Some((true, true)) if !self.is_without_ipv6 => Some(Family::Either),
                 Some((false, true)) => Some(Family::V6),
                 Some(_) => Some(Family::V4),
+                None if self.is_without_ipv6 => Some(Family::V4),
                 None => self.config.dhcp.family,
             };
         }

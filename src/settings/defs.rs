@@ -159,10 +159,10 @@ pub static SETTINGS: &[Setting] = &[
         name: "inform",
         of: LEASE,
         takes: Takes::Value("ADDRESS"),
-        help: "ask only for the options that go with this address (INFORM), and print them; the \
-               interface is as it was afterwards",
+        help: "ask only for the options that go with this address (INFORM; with one of IPv6, such as ::, \
+               INFORMATION-REQUEST), and print them; the interface is as it was afterwards",
         lands: Lands::Own(|all, input| {
-            all.lease.inform = Some(input.parsed("an IPv4 address")?);
+            all.lease.inform = Some(input.parsed("an IP address")?);
             Ok(())
         }),
         ..NOTHING
@@ -1273,8 +1273,8 @@ pub static SETTINGS: &[Setting] = &[
         of: LEASE | BOOT | DISCOVER | WORD,
         takes: Takes::OneOf("FAMILY", Family::NAMES),
         help: "use IPv4 (4), IPv6 by router advertisements and DHCPv6 (6), or both at once (either), \
-               for boot, where the first with a boot file wins, and discover; without it boot uses \
-               either, and others 4",
+               for boot, where the first with a boot file wins, discover, and lease, where IPv6 gives \
+               IPv4 3 s; without it boot uses either, and others 4",
         lands: Lands::Config(|config, input| {
             config.dhcp.family = Some(input.named()?);
             Ok(())
@@ -1441,7 +1441,7 @@ pub struct Foreign {
 }
 
 /// The words that `cmdline` reads besides `wireboot.*`: those of the kernel, klibc, dracut,
-/// NetworkManager, systemd and PXELINUX.
+/// initramfs-tools, NetworkManager, systemd and PXELINUX.
 #[cfg(feature = "manual")]
 pub static FOREIGN: &[Foreign] = &[
     Foreign {
@@ -1472,6 +1472,11 @@ pub static FOREIGN: &[Foreign] = &[
     Foreign {
         words: &["ip=link6", "ip=link-local"],
         help: "in place of dhcp: IPv6 with the link-local address alone, without any request",
+    },
+    #[cfg(feature = "ipv6")]
+    Foreign {
+        words: &["ip6=on", "ip6=IF", "ip6=off"],
+        help: "of initramfs-tools, beside `ip=`: IPv6 too, on IF, or not at all",
     },
     Foreign {
         words: &["BOOTIF=01-MAC"],

@@ -1,6 +1,8 @@
 //! The options of each command, beside the configuration.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
+#[cfg(feature = "arping")]
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -50,7 +52,7 @@ pub struct LeaseOptions {
     #[cfg(feature = "hand")]
     pub resolv_conf: Option<PathBuf>,
     /// The address to request only options for (INFORM).
-    pub inform: Option<Ipv4Addr>,
+    pub inform: Option<IpAddr>,
 }
 
 /// Options of `wireboot discover`.

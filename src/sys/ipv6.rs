@@ -32,6 +32,14 @@ sockopt_impl!(
     ICMPV6_FILTER,
     [u32; 8]
 );
+sockopt_impl!(
+    /// A message that came in fragments has the size of the largest.
+    Ipv6RecvFragSize,
+    SetOnly,
+    libc::IPPROTO_IPV6,
+    libc::IPV6_RECVFRAGSIZE,
+    bool
+);
 // linux/icmpv6.h.
 const ICMPV6_FILTER: libc::c_int = 1;
 
@@ -51,6 +59,8 @@ pub struct NeighborInput {
     pub source: Ipv6Addr,
     /// Its hop limit.
     pub hop_limit: u8,
+    /// It came in fragments, which no host takes (RFC 6980 §5).
+    pub is_fragmented: bool,
 }
 
 impl NeighborSocket {
@@ -81,6 +91,8 @@ impl NeighborSocket {
             .and_then(|()| setsockopt(&fd, Ipv6RecvHopLimit, &true))
             .and_then(|()| setsockopt(&fd, Ipv6MulticastHops, &HOP_LIMIT.into()))
             .map_err(|errno| SyscallError::new("setsockopt(IPPROTO_ICMPV6)", errno))?;
+        // From Linux 4.13 on.
+        let _ = setsockopt(&fd, Ipv6RecvFragSize, &true);
         bind_to(&fd, Some(interface))?;
         Ok(Self { fd, index })
     }
@@ -101,7 +113,7 @@ impl NeighborSocket {
     /// # Errors
     /// The call that failed.
     pub fn receive(&self, buf: &mut [u8]) -> Result<Option<NeighborInput>, SyscallError> {
-        let mut control = nix::cmsg_space!(libc::c_int);
+        let mut control = nix::cmsg_space!(libc::c_int, libc::c_int);
         let mut parts = [IoSliceMut::new(buf)];
         let received = match recvmsg::<SockaddrIn6>(
             self.fd.as_raw_fd(),
@@ -113,12 +125,13 @@ impl NeighborSocket {
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ENETDOWN) => return Ok(None),
             Err(errno) => return Err(SyscallError::new("recvmsg(IPPROTO_ICMPV6)", errno)),
         };
-        let mut hop_limit = 0;
-        // The only message that was asked for.
+        let (mut hop_limit, mut is_fragmented) = (0, false);
+        // The only messages that were asked for, in this order.
         if let Ok(mut messages) = received.cmsgs()
             && let Some(ControlMessageOwned::Ipv6HopLimit(limit)) = messages.next()
         {
             hop_limit = u8::try_from(limit).unwrap_or(0);
+            is_fragmented = messages.next().is_some();
         }
         let mut source = Ipv6Addr::UNSPECIFIED;
         if let Some(address) = &received.address {
@@ -128,6 +141,7 @@ impl NeighborSocket {
             len: received.bytes,
             source,
             hop_limit,
+            is_fragmented,
         }))
     }
 }

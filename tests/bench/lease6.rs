@@ -9,7 +9,7 @@
 //! how many times as long as wireboot's that is, in the median of all rounds. The interface is set down
 //! before each run, as in a machine that boots, and each client sets it up; what dhclient and udhcpc6 need
 //! for that, a link-local address that has been probed, is waited for before they are started, as their
-//! callers do (dracut's `dhcp6`), and counts.
+//! callers do (dracut's `dhcp6`), and counts. busybox is built for it, since Debian's has no udhcpc6.
 //!
 //! Router and server are dnsmasq, since radvd waits 3 s from one answer to the next. At last a plan is made
 //! where the other family is silent: with `--family either`, and with the one that there is.
@@ -47,10 +47,37 @@ find \"$folder\" -name dhclient -type f -path '*bin*'
 find \"$folder\" -name dhclient-script
 folder=$(debian_package dhcpcd-base)
 find \"$folder\" -name dhcpcd -type f -path '*bin*'
-busybox=$(debian_package busybox)/bin/busybox
-[ -x \"$busybox\" ] || busybox=$(debian_package busybox)/usr/bin/busybox
-echo \"$busybox\"
+udhcpc6=$work/packages/udhcpc6
+alone packages build_udhcpc6 >&2
+echo \"$udhcpc6/busybox\"
 ";
+
+/// Debian builds busybox without udhcpc6: this builds its source, which the signed lists of packages name, without
+/// Debian's patches.
+const UDHCPC6: &str = r#"
+build_udhcpc6() {
+    [ ! -x "$udhcpc6/busybox" ] || return 0
+    local apt
+    mkdir -p "$udhcpc6/parts" "$udhcpc6/lists/partial"
+    sed 's/^Types:.*/Types: deb-src/' /etc/apt/sources.list.d/debian.sources >"$udhcpc6/parts/debian.sources"
+    apt="apt-get -q -o Dir::Etc::sourcelist=- -o Dir::Etc::sourceparts=$udhcpc6/parts
+        -o Dir::State::lists=$udhcpc6/lists -o APT::Sandbox::User=root"
+    $apt update
+    (
+        cd "$udhcpc6"
+        $apt source --download-only busybox
+        tar -xf busybox_*.orig.tar.bz2
+        cd busybox-*/
+        make -s allnoconfig >/dev/null
+        for option in UDHCPC6 FEATURE_IPV6 LONG_OPTS IP FEATURE_IP_ADDRESS ASH SH_IS_ASH ASH_TEST; do
+            sed -i "s/^# CONFIG_$option is not set/CONFIG_$option=y/" .config
+        done
+        yes '' 2>/dev/null | make -s oldconfig >/dev/null || true
+        make -s busybox
+        cp busybox ..
+    )
+}
+"#;
 
 /// Sets what udhcpc6 has been granted.
 const SCRIPT: &str = "#!BUSYBOX sh
@@ -68,9 +95,10 @@ struct Client {
 #[ignore = "a benchmark; needs CAP_NET_ADMIN, servers and clients"]
 fn lease6_against_other_clients() {
     // Before there is no network to bring them over.
-    let programs = shell(PROGRAMS);
+    let programs = shell(&format!("{UDHCPC6}{PROGRAMS}"));
     let rounds = std::env::var("WIREBOOT_BENCH_ROUNDS").ok();
     let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
+    let first = programs.lines().next().unwrap().to_owned();
     in_new_namespace(move || {
         let far = plug_in();
         let clients = clients(&far, &programs);
@@ -79,7 +107,7 @@ fn lease6_against_other_clients() {
         compare(&clients, rounds);
     });
     in_new_namespace(move || {
-        let wireboot = shell(PROGRAMS).lines().next().unwrap().to_owned();
+        let wireboot = first.clone();
         let far = plug_in();
         let folder = far.folder.join("served");
         fs::create_dir(&folder).unwrap();
@@ -174,14 +202,24 @@ fn clients(far: &Far, programs: &str) -> Vec<Client> {
             false,
         ),
     ];
-    let listed = Command::new(busybox).arg("--list").output().unwrap();
-    if String::from_utf8_lossy(&listed.stdout).contains("udhcpc6") {
-        let command = format!("{busybox} udhcpc6 -i near -n -q -f -s {script}");
-        clients.push(client("busybox udhcpc6", command, true));
-    } else {
-        println!("this busybox has no udhcpc6");
-    }
+    let command = format!("{busybox} udhcpc6 -i near -n -q -f -s {script}");
+    clients.push(client("busybox udhcpc6", command, true));
+    let command = format!("unshare --mount sh {}", networkd(far));
+    clients.push(client("systemd-networkd", command, false));
     clients
+}
+
+/// Writes the configuration of systemd-networkd; returns a script that becomes it. It takes the system for a
+/// container, where no udev is to be waited for, when `/sys` is read-only.
+fn networkd(far: &Far) -> String {
+    for folder in ["network", "netif"] {
+        fs::create_dir_all(format!("/run/systemd/{folder}")).unwrap();
+    }
+    let config =
+        "[Match]\nName=near\n[Network]\nDHCP=ipv6\nIPv6AcceptRA=yes\nLinkLocalAddressing=ipv6\n";
+    fs::write("/run/systemd/network/near.network", config).unwrap();
+    let text = "mount -t sysfs -o ro none /sys\nexec /lib/systemd/systemd-networkd\n";
+    far.write("networkd", text)
 }
 
 fn compare(clients: &[Client], rounds: usize) {

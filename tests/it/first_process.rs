@@ -136,6 +136,17 @@ fn a_tagged_vlan_is_made_and_booted_over() {
     machine.says(&[&format!("lan7: {LEASE}"), "Power down"]);
 }
 
+#[cfg(feature = "ipv6")]
+#[test]
+#[ignore = "needs qemu-system-x86_64"]
+fn a_tagged_vlan_gives_an_address_of_ipv6() {
+    let devices = card_on_vlan(7);
+    let mut machine = start(&devices, "vlan=lan7:eth0 wireboot.family=6");
+    // QEMU's own router advertises fec0::/64.
+    machine.says(&["lan7: fec0::5054:ff:fe12:3456/64 in a prefix of a router"]);
+    machine.says(&["Power down"]);
+}
+
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
 fn of_the_vlans_to_try_the_one_that_answers_stays_and_the_others_go() {

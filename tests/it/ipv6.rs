@@ -359,17 +359,3 @@ fn another_client_of_dhcpv6_is_named() {
         is_as_found();
     });
 }
-
-#[test]
-fn what_is_for_ipv4_alone_is_refused() {
-    for (flag, value) in [
-        ("--release", None),
-        ("--inform", Some("192.0.2.1")),
-        ("--script", Some("/bin/true")),
-    ] {
-        let arguments: Vec<_> = [flag].into_iter().chain(value).collect();
-        let (code, _, log) = lease(&arguments);
-        assert_eq!(code, Some(1), "{log}");
-        assert!(log.contains(&format!("{flag} is for IPv4")), "{log}");
-    }
-}

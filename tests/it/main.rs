@@ -42,7 +42,11 @@ mod ipv6;
 #[cfg(feature = "ipv6")]
 mod ipv6_boot;
 #[cfg(feature = "ipv6")]
+mod ipv6_commands;
+#[cfg(feature = "ipv6")]
 mod ipv6_conflict;
+#[cfg(feature = "ipv6")]
+mod ipv6_scenes;
 #[cfg(feature = "ipv6")]
 mod ipv6_seen;
 #[cfg(feature = "ipv6")]

@@ -51,7 +51,9 @@ pub const fn network(address: Ipv6Addr, prefix_len: u8) -> Ipv6Addr {
 
 /// Returns whether an address can be that of a host elsewhere.
 pub const fn is_host(address: Ipv6Addr) -> bool {
-    !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
+    // Those of IPv4 are for programs, and never on a wire (RFC 4291 §2.5.5.2).
+    let is_ipv4 = address.to_ipv4_mapped().is_some();
+    !address.is_unspecified() && !address.is_loopback() && !address.is_multicast() && !is_ipv4
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use core::time::Duration;
 
 use super::address;
 use super::configuration::Configuration;
-use super::dhcp::{Dhcp6, Ignored, Purpose};
+use super::dhcp::{Dhcp6, Ignored, NoAddress, Purpose};
 use super::identity::Identity;
 use super::lease::{Lease6, LeasedAddress};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
+use super::offer::Offer;
 use super::probe::AddressProbes;
 use crate::dhcp::config::Detection;
 use crate::packet::dhcpv6::MessageType;
@@ -77,6 +78,8 @@ pub struct Ipv6Client {
     link_local: Ipv6Addr,
     purpose: Purpose,
     given: Option<Lease6>,
+    /// The lease has been given back, and nothing is asked for any more.
+    is_over: bool,
     wants_boot_file: bool,
     boot_file_wait: Duration,
     detection: Detection,
@@ -104,6 +107,7 @@ impl Ipv6Client {
             link_local,
             purpose: config.purpose,
             given: config.given,
+            is_over: false,
             wants_boot_file: config.wants_boot_file,
             boot_file_wait: config.boot_file_wait,
             detection: config.detection,
@@ -133,6 +137,9 @@ impl Ipv6Client {
         message: &[u8],
         now: Instant,
     ) -> Result<(), IgnoredAdvertisement> {
+        if self.purpose == Purpose::Information {
+            return Ok(());
+        }
         self.routers.handle_input(source, hop_limit, message, now)
     }
 
@@ -197,11 +204,19 @@ impl Ipv6Client {
 
     /// Asks routers, and servers when that is due.
     fn ask(&mut self, now: Instant) {
-        self.routers.handle_timeout(now, &mut self.random);
         self.servers.handle_timeout(now);
         if now < self.began_at {
             return;
         }
+        if !self.asks_routers() {
+            if self.is_over || self.servers.informed().is_some() {
+                self.servers.end_information();
+            } else {
+                self.servers.inform(now);
+            }
+            return;
+        }
+        self.routers.handle_timeout(now, &mut self.random);
         if self.purpose == Purpose::Survey {
             self.servers.solicit(now);
             self.servers.inform(now);
@@ -232,6 +247,11 @@ impl Ipv6Client {
         }
     }
 
+    /// Returns whether routers are asked, and servers as they say.
+    fn asks_routers(&self) -> bool {
+        self.purpose != Purpose::Information && !self.is_over
+    }
+
     /// Returns what is to be sent next.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit6> {
         if let Some(frame) = self.probes.poll_transmit() {
@@ -249,8 +269,11 @@ impl Ipv6Client {
         let began_at = self.began_at;
         let (mut first, mut router_at) = (None, None);
         if self.given.is_none() {
-            first = earliest(&[self.routers.poll_timeout(), self.servers.poll_timeout()]);
-            router_at = Some(began_at + ROUTER_TIME).filter(|_| !self.routers.is_heard());
+            first = self.servers.poll_timeout();
+            if self.asks_routers() {
+                first = earliest(&[first, self.routers.poll_timeout()]);
+                router_at = Some(began_at + ROUTER_TIME).filter(|_| !self.routers.is_heard());
+            }
         }
         let mut waits = [
             Some(began_at),
@@ -284,6 +307,7 @@ impl Ipv6Client {
         match self.purpose {
             _ if self.given.is_some() => return true,
             Purpose::Survey => return false,
+            Purpose::Information => return self.servers.informed().is_some(),
             Purpose::Lease | Purpose::Preview => {}
         }
         let Some(address_at) = self.address_at else {
@@ -329,11 +353,13 @@ impl Ipv6Client {
             routes: self.routers.routes(now),
             mtu_octets: self.routers.mtu_octets(),
             dns: configuration.dns,
+            time_servers: configuration.time_servers,
             search: configuration.search,
             nat64: self.routers.nat64(now),
             boot_file: configuration.boot_file,
             boot_parameters: configuration.boot_parameters,
             server: granted.map(|grant| grant.server),
+            server_id: granted.map_or_else(Vec::new, |grant| grant.server_id.clone()),
         }
     }
 
@@ -390,9 +416,22 @@ impl Ipv6Client {
         self.servers.renew(now);
     }
 
-    /// Gives the lease of a server back; returns the message, which is sent once.
-    pub fn release(&mut self, now: Instant) -> Option<Vec<u8>> {
-        self.servers.release(now)
+    /// Gives the lease of a server back, if there is one, and asks for nothing any more.
+    pub fn release(&mut self, now: Instant) {
+        self.is_over = true;
+        self.servers.release(now);
+    }
+
+    /// Gives back what the server with this identifier has granted to an earlier client.
+    pub fn give_back(&mut self, server_id: Vec<u8>, addresses: &[Ipv6Addr], now: Instant) {
+        self.is_over = true;
+        let grant = Offer::held(server_id, addresses, now);
+        self.servers.give_back(Box::new(grant), now);
+    }
+
+    /// Returns whether a lease is being given back.
+    pub const fn is_releasing(&self) -> bool {
+        self.servers.is_releasing()
     }
 
     /// Returns who this client is for servers.
@@ -416,7 +455,8 @@ impl Ipv6Client {
                 "a DHCPv6 server answers".to_owned()
             }
             Some((server, status)) => {
-                format!("the DHCPv6 server {server} has no address ({status})")
+                let why = NoAddress(status);
+                format!("the DHCPv6 server {server} has no address ({why})")
             }
             None => match (self.servers.solicits(), self.servers.information_requests()) {
                 (0, 0) => "no DHCPv6 server was asked".to_owned(),

@@ -11,11 +11,16 @@ use crate::text::names;
 /// So many resolvers, domains and parameters of a boot file are used.
 const MAX_ITEMS: usize = 16;
 
+/// The address of a time server in option 56 (RFC 5908 §4.1).
+const NTP_SUBOPTION_SRV_ADDR: u16 = 1;
+
 /// Configuration of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Configuration {
     /// Resolvers (option 23).
     pub dns: Vec<Ipv6Addr>,
+    /// Time servers (options 56 and 31).
+    pub time_servers: Vec<Ipv6Addr>,
     /// Domains that names are looked up in (option 24).
     pub search: Vec<String>,
     /// URL of the boot file (option 59).
@@ -30,19 +35,20 @@ impl Configuration {
         let value = |code| options.get(code).unwrap_or_default();
         let mut read = Self {
             dns: Vec::new(),
+            time_servers: Vec::new(),
             search: domains(value(code::DOMAIN_LIST)),
             boot_file: text(value(code::BOOT_FILE_URL)),
             boot_parameters: Vec::new(),
         };
         read.search.truncate(MAX_ITEMS);
-        // Those behind the last whole one are left out.
-        let (servers, _) = value(code::DNS_SERVERS).as_chunks::<16>();
-        for server in servers {
-            let server = Ipv6Addr::from(*server);
-            if address::is_host(server) && read.dns.len() < MAX_ITEMS {
-                read.dns.push(server);
+        add_servers(&mut read.dns, value(code::DNS_SERVERS));
+        // Of the kinds of RFC 5908 §4, those that are addresses; RFC 4075 has an older list.
+        for (kind, server) in Options(value(code::NTP_SERVER)).iter() {
+            if kind == NTP_SUBOPTION_SRV_ADDR {
+                add_servers(&mut read.time_servers, server);
             }
         }
+        add_servers(&mut read.time_servers, value(code::SNTP_SERVERS));
         let parameters = value(code::BOOT_FILE_PARAMETERS);
         // Servers for Windows send one text without the lengths of RFC 5970 §3.2.
         let parameters = counted_texts(parameters).unwrap_or_else(|| vec![parameters]);
@@ -56,9 +62,14 @@ impl Configuration {
 
     /// Adds what another server says and this one does not.
     pub fn add(&mut self, other: &Self) {
-        for server in &other.dns {
-            if !self.dns.contains(server) {
-                self.dns.push(*server);
+        for (own, others) in [
+            (&mut self.dns, &other.dns),
+            (&mut self.time_servers, &other.time_servers),
+        ] {
+            for server in others {
+                if !own.contains(server) {
+                    own.push(*server);
+                }
             }
         }
         for domain in &other.search {
@@ -70,6 +81,17 @@ impl Configuration {
         if self.boot_file.is_none() {
             self.boot_file.clone_from(&other.boot_file);
             self.boot_parameters.clone_from(&other.boot_parameters);
+        }
+    }
+}
+
+/// Adds the addresses of a list; those behind the last whole one are left out.
+fn add_servers(to: &mut Vec<Ipv6Addr>, list: &[u8]) {
+    let (servers, _) = list.as_chunks::<16>();
+    for server in servers {
+        let server = Ipv6Addr::from(*server);
+        if address::is_host(server) && to.len() < MAX_ITEMS && !to.contains(&server) {
+            to.push(server);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! for both.
 
 use crate::prelude::*;
+use core::fmt;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
@@ -23,7 +24,7 @@ const RENEWING: Pace = Pace {
     first: Duration::from_secs(10),
     longest: Duration::from_secs(600),
 };
-/// DECLINE (RFC 8415 §7.6).
+/// DECLINE and RELEASE (RFC 8415 §7.6).
 const DECLINING: Pace = Pace {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(8),
@@ -38,7 +39,7 @@ const MAX_CONFIRMS: u32 = 4;
 /// So many REQUESTs without an answer, 7.5 s, lead back to all servers; RFC 8415 §7.6 has 10, which take
 /// minutes.
 const MAX_REQUESTS: u32 = 4;
-/// DEC_MAX_RC.
+/// DEC_MAX_RC and REL_MAX_RC.
 const MAX_DECLINES: u32 = 4;
 /// How long nothing is asked for after an address that another host has.
 const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
@@ -58,6 +59,8 @@ pub enum Purpose {
     Preview,
     /// To see what all of them answer: nothing is chosen.
     Survey,
+    /// To have configuration alone, by INFORMATION-REQUEST.
+    Information,
 }
 
 /// Why a message is ignored.
@@ -76,11 +79,24 @@ pub enum Ignored {
     #[error("it does not say which server sends it")]
     NoServer,
     /// Its type is not the one that is expected.
-    #[error("a {0} is not expected")]
+    #[error("{0} is not expected")]
     Unexpected(MessageType),
     /// The server has no address for this client.
-    #[error("it has no address ({0})")]
+    #[error("it has no address ({})", NoAddress(*.0))]
     NoAddress(Status),
+}
+
+/// The status by which there is no address, in words.
+#[derive(Debug)]
+pub struct NoAddress(pub Status);
+
+impl fmt::Display for NoAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Status::SUCCESS => f.write_str("none for this client, or an invalid one"),
+            status => status.fmt(f),
+        }
+    }
 }
 
 /// What a client asks for.
@@ -99,6 +115,7 @@ enum State {
         grant: Box<Offer>,
         solicit_at: Instant,
     },
+    Releasing(Box<Offer>),
 }
 
 /// A client of DHCPv6 on one interface.
@@ -238,6 +255,11 @@ impl Dhcp6 {
             self.begin_soliciting(solicit_at);
             return Ok(());
         }
+        if asked == Some(MessageType::RELEASE) {
+            // Whatever it says (RFC 8415 §18.2.10.2).
+            self.end_release();
+            return Ok(());
+        }
         if asked == Some(MessageType::CONFIRM) {
             // Any other status than these says nothing about the link (RFC 8415 §18.2.10.1).
             match options.status() {
@@ -247,8 +269,13 @@ impl Dhcp6 {
             }
             return Ok(());
         }
-        match Offer::read(&message, source, self.identity.iaid, now) {
+        let is_extended = [MessageType::RENEW, MessageType::REBIND]
+            .map(Some)
+            .contains(&asked);
+        let extended = self.grant().filter(|_| is_extended);
+        match Offer::read(&message, source, self.identity.iaid, extended, now) {
             Ok(offer) if solicited => self.take_offer(offer, now),
+            Ok(grant) if grant.is_empty() => self.begin_soliciting(now + BOOTING.first),
             Ok(grant) => {
                 self.solicits = 0;
                 self.state = State::Bound(Box::new(grant));
@@ -256,14 +283,20 @@ impl Dhcp6 {
             }
             Err(status) => {
                 self.refused = Some((source, status));
-                // The server is asked in vain, or knows nothing of the lease (RFC 8415 §18.2.10.1).
-                let refusals = match asked {
-                    Some(MessageType::REQUEST) => [Status::NOT_ON_LINK, Status::NO_ADDRESSES],
-                    _ => [Status::NO_BINDING; 2],
-                };
-                if !solicited && refusals.contains(&status) {
+                match (asked, status) {
                     // After a pause: a server that offers what it does not grant would make a storm.
-                    self.begin_soliciting(now + BOOTING.first);
+                    (Some(MessageType::REQUEST), Status::NOT_ON_LINK | Status::NO_ADDRESSES) => {
+                        self.begin_soliciting(now + BOOTING.first)
+                    }
+                    // It knows nothing of the lease, and is asked for it (RFC 8415 §18.2.10.1).
+                    (_, Status::NO_BINDING) if is_extended => {
+                        if let State::Bound(grant) = &mut self.state {
+                            let server_id = options.get(code::SERVER_ID).unwrap_or_default();
+                            grant.server_id = server_id.to_vec();
+                            self.begin_exchange(MessageType::REQUEST, BOOTING, now);
+                        }
+                    }
+                    _ => {}
                 }
                 return Err(Ignored::NoAddress(status));
             }
@@ -348,16 +381,30 @@ impl Dhcp6 {
         }
     }
 
-    /// Gives the lease back; returns the message, which is sent once.
-    pub fn release(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let grant = self.take_grant()?;
-        if self.purpose == Purpose::Preview {
-            return None;
+    /// Gives the lease back, if there is one, and asks for no other until the server has answered or is given
+    /// up.
+    pub fn release(&mut self, now: Instant) {
+        if let Some(grant) = self.take_grant()
+            && self.purpose != Purpose::Preview
+        {
+            self.give_back(grant, now);
         }
-        let kind = MessageType::RELEASE;
-        let mut exchange = Exchange::begin(kind, DECLINING, now, &mut self.random);
-        let elapsed = exchange.handle_sent(now, &mut self.random);
-        Some(self.identity.message(&exchange, elapsed, Some(&grant), now))
+    }
+
+    /// Gives back what an earlier client was granted.
+    pub fn give_back(&mut self, grant: Box<Offer>, now: Instant) {
+        let state = State::Releasing(grant);
+        self.enter(state, MessageType::RELEASE, DECLINING, now);
+    }
+
+    /// Returns whether a lease is being given back.
+    pub const fn is_releasing(&self) -> bool {
+        matches!(self.state, State::Releasing(_))
+    }
+
+    fn end_release(&mut self) {
+        self.state = State::Idle;
+        self.exchange = None;
     }
 
     /// Ends the use of the lease, if there is one.
@@ -416,8 +463,10 @@ impl Dhcp6 {
                 let at = (*solicit_at).max(now);
                 self.begin_soliciting(at);
             }
+            State::Releasing(_) if is_sent(MAX_DECLINES) => self.end_release(),
             State::Bound(grant) => {
-                if is_due(grant.ends()) {
+                let is_refused = kind == Some(MessageType::REQUEST) && is_sent(MAX_REQUESTS);
+                if is_due(grant.ends()) || is_refused {
                     self.begin_soliciting(now);
                 } else if kind == Some(MessageType::CONFIRM) && is_sent(MAX_CONFIRMS) {
                     self.exchange = None;
@@ -430,7 +479,8 @@ impl Dhcp6 {
             State::Idle
             | State::Soliciting { .. }
             | State::Requesting(_)
-            | State::Declining { .. } => {}
+            | State::Declining { .. }
+            | State::Releasing(_) => {}
         }
     }
 
@@ -442,6 +492,7 @@ impl Dhcp6 {
             // What a message is about.
             State::Requesting(offer)
             | State::Bound(offer)
+            | State::Releasing(offer)
             | State::Declining { grant: offer, .. } => Some(&**offer),
         };
         for (exchange, offer) in [(&mut self.information, None), (&mut self.exchange, offer)] {
@@ -474,7 +525,7 @@ impl Dhcp6 {
                 earliest(&[renew_at, rebind_at, grant.ends()])
             }
             State::Declining { solicit_at, .. } => Some(*solicit_at),
-            State::Idle | State::Requesting(_) => None,
+            State::Idle | State::Requesting(_) | State::Releasing(_) => None,
         };
         let next_at = |exchange: &Exchange| exchange.next_at;
         let information = self.information.as_ref();
@@ -488,7 +539,8 @@ impl Dhcp6 {
             State::Idle
             | State::Soliciting { .. }
             | State::Requesting(_)
-            | State::Declining { .. } => None,
+            | State::Declining { .. }
+            | State::Releasing(_) => None,
         }
     }
 

@@ -103,6 +103,8 @@ pub fn of_dhcp(options: Options<'_>) -> Vec<Fact> {
     let read = Configuration::read(options);
     let servers = read.dns.iter();
     servers.for_each(|server: &Ipv6Addr| put(&mut facts, "resolver", server));
+    let servers = read.time_servers.iter();
+    servers.for_each(|server: &Ipv6Addr| put(&mut facts, "time server", server));
     for (name, texts) in [
         ("domain", &read.search[..]),
         ("boot file", read.boot_file.as_slice()),

@@ -27,6 +27,8 @@ pub struct Lease6 {
     pub mtu_octets: Option<u32>,
     /// Resolvers, those of routers first.
     pub dns: Vec<Ipv6Addr>,
+    /// Time servers.
+    pub time_servers: Vec<Ipv6Addr>,
     /// Domains that names are looked up in.
     pub search: Vec<String>,
     /// Behind which hosts of IPv4 are reached.
@@ -37,6 +39,8 @@ pub struct Lease6 {
     pub boot_parameters: Vec<String>,
     /// The DHCPv6 server that answered.
     pub server: Option<Ipv6Addr>,
+    /// Its identifier (DUID); empty without a server.
+    pub server_id: Vec<u8>,
 }
 
 impl Lease6 {

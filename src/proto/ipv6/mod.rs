@@ -31,6 +31,7 @@ pub mod ndisc;
 pub mod offer;
 pub mod probe;
 mod question;
+pub mod variables;
 
 #[cfg(test)]
 mod tests;

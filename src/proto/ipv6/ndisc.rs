@@ -199,8 +199,10 @@ impl RouterDiscovery {
 
     fn set_prefix(&mut self, prefix: &Prefix, now: Instant) {
         let network = address::network(prefix.network, prefix.len);
-        // RFC 4862 §5.5.3: neither the link-local prefix, nor one whose lifetimes are out of order.
-        let is_usable = !network.is_unicast_link_local()
+        // RFC 4862 §5.5.3: neither the link-local prefix, nor one whose lifetimes are out of order; nor one of
+        // reserved addresses (RFC 4291 §2.4), of which ::/0 on the link would hide every router.
+        let is_usable = !network.is_unspecified()
+            && !network.is_unicast_link_local()
             && !network.is_multicast()
             && prefix.preferred <= prefix.valid;
         if !is_usable {

@@ -9,11 +9,13 @@ use crate::packet::dhcpv6::{MessageType, begin, code, put};
 use crate::time::Instant;
 
 /// What is asked for; 82 and 83 must be (RFC 8415 §18.2.1, §18.2.6).
-const REQUESTED: [u16; 6] = [
+const REQUESTED: [u16; 8] = [
     code::DNS_SERVERS,
     code::DOMAIN_LIST,
     code::BOOT_FILE_URL,
     code::BOOT_FILE_PARAMETERS,
+    code::NTP_SERVER,
+    code::SNTP_SERVERS,
     code::SOL_MAX_RT,
     code::INF_MAX_RT,
 ];

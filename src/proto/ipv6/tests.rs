@@ -2,10 +2,12 @@
 
 use super::address;
 use super::client::{Config6, Conflict, Ipv6Client, Transmit6};
+use super::configuration::Configuration;
 use super::dhcp::{Dhcp6, Ignored, Purpose};
 use super::identity::Identity;
 use super::lease::{FOREVER, Lease6, LeasedAddress, Origin};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
+use super::offer::Offer;
 use crate::dhcp::config::Detection;
 use crate::packet::dhcpv6::{Message, MessageType, Status, begin, code, counted, put};
 use crate::packet::ethernet::MacAddress;
@@ -193,7 +195,7 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     let asked = Message::decode(&request).unwrap().options;
     let requested = asked.get(code::OPTION_REQUEST).unwrap();
     let requested: Vec<_> = requested.chunks(2).map(|pair| pair[1]).collect();
-    assert_eq!(requested, [23, 24, 59, 60, 82, 83]);
+    assert_eq!(requested, [23, 24, 59, 60, 56, 31, 82, 83]);
     assert_eq!((asked.get(3), asked.get(20)), (None, None));
     let answer = Answer::new(MessageType::REPLY, &request)
         .with(code::BOOT_FILE_URL, b"http://[2001:db8::1]/boot.ipxe")
@@ -613,8 +615,58 @@ fn a_preview_takes_the_best_offer_and_a_survey_none() {
             scene.messages(MessageType::INFORMATION_REQUEST).is_empty(),
             is_preview
         );
-        assert_eq!(scene.client.release(scene.now), None);
+        scene.client.release(scene.now);
+        assert!(!scene.client.is_releasing());
     }
+}
+
+#[test]
+fn who_wants_information_asks_servers_for_it_alone() {
+    let mut scene = Scene::new(Config6 {
+        purpose: Purpose::Information,
+        detection: Detection::Off,
+        ..config()
+    });
+    scene.until(1_200);
+    scene.advertise(&advertisement(M | O, 1800, SUBNET));
+    scene.until(4_000);
+    assert_eq!(scene.solicitations(), 0);
+    assert_eq!(scene.messages(MessageType::SOLICIT), []);
+    assert!(scene.messages(MessageType::INFORMATION_REQUEST).len() > 2);
+    assert_eq!(scene.settled(), None);
+    let asked = scene.last(MessageType::INFORMATION_REQUEST);
+    let answer = Answer::new(MessageType::REPLY, &asked)
+        .with(code::BOOT_FILE_URL, b"http://[2001:db8::1]/x");
+    scene.answer(answer).unwrap();
+    let lease = scene.settled().unwrap();
+    assert_eq!(lease.boot_file.as_deref(), Some("http://[2001:db8::1]/x"));
+    assert_eq!((lease.addresses, lease.routes), (vec![], vec![]));
+}
+
+#[test]
+fn who_has_given_its_lease_back_asks_for_nothing_any_more() {
+    let mut scene = Scene::new(config());
+    scene.advertise(&advertisement(M, 1800, None));
+    for (wanted, kind) in [
+        (MessageType::SOLICIT, MessageType::ADVERTISE),
+        (MessageType::REQUEST, MessageType::REPLY),
+    ] {
+        let asked = scene.last(wanted);
+        let answer = Answer::new(kind, &asked).with(code::PREFERENCE, &[255]);
+        let answer = answer.with_address("2001:db8:1::7", 1800, 3600);
+        scene.answer(answer).unwrap();
+    }
+    scene.client.release(scene.now);
+    scene.drain();
+    let release = scene.last(MessageType::RELEASE);
+    assert!(scene.client.is_releasing());
+    let sent = scene.sent.len();
+    scene
+        .answer(Answer::new(MessageType::REPLY, &release))
+        .unwrap();
+    assert!(!scene.client.is_releasing());
+    scene.until(60_000);
+    assert_eq!(scene.sent.len(), sent);
 }
 
 #[test]

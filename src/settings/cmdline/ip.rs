@@ -9,7 +9,7 @@
 //! | `CLIENT:PEER:GATEWAY:NETMASK:HOST:INTERFACE:METHOD[:MTU[:MAC]]` | dracut, NetworkManager, systemd |
 //!
 //! Every field may be empty or missing at the end. The netmask is one, or a number of bits. An address of
-//! IPv6 stands in brackets. A METHOD may be a list, with commas, of which each family is asked for.
+//! IPv6 stands in brackets, and may have its prefix length behind it. A METHOD may be a list, with commas, of which each family is asked for.
 
 use std::fmt;
 #[cfg(feature = "ipv6")]
@@ -83,6 +83,10 @@ impl IpRequest {
             (
                 by_dhcp && self.prefix_len.is_some(),
                 "the netmask with DHCP",
+            ),
+            (
+                self.is_static() && matches!(self.server, Some(IpAddr::V6(_))),
+                "the server",
             ),
             (self.mac.is_some(), "the hardware address"),
             (self.ntp.is_some(), "the time server"),
@@ -212,8 +216,9 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
     }
     let mut fields = fields.into_iter();
     let mut next = || fields.next().unwrap_or_default();
+    let (client, client_len) = without_len(next());
     let mut request = IpRequest {
-        address: address(next(), "client address")?,
+        address: address(&client, "client address")?,
         server: address(next(), "server")?,
         gateway: address(next(), "gateway")?,
         prefix_len: prefix_len(next())?,
@@ -231,6 +236,9 @@ pub(super) fn parse(value: &str) -> Result<IpRequest, String> {
         (None, _) => return Err(format!("\"{how}\" is not a way to find an address")),
     };
     rest(&mut request, fields.collect())?;
+    if let (Some(len), None) = (client_len, request.prefix_len) {
+        request.prefix_len = prefix_len(len)?;
+    }
     let longest = match request.address {
         Some(IpAddr::V6(_)) => 128,
         Some(IpAddr::V4(_)) | None => 32,
@@ -355,10 +363,30 @@ fn address(field: &str, what: &str) -> Result<Option<IpAddr>, String> {
     Ok(Some(address).filter(|address| !address.is_unspecified()))
 }
 
+/// Takes the prefix length off an address of IPv6 in brackets, behind or within them.
+fn without_len(field: &str) -> (String, Option<&str>) {
+    match field.split_once('/') {
+        Some((address, len)) if field.starts_with('[') => {
+            let address = address.trim_end_matches(']');
+            (format!("{address}]"), Some(len.trim_end_matches(']')))
+        }
+        _ => (field.to_owned(), None),
+    }
+}
+
 fn prefix_len(field: &str) -> Result<Option<u8>, String> {
     let wrong = || format!("\"{field}\" is not a netmask");
     if field.is_empty() {
         return Ok(None);
+    }
+    #[cfg(feature = "ipv6")]
+    if let Ok(IpAddr::V6(mask)) = any_address(field) {
+        let bits = mask.to_bits();
+        let len = bits.leading_ones();
+        if len + bits.trailing_zeros() < 128 {
+            return Err(wrong());
+        }
+        return Ok(u8::try_from(len).ok());
     }
     if let Ok(mask) = field.parse::<Ipv4Addr>() {
         let bits = mask.to_bits();
@@ -373,6 +401,13 @@ fn prefix_len(field: &str) -> Result<Option<u8>, String> {
 }
 
 fn interface(field: &str) -> Result<Option<String>, String> {
+    // dracut has a hardware address in its place, with hyphens; this name stands for one, too.
+    if field.contains('-')
+        && let Ok(mac) = field.parse::<MacAddress>()
+    {
+        let digits = mac.to_string().replace(':', "");
+        return Ok(Some(format!("enx{digits}")));
+    }
     let name = (!field.is_empty()).then(|| interface_name(field));
     name.transpose()
 }

@@ -93,6 +93,10 @@ fn every_word_for_ipv6_is_understood_with_its_family() {
         ("on", both, Family::Either),
         ("dhcp,dhcp6", both, Family::Either),
         ("auto6,dhcp", both, Family::Either),
+        ("dhcp6,dhcp4", both, Family::Either),
+        ("dhcp4,auto6", both, Family::Either),
+        ("either6,dhcp", both, Family::Either),
+        ("dhcp4", "an address by DHCP", Family::V4),
         ("dhcp", "an address by DHCP", Family::V4),
     ] {
         for (value, on) in [
@@ -117,6 +121,17 @@ fn every_word_for_ipv6_is_understood_with_its_family() {
         ("wireboot.family=6 ip=dhcp", Family::V6),
         ("ip=auto wireboot.family=4", Family::V4),
         ("ip=192.0.2.7", Family::V4),
+        // Of initramfs-tools.
+        ("ip6=dhcp", Family::V6),
+        ("ip6=on", Family::V6),
+        ("ip6=eth1", Family::V6),
+        ("ip6=off", Family::V4),
+        ("ip=any ip6=none", Family::V4),
+        ("ip=dhcp ip6=dhcp", Family::Either),
+        ("ip=eth0:dhcp ip6=off", Family::V4),
+        // By its hardware address.
+        ("ip=52-54-00-12-34-56:dhcp6", Family::V6),
+        ("ip=enx525400123456:auto6:1400", Family::V6),
     ] {
         assert_eq!(
             parse(text, Config::default()).config.dhcp.family,
@@ -135,6 +150,14 @@ fn every_word_for_ipv6_is_understood_with_its_family() {
         ("rd.route=[2001:db8::]/129:[fe80::1]", "not a network"),
         ("rd.route=[2001:db8::]/32:192.0.2.1", "not a network"),
         ("nameserver=[2001:db8::53", "is not an address"),
+        (
+            "ip=[2001:db8::5]:::[ffff::1]::eth0:none",
+            "\"[ffff::1]\" is not a netmask",
+        ),
+        ("ip=[2001:db8::5/129]::::::none", "is not a netmask"),
+        ("ip=[2001:db8::5]/x::::::none", "is not a netmask"),
+        ("ip=2001:db8::5::[fe80::1]:64::eth0:none", ""),
+        ("ip6=no/such", ""),
     ] {
         assert_refused(text, reason);
     }
@@ -165,10 +188,34 @@ fn a_given_address_of_ipv6_is_read_with_all_that_goes_with_it() {
     assert_eq!(given.dns, ["192.0.2.53".parse::<Ipv4Addr>().unwrap()]);
     assert_eq!(given.host_name.as_deref(), Some("node7"));
     assert_eq!(line.config.link.interfaces, ["eth0"]);
-    assert_eq!(
-        ip::parse("[2001:db8::5]").unwrap().to_string(),
-        "2001:db8::5/64 on any interface"
+    for (value, meaning) in [
+        ("[2001:db8::5]", "2001:db8::5/64 on any interface"),
+        ("[2001:db8::5]/96", "2001:db8::5/96 on any interface"),
+        ("[2001:db8::5/48]:::::eth0:none", "2001:db8::5/48 on eth0"),
+        // The field of its own counts.
+        ("[2001:db8::5/48]:::56::eth0:off", "2001:db8::5/56 on eth0"),
+        (
+            "[2001:db8::5]:::[ffff:ffff:ffff:ff00::]::eth0:static",
+            "2001:db8::5/56 on eth0",
+        ),
+        (
+            "[2001:db8::5]::[2001:db8::1]:128:n:eth0:none:1400:52:54:00:12:34:56",
+            "2001:db8::5/128 on eth0, gateway 2001:db8::1, host name n, MTU 1400, hardware address \
+             52:54:00:12:34:56",
+        ),
+        (
+            "[2001:db8::5]::[fe80::1]:64::eth0:none:[2001:db8::53]:[2001:db8::54]",
+            "2001:db8::5/64 on eth0, gateway fe80::1, resolver 2001:db8::53, resolver 2001:db8::54",
+        ),
+    ] {
+        assert_eq!(ip::parse(value).unwrap().to_string(), meaning, "{value}");
+    }
+    let with_server = "ip=[2001:db8::5]:[2001:db8::9]::64::eth0:none";
+    let remarks = parse(with_server, Config::default()).remarks;
+    let is_told = remarks.iter().any(
+        |remark| matches!(&remark.meaning, Meaning::Refused(why) if why.contains("the server")),
     );
+    assert!(is_told, "{remarks:?}");
 }
 
 #[test]

@@ -87,6 +87,16 @@ fn addresses_are_formed_in_prefixes_of_64_bits_alone() {
         hear(&mut known, ROUTER, &advertisement(0, 9, prefix), 0);
         assert_eq!(addresses(&known, 0).len(), count, "{prefix:?}");
     }
+    // Of reserved addresses: the whole of IPv6, which would hide every router, and that of the loopback address.
+    for len in [0, 64] {
+        let mut known = discovery();
+        let mut message = advertisement(0, 9, Some((len, 10, 20)));
+        message[32..48].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
+        hear(&mut known, ROUTER, &message, 0);
+        let routers = known.routes(ms(0));
+        assert!(routers.iter().all(|route| route.gateway.is_some()));
+        assert_eq!((addresses(&known, 0).len(), routers.len()), (0, 1), "{len}");
+    }
     // Neither flag, and the link-local prefix.
     let mut known = discovery();
     let mut message = advertisement(0, 9, SUBNET);

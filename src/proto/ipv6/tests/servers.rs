@@ -97,6 +97,7 @@ fn an_invalid_address_is_none() {
         ([0, 0], "ff02::1", 1, 2, nothing()),
         ([0, 0], "::", 1, 2, nothing()),
         ([0, 0], "fe80::7", 1, 2, nothing()),
+        ([0, 0], "::ffff:192.0.2.7", 1, 2, nothing()),
     ] {
         let mut asked = Asked::new();
         let (_, solicit) = asked.next();
@@ -217,6 +218,168 @@ fn a_lease_is_renewed_at_half_and_rebound_at_four_fifths_of_the_preferred_time()
 }
 
 #[test]
+fn of_a_renewed_lease_what_is_over_ends_and_what_is_not_named_stays() {
+    let mut asked = Asked::bound([0, 0], 100, 200);
+    let renew = |asked: &mut Asked, given: &[(&str, u32, u32)]| {
+        let (kind, sent) = asked.next();
+        assert_eq!(kind, MessageType::RENEW);
+        let mut value = [&IAID[..], &[0; 8]].concat();
+        for (address, preferred, valid) in given {
+            let address: Ipv6Addr = address.parse().unwrap();
+            let times = [preferred.to_be_bytes(), valid.to_be_bytes()].concat();
+            put(
+                &mut value,
+                code::IA_ADDRESS,
+                &[&address.octets()[..], &times].concat(),
+            );
+        }
+        asked.hear(Answer::new(MessageType::REPLY, &sent).with(code::IA_NA, &value))
+    };
+    let addresses = |asked: &Asked| -> Vec<_> {
+        let given = asked.client.grant().map(|grant| grant.addresses(asked.now));
+        let given = given.unwrap_or_default().into_iter();
+        given.map(|it| (it.address.to_string(), it.valid)).collect()
+    };
+    renew(&mut asked, &[("2001:db8::8", 1000, 2000)]).unwrap();
+    let both = [
+        ("2001:db8::8".to_owned(), 2000),
+        ("2001:db8::7".to_owned(), 150),
+    ];
+    assert_eq!(addresses(&asked), both);
+    // Another network is beside the first, which ends.
+    renew(
+        &mut asked,
+        &[("2001:db8::7", 0, 0), ("2001:db8::8", 100, 200)],
+    )
+    .unwrap();
+    assert_eq!(addresses(&asked), [("2001:db8::8".to_owned(), 200)]);
+    // Nothing is said of it.
+    assert!(renew(&mut asked, &[]).is_err());
+    assert_eq!(addresses(&asked).len(), 1);
+    let mut asked = Asked::bound([0, 0], 100, 200);
+    renew(&mut asked, &[("2001:db8::7", 0, 0)]).unwrap();
+    assert_eq!(addresses(&asked), []);
+    assert_eq!(asked.next().0, MessageType::SOLICIT);
+}
+
+#[test]
+fn times_of_a_server_make_neither_a_storm_nor_an_end() {
+    let (renew, rebind) = (MessageType::RENEW, MessageType::REBIND);
+    for (times, preferred, valid, kind, seconds) in [
+        // Seconds of a lease of hours, but not those of a short one.
+        ([1, 1], 1000, 2000, rebind, 10),
+        ([1, 500], 1000, 2000, renew, 10),
+        ([2, 5], 6, 8, renew, 2),
+        ([1, 5], 6, 8, renew, 1),
+        // Not preferred from the beginning: by its validity.
+        ([0, 0], 0, 600, renew, 300),
+        ([0, 0], 0, 1, MessageType::SOLICIT, 1),
+        // After the end.
+        ([5000, 9000], 500, 600, renew, 250),
+        ([600, 600], 500, 600, renew, 250),
+        ([100, 9000], 500, 600, renew, 100),
+    ] {
+        let mut asked = Asked::bound(times, preferred, valid);
+        let (sent, _) = asked.next();
+        assert_eq!((sent, asked.now), (kind, ms(seconds * 1000)), "{times:?}");
+    }
+    // Never, as the server says (RFC 8415 §21.4).
+    let mut asked = Asked::bound([FOREVER, FOREVER], 6, 12);
+    assert_eq!(asked.next().0, MessageType::SOLICIT);
+    assert_eq!(asked.now, ms(12_000));
+}
+
+#[test]
+fn time_servers_are_those_of_both_options_that_are_addresses() {
+    let mut asked = Asked::new();
+    let (_, solicit) = asked.next();
+    let asked_for = Message::decode(&solicit).unwrap().options;
+    let (codes, []) = asked_for.get(code::OPTION_REQUEST).unwrap().as_chunks() else {
+        panic!("{solicit:?}");
+    };
+    for wanted in [23, 24, 31, 56, 59, 60, 82, 83_u16] {
+        assert!(codes.contains(&wanted.to_be_bytes()), "{wanted}");
+    }
+    let [one, other] = ["2001:db8::123", "2001:db8::124"].map(|text| text.parse().unwrap());
+    let octets = |server: &Ipv6Addr| server.octets();
+    // An address, a group, a name, an address cut off, and another address.
+    let mut list = Vec::new();
+    for (kind, value) in [
+        (1, &octets(&one)[..]),
+        (2, &octets(&"ff05::101".parse().unwrap())),
+        (3, b"\x03ntp\x03lab\0"),
+        (1, &octets(&one)[..7]),
+        (1, &octets(&"ff02::1".parse().unwrap())),
+    ] {
+        put(&mut list, kind, value);
+    }
+    let offer = Answer::new(MessageType::ADVERTISE, &solicit)
+        .with_address("2001:db8::7", 1, 2)
+        .with(code::NTP_SERVER, &list)
+        .with(code::SNTP_SERVERS, &[octets(&one), octets(&other)].concat());
+    let read = Configuration::read(Message::decode(&offer.0).unwrap().options);
+    assert_eq!(read.time_servers, [one, other]);
+}
+
+#[test]
+fn nothing_makes_a_client_renew_but_its_times() {
+    // RECONFIGURE, which is not accepted (option 20 is never sent), and a unicast address (option 12).
+    let mut asked = Asked::new();
+    for kind in [MessageType::ADVERTISE, MessageType::REPLY] {
+        let (_, sent) = asked.next();
+        let read = Message::decode(&sent).unwrap().options;
+        assert_eq!(read.get(20), None);
+        let answer = Answer::new(kind, &sent)
+            .with(code::PREFERENCE, &[255])
+            .with(12, &SERVER.octets())
+            .with_address("2001:db8::7", 100, 200);
+        asked.hear(answer).unwrap();
+        let mut reconfigure = Answer::new(MessageType(10), &sent).with(19, &[5]);
+        reconfigure.0[1..4].fill(0);
+        assert_eq!(asked.hear(reconfigure), Err(Ignored::WrongTransaction));
+    }
+    assert_eq!(asked.next().0, MessageType::RENEW);
+    assert_eq!(asked.now, ms(50_000));
+}
+
+#[test]
+fn a_renewal_that_nobody_answers_is_sent_ever_more_seldom() {
+    // RFC 8415 §7.6: REN_TIMEOUT 10 s, doubled to REN_MAX_RT, 600 s; each longer or shorter by a tenth.
+    let mut asked = Asked::bound([1000, 9_000_000], 10_000_000, 10_000_000);
+    let mut sent = Vec::new();
+    while sent.len() < 10 {
+        let (kind, _) = asked.next();
+        assert_eq!(kind, MessageType::RENEW);
+        sent.push(asked.now);
+    }
+    let mut delay = 10.0;
+    for pair in sent.windows(2) {
+        let gap = pair[1].since(pair[0]).as_secs_f64();
+        assert!((delay * 0.85..=delay * 1.15).contains(&gap), "{sent:?}");
+        delay = f64::min(gap * 2.0, 600.0);
+    }
+}
+
+#[test]
+fn an_address_that_is_given_twice_is_one() {
+    let mut asked = Asked::new();
+    for kind in [MessageType::ADVERTISE, MessageType::REPLY] {
+        let (_, sent) = asked.next();
+        let mut value = [&IAID[..], &[0; 8]].concat();
+        for valid in [600_u32, 200] {
+            let address: Ipv6Addr = "2001:db8::7".parse().unwrap();
+            let given = [&address.octets()[..], &[0, 0, 0, 9], &valid.to_be_bytes()].concat();
+            put(&mut value, code::IA_ADDRESS, &given);
+        }
+        let answer = Answer::new(kind, &sent).with(code::IA_NA, &value);
+        asked.hear(answer.with(code::PREFERENCE, &[255])).unwrap();
+    }
+    let given = asked.client.grant().unwrap().addresses(asked.now);
+    assert_eq!(given.len(), 1);
+    assert_eq!(given[0].valid, 600);
+}
+
+#[test]
 fn a_lease_ends_when_it_is_over_or_the_server_does_not_know_it() {
     let mut asked = Asked::bound([0, 0], 10, 20);
     while asked.next().0 != MessageType::SOLICIT {}
@@ -224,11 +387,28 @@ fn a_lease_ends_when_it_is_over_or_the_server_does_not_know_it() {
     assert!(asked.client.grant().is_none());
     let mut asked = Asked::bound([0, 0], 10, 20);
     let (_, renew) = asked.next();
-    let mut value = [&IAID[..], &[0; 8]].concat();
-    put(&mut value, code::STATUS_CODE, &[0, 3]);
-    let unknown = Answer::new(MessageType::REPLY, &renew).with(code::IA_NA, &value);
-    assert!(asked.hear(unknown).is_err());
+    let refuse = |status: u8, to: &[u8]| {
+        let mut value = [&IAID[..], &[0; 8]].concat();
+        put(&mut value, code::STATUS_CODE, &[0, status]);
+        Answer::new(MessageType::REPLY, to).with(code::IA_NA, &value)
+    };
+    assert!(asked.hear(refuse(3, &renew)).is_err());
+    // It is asked for what it does not know (RFC 8415 §18.2.10.1), which is used meanwhile.
+    assert!(asked.client.grant().is_some());
+    let (kind, request) = asked.next();
+    assert_eq!(kind, MessageType::REQUEST);
+    let read = Message::decode(&request).unwrap().options;
+    assert!(read.get(code::SERVER_ID).is_some());
+    assert_eq!(read.associations().next().unwrap().addresses().count(), 1);
+    let granted = Answer::new(MessageType::REPLY, &request).with_address("2001:db8::8", 10, 20);
+    asked.hear(granted).unwrap();
+    let (kind, renew) = asked.next();
+    assert_eq!(kind, MessageType::RENEW);
+    assert!(asked.hear(refuse(3, &renew)).is_err());
+    let (_, request) = asked.next();
+    assert!(asked.hear(refuse(2, &request)).is_err());
     assert!(asked.client.grant().is_none());
+    assert_eq!(asked.next().0, MessageType::SOLICIT);
     // Without end there is nothing to renew.
     let asked = Asked::bound([0, 0], FOREVER, FOREVER);
     assert_eq!(asked.client.poll_timeout(), None);
@@ -237,13 +417,55 @@ fn a_lease_ends_when_it_is_over_or_the_server_does_not_know_it() {
 #[test]
 fn a_lease_is_given_back_once() {
     let mut asked = Asked::bound([0, 0], 10, 20);
-    let release = asked.client.release(asked.now).unwrap();
+    asked.client.release(asked.now);
+    assert!(asked.client.grant().is_none() && asked.client.is_releasing());
+    let (_, release) = asked.next();
     let sent = Message::decode(&release).unwrap();
     assert_eq!(sent.kind, MessageType::RELEASE);
     assert!(sent.options.get(code::SERVER_ID).is_some());
     assert_eq!(sent.options.get(code::OPTION_REQUEST), None);
-    assert_eq!(asked.client.release(asked.now), None);
+    // RFC 8415 §18.2.10.2: the answer ends it, whatever its status.
+    let answer = Answer::new(MessageType::REPLY, &release).with(code::STATUS_CODE, &[0, 3]);
+    asked.hear(answer).unwrap();
+    assert!(!asked.client.is_releasing());
+    asked.client.release(asked.now);
     assert_eq!(asked.client.poll_timeout(), None);
+}
+
+#[test]
+fn a_release_that_nobody_answers_is_sent_four_times() {
+    let asked = Asked::bound([0, 0], 10, 20);
+    let server_id = asked.client.grant().unwrap().server_id.clone();
+    let mut asked = Asked::new();
+    let granted = ["2001:db8::7", "2001:db8::8"].map(|text| text.parse().unwrap());
+    let held = Offer::held(server_id.clone(), &granted, ms(0));
+    asked.client.give_back(Box::new(held), ms(0));
+    let mut sent = Vec::new();
+    loop {
+        asked.client.handle_timeout(asked.now);
+        if let Some((kind, message)) = asked.client.poll_transmit(asked.now) {
+            assert_eq!(kind, MessageType::RELEASE);
+            let read = Message::decode(&message).unwrap();
+            assert_eq!(read.options.get(code::SERVER_ID), Some(&server_id[..]));
+            let association = read.options.associations().next().unwrap();
+            let addresses = association.addresses().map(|given| given.address);
+            assert_eq!(addresses.collect::<Vec<_>>(), granted);
+            sent.push(asked.now);
+        } else if let Some(at) = asked.client.poll_timeout() {
+            asked.now = at;
+        } else {
+            break;
+        }
+    }
+    assert!(!asked.client.is_releasing());
+    // RFC 8415 §7.6: after 1, 2 and 4 s, of which each may be a tenth longer or shorter.
+    let sent: Vec<_> = sent.iter().map(|at| at.since(ms(0)).as_millis()).collect();
+    let [0, second, third, fourth] = sent[..] else {
+        panic!("{sent:?}");
+    };
+    assert!((1000..=1100).contains(&second), "{sent:?}");
+    assert!((1900..=2310).contains(&(third - second)), "{sent:?}");
+    assert!((3610..=4851).contains(&(fourth - third)), "{sent:?}");
 }
 
 #[test]

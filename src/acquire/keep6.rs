@@ -1,0 +1,143 @@
+//! Stays with a lease of IPv6: renews it, follows routers and the carrier, and obeys signals.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use super::ipv6::{Bound6, drive};
+use super::keep::{cannot_wait, confine, wait_until_due};
+use super::release6;
+use super::session6::Session6;
+use crate::config::Config;
+use crate::error::Error;
+use crate::link::Watch;
+use crate::report;
+use crate::script::Event;
+use crate::sys;
+use crate::sys::clock::Alarm;
+use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
+use crate::sys::signal::{Signal, Signals};
+use wireboot_proto::time::Instant;
+
+/// Shortest time from one change of the interface to the next, whatever routers send.
+const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keeps the lease until a signal ends it, as for IPv4: SIGHUP renews, SIGTERM and SIGINT leave the
+/// configuration, which ends with its lifetimes, and SIGUSR2 gives everything back.
+///
+/// # Errors
+/// [`Reason::System`] when a call fails that every machine should allow.
+pub fn keep6(bound: Bound6, signals: &Signals, config: &Config) -> Result<(), Error> {
+    let mut renewal = Renewal6::begin(bound)?;
+    let name = renewal.session.link().name.clone();
+    // The port of DHCPv6 is bound anew when the interface returns.
+    let kept = CAP_NET_ADMIN | CAP_NET_RAW | CAP_NET_BIND_SERVICE;
+    confine(renewal.session.paths(), kept, config)?;
+    loop {
+        match signals.take().map_err(cannot_wait)? {
+            Some(Signal::Hangup | Signal::User1) => renewal.session.renew(sys::now()),
+            Some(Signal::Interrupt | Signal::End) => {
+                log::info!("{name}: exiting, addresses kept");
+                renewal.session.outlive();
+                return Ok(());
+            }
+            Some(Signal::User2) => {
+                let Bound6 { session, mut watch } = renewal.end();
+                release6::release(session, &mut watch, signals);
+                report::change(&name, Event::Deconfig("RELEASE6"));
+                log::info!("{name}: released the addresses");
+                return Ok(());
+            }
+            None => {}
+        }
+        if let Err(error) = renewal.handle_events() {
+            // As another host has the address that was given.
+            renewal.session.release();
+            return Err(error);
+        }
+        renewal.wait(&[signals.as_fd()])?;
+    }
+}
+
+/// A lease in use, as [`Renewal`](super::keep::Renewal).
+#[derive(Debug)]
+pub(super) struct Renewal6 {
+    session: Session6,
+    watch: Watch,
+    alarm: Alarm,
+    /// When the interface is changed, as routers and servers have said.
+    change_at: Option<Instant>,
+    changed_at: Instant,
+    is_bound: bool,
+}
+
+impl Renewal6 {
+    /// Begins to keep the lease of a configured session.
+    ///
+    /// # Errors
+    /// [`Reason::System`] without a timer.
+    pub(super) fn begin(bound: Bound6) -> Result<Self, Error> {
+        Ok(Self {
+            session: bound.session,
+            watch: bound.watch,
+            alarm: Alarm::open().map_err(cannot_wait)?,
+            change_at: None,
+            changed_at: Instant::ZERO,
+            is_bound: true,
+        })
+    }
+
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// As [`keep6`].
+    pub(super) fn handle_events(&mut self) -> Result<(), Error> {
+        let now = sys::now();
+        let session = std::slice::from_mut(&mut self.session);
+        drive(session, &mut self.watch, now)?;
+        if self.session.take_news() {
+            let at = now.max(self.changed_at + CHANGE_INTERVAL);
+            self.change_at.get_or_insert(at);
+        }
+        if self.change_at.is_some_and(|at| now >= at) {
+            (self.change_at, self.changed_at) = (None, now);
+            match self.session.configure() {
+                Ok(lease) if lease.addresses.is_empty() => {
+                    if std::mem::take(&mut self.is_bound) {
+                        let name = &self.session.link().name;
+                        report::change(name, Event::Deconfig("EXPIRE6"));
+                    }
+                }
+                Ok(lease) => {
+                    let is_bound = std::mem::replace(&mut self.is_bound, true);
+                    self.session.report(!is_bound, &lease);
+                }
+                Err(error) => log::error!("{}", error.chain()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
+    ///
+    /// # Errors
+    /// [`Reason::System`] when `poll` fails.
+    pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
+        let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
+        let mut sources = others.to_vec();
+        self.session.add_sources(&mut sources);
+        wait_until_due(sources, deadlines, &mut self.watch, &self.alarm)
+    }
+
+    /// The interface's name.
+    pub(super) fn link_name(&self) -> String {
+        self.session.link().name.clone()
+    }
+
+    /// Ends the renewal and leaves the lease in force.
+    pub(super) fn end(self) -> Bound6 {
+        Bound6 {
+            session: self.session,
+            watch: self.watch,
+        }
+    }
+}
