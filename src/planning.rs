@@ -136,7 +136,7 @@ fn add_artifact(facts: &mut Facts, fetcher: &Fetcher) -> Result<(), Error> {
 /// unless the sandbox is off.
 ///
 /// # Errors
-/// As [`facts()`] and [`drive`].
+/// As [`facts()`] and [`drive()`].
 pub fn follow(
     config: &Config,
     link: &Link,

@@ -25,7 +25,7 @@ const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// configuration, which ends with its lifetimes, and SIGUSR2 gives everything back.
 ///
 /// # Errors
-/// [`Reason::System`] when a call fails that every machine should allow.
+/// [`crate::error::Reason::System`] when a call fails that every machine should allow.
 pub fn keep6(bound: Bound6, signals: &Signals, config: &Config) -> Result<(), Error> {
     let mut renewal = Renewal6::begin(bound)?;
     let name = renewal.session.link().name.clone();
@@ -74,7 +74,7 @@ impl Renewal6 {
     /// Begins to keep the lease of a configured session.
     ///
     /// # Errors
-    /// [`Reason::System`] without a timer.
+    /// [`crate::error::Reason::System`] without a timer.
     pub(super) fn begin(bound: Bound6) -> Result<Self, Error> {
         Ok(Self {
             session: bound.session,
@@ -120,7 +120,7 @@ impl Renewal6 {
     /// Waits until something is due, or one of `others`, two at most, is readable; returns which are.
     ///
     /// # Errors
-    /// [`Reason::System`] when `poll` fails.
+    /// [`crate::error::Reason::System`] when `poll` fails.
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         let deadlines = [self.session.poll_timeout(sys::now()), self.change_at];
         let mut sources = others.to_vec();

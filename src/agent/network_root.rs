@@ -11,8 +11,9 @@ use crate::config::{Config, RootConfig, Stage};
 use crate::error::SWITCH_ROOT;
 use crate::fetch::Fetcher;
 use crate::gate::{Exit, Gate};
+use crate::measure;
+use crate::root;
 use crate::timeline::Moment;
-use crate::{measure, root};
 
 /// Mounts the root that the configuration or a plan names, and ends this process; process 1 switches
 /// to it then.

@@ -1360,7 +1360,7 @@ pub static SETTINGS: &[Setting] = &[
         of: BOOT | WORD,
         takes: Takes::Value("ADDRESS"),
         help: "send messages to this log server instead of that of the lease (option 7), by UDP (RFC 5424); \
-               ADDRESS:PORT for another port than 514, tcp://ADDRESS[:PORT] for TCP (RFC 6587)",
+               ADDRESS:PORT for another port than 514, tcp://ADDRESS or tcp://ADDRESS:PORT for TCP (RFC 6587)",
         lands: Lands::Config(|config, input| {
             let tcp = input.value.strip_prefix("tcp://");
             let text = tcp.unwrap_or(input.value);

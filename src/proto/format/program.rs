@@ -18,7 +18,7 @@ const INTERPRETER: u32 = 3;
 
 /// Returns the path of the program that starts the one with this head: what a script names, or the dynamic
 /// linker; none for one that needs no other. Fields of ELF are read in the byte order of both
-/// [processors](MACHINES), little endian.
+/// processors, little endian.
 ///
 /// # Errors
 /// Why the kernel does not start it (ENOEXEC), in plain words.
