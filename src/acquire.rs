@@ -10,30 +10,23 @@ mod boot_server;
 mod client_config;
 mod diagnosis;
 mod dialogue;
-#[cfg(feature = "ipv6")]
 mod either;
-#[cfg(feature = "ipv6")]
 pub mod ipv6;
 mod keep;
-#[cfg(feature = "ipv6")]
 mod keep6;
 mod kept;
 mod lease_store;
 mod listener;
 mod race;
-#[cfg(feature = "ipv6")]
 mod record6;
-#[cfg(feature = "ipv6")]
 mod release6;
 mod session;
-#[cfg(feature = "ipv6")]
 mod session6;
 mod station;
-#[cfg(feature = "ipv6")]
 mod station6;
 #[cfg(feature = "discover")]
 mod survey;
-#[cfg(all(feature = "discover", feature = "ipv6"))]
+#[cfg(feature = "discover")]
 mod survey6;
 mod switch_port;
 mod waiting;
@@ -41,7 +34,6 @@ mod witness;
 
 use std::net::Ipv4Addr;
 
-#[cfg(feature = "ipv6")]
 use crate::config::Family;
 use crate::config::{Config, DhcpConfig};
 use crate::error::{Error, Reason};
@@ -55,31 +47,26 @@ use crate::sys::signal::Signals;
 use crate::timeline::Timeline;
 use wireboot_proto::dhcp;
 use wireboot_proto::dhcp::lease::Lease;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::lease::Lease6;
 
 use beside::Beside;
 pub use binding::Binding;
 pub use boot_server::boot_file;
-#[cfg(feature = "ipv6")]
 pub use either::{Winner, either};
-#[cfg(feature = "ipv6")]
 use ipv6::Bound6;
 pub use keep::keep;
-#[cfg(feature = "ipv6")]
 pub use keep6::keep6;
 use kept::Kept;
 #[cfg(fuzzing)]
 pub use lease_store::fuzz as fuzz_lease_file;
 use race::{best_offer, drive, open, race, until, wait};
-#[cfg(feature = "ipv6")]
 pub use release6::release_saved6;
 pub use session::Session;
-#[cfg(all(feature = "discover", feature = "ipv6"))]
+#[cfg(feature = "discover")]
 pub use session6::Heard6;
 #[cfg(feature = "discover")]
 pub use survey::{Surveyed, survey, unanswered};
-#[cfg(all(feature = "discover", feature = "ipv6"))]
+#[cfg(feature = "discover")]
 pub use survey6::{Surveyed6, survey6, surveyed6};
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
@@ -93,14 +80,12 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         log::info!("{}: {lease}", link.name);
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
-    #[cfg(feature = "ipv6")]
     if config.dhcp.family == Some(Family::V6) {
         let found = link::find(&config.link, &gate.recorder, Some(signals))?;
         let (bound, lease) = ipv6::lease(found, config, Some(signals))?;
         return Ok(bound_by_ipv6((bound, lease), gate));
     }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
-    #[cfg(feature = "ipv6")]
     let session = match config.dhcp.family {
         None | Some(Family::Either) => match either(found, config, signals, &gate.timeline)? {
             Winner::V4(session) => *session,
@@ -108,8 +93,6 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         },
         Some(Family::V4 | Family::V6) => self::lease(found, config, Some(signals), &gate.timeline)?,
     };
-    #[cfg(not(feature = "ipv6"))]
-    let session = self::lease(found, config, Some(signals), &gate.timeline)?;
     let (session, lease) = configure(session)?;
     gate.timeline.note("address and routes are set");
     log::info!("{}: {lease}", session.link().name);
@@ -117,7 +100,6 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
     Ok((Binding::leased(kept, lease.address), lease))
 }
 
-#[cfg(feature = "ipv6")]
 fn bound_by_ipv6((bound, lease): (Bound6, Lease6), gate: &Gate) -> (Binding, Lease) {
     gate.timeline.note("addresses and routes are set");
     for address in &lease.addresses {

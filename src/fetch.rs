@@ -132,7 +132,6 @@ impl Fetcher {
         let mut time_servers = lease.options.addresses(code::NTP_SERVERS);
         time_servers.retain(|server| is_host(*server));
         let time_servers = time_servers.into_iter().map(IpAddr::from);
-        #[cfg(feature = "ipv6")]
         let time_servers = time_servers.chain({
             let lease = lease.ipv6.as_ref();
             let servers = lease.map_or(&[][..], |lease| &lease.time_servers);

@@ -12,7 +12,6 @@
 mod below;
 mod earlier;
 mod initramfs;
-#[cfg(feature = "ipv6")]
 mod ipv6;
 mod managers;
 mod output;
@@ -31,7 +30,6 @@ use earlier::warn_of_error;
 #[cfg(fuzzing)]
 pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
-#[cfg(feature = "ipv6")]
 pub use ipv6::{paths6, read6, remove6, write6};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, networkd_unit};

@@ -45,7 +45,6 @@ pub mod capture {
     pub mod file;
     pub mod language;
     pub mod line;
-    #[cfg(feature = "ipv6")]
     mod line6;
     pub mod live;
     mod names;

@@ -9,7 +9,6 @@
 mod bond;
 mod changes;
 mod interface;
-#[cfg(feature = "ipv6")]
 mod ipv6;
 mod lease_settings;
 mod made;
@@ -37,7 +36,6 @@ use wireboot_proto::sorted::SortedMap;
 use wireboot_proto::time::Seconds;
 
 pub use interface::{EarlierLease, Link, Presence};
-#[cfg(feature = "ipv6")]
 pub use ipv6::Ipv6Settings;
 #[cfg(feature = "root")]
 pub use standing::StaticInterface;

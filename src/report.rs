@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use crate::script::{self, Event};
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::{identity::Identity, json::Lease6Fields, lease::Lease6};
 
 /// Runs the script for a change of the lease on `interface`, and tells the others.
@@ -15,7 +14,6 @@ pub fn change(interface: &str, event: Event<'_>) {
 }
 
 /// As [`change`], for what IPv6 has given to `interface`, which is new or has changed.
-#[cfg(feature = "ipv6")]
 pub fn change6(
     interface: &str,
     is_new: bool,

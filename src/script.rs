@@ -8,7 +8,6 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "ipv6")]
 mod ipv6;
 mod runner;
 mod variables;
@@ -26,7 +25,6 @@ use variables::add_hooks;
 #[cfg(fuzzing)]
 pub use variables::fuzz;
 use wireboot_proto::dhcp::lease::Lease;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::{identity::Identity, lease::Lease6};
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::names;
@@ -116,7 +114,6 @@ pub fn run(interface: &str, event: Event<'_>) {
 }
 
 /// As [`run`], for a lease of IPv6, which is new or has changed.
-#[cfg(feature = "ipv6")]
 pub fn run6(interface: &str, is_new: bool, identity: Option<&Identity>, lease: &Lease6) {
     request(&|| ipv6::describe(interface, is_new, identity, lease));
 }

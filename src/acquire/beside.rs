@@ -1,62 +1,36 @@
 //! Sessions of IPv6 that race those of IPv4 on the same interfaces, whose wait they never prolong.
 
-#![cfg_attr(
-    not(feature = "ipv6"),
-    allow(
-        unused_variables,
-        unused_mut,
-        clippy::unused_self,
-        clippy::ptr_arg,
-        clippy::missing_const_for_fn,
-        reason = "there are none"
-    )
-)]
-
 use std::os::fd::BorrowedFd;
-#[cfg(feature = "ipv6")]
 use std::sync::Arc;
-#[cfg(feature = "ipv6")]
 use std::time::Duration;
 
-#[cfg(feature = "ipv6")]
 use super::session6::Session6;
-#[cfg(feature = "ipv6")]
 use crate::config::Config;
-#[cfg(feature = "ipv6")]
 use crate::error::Error;
 use crate::link::Change;
-#[cfg(feature = "ipv6")]
 use crate::link::Link;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::time::Instant;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::time::earliest;
 
-/// Sessions beside others; none without the feature `ipv6`, and where IPv4 is asked alone.
+/// Sessions beside others; none where IPv4 is asked alone.
 #[derive(Debug, Default)]
 pub(super) struct Beside {
-    #[cfg(feature = "ipv6")]
     sessions: Vec<Session6>,
     /// Somebody has asked for both families.
-    #[cfg(feature = "ipv6")]
     is_wanted: bool,
     /// Whether an address is enough to win, since no boot file is wanted.
-    #[cfg(feature = "ipv6")]
     needs_no_file: bool,
 }
 
 /// How long an address waits for one of IPv4, from the carrier on, where no boot file is wanted.
-#[cfg(feature = "ipv6")]
 const IPV4_TIME: Duration = Duration::from_secs(3);
 
 /// Returns when a session no longer waits for IPv4.
-#[cfg(feature = "ipv6")]
 fn ipv4_time_of(session: &Session6) -> Option<Instant> {
     session.began_at().map(|at| at + IPV4_TIME)
 }
 
-#[cfg(feature = "ipv6")]
 impl Beside {
     /// Prepares the interfaces where IPv6 is not switched off.
     pub(super) fn open(
@@ -126,22 +100,17 @@ impl Beside {
 impl Beside {
     /// Returns whether there is none.
     pub(super) const fn is_empty(&self) -> bool {
-        #[cfg(feature = "ipv6")]
-        return self.sessions.is_empty();
-        #[cfg(not(feature = "ipv6"))]
-        true
+        self.sessions.is_empty()
     }
 
     /// Handles a change of an interface; a session that fails is given up.
     pub(super) fn handle_link(&mut self, change: &Change, now: Instant) {
-        #[cfg(feature = "ipv6")]
         self.with_each(&mut |session| session.handle_link(change, now));
     }
 
     /// Does what is due; returns whether a session has an address, and a boot file if one is wanted.
     pub(super) fn drive(&mut self, now: Instant) -> bool {
         let mut has_won = false;
-        #[cfg(feature = "ipv6")]
         {
             let needs_no_file = self.needs_no_file;
             self.with_each(&mut |session| {
@@ -155,7 +124,6 @@ impl Beside {
         has_won
     }
 
-    #[cfg(feature = "ipv6")]
     fn with_each(&mut self, act: &mut dyn FnMut(&mut Session6) -> Result<(), Error>) {
         let mut place = 0;
         while let Some(session) = self.sessions.get_mut(place) {
@@ -172,7 +140,6 @@ impl Beside {
     /// Returns when something is due.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let mut first = None;
-        #[cfg(feature = "ipv6")]
         for session in &self.sessions {
             let wins_at = ipv4_time_of(session).filter(|at| self.needs_no_file && *at > now);
             first = earliest(&[first, session.poll_timeout(now), wins_at]);
@@ -182,7 +149,6 @@ impl Beside {
 
     /// Adds the descriptors to wait on.
     pub(super) fn add_sources<'a>(&'a self, sources: &mut Vec<BorrowedFd<'a>>) {
-        #[cfg(feature = "ipv6")]
         for session in &self.sessions {
             session.add_sources(sources);
         }

@@ -284,7 +284,7 @@ impl Diagnosis {
             let routers = routers.join(", ");
             let mut text =
                 format!("; no DHCPv4 server answered; routers of IPv6 are here: {routers}");
-            if cfg!(feature = "ipv6") && !self.is_with_ipv6 {
+            if !self.is_with_ipv6 {
                 text.push_str("; try --family 6");
             }
             return text;

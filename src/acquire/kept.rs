@@ -3,10 +3,8 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-#[cfg(feature = "ipv6")]
 use super::ipv6::Bound6;
 use super::keep::Renewal;
-#[cfg(feature = "ipv6")]
 use super::keep6::Renewal6;
 use super::session::Session;
 use crate::error::Error;
@@ -18,7 +16,6 @@ pub(super) enum Kept {
     /// Of DHCP.
     V4(Box<Session>),
     /// Of routers and DHCPv6.
-    #[cfg(feature = "ipv6")]
     V6(Box<Bound6>),
 }
 
@@ -27,7 +24,6 @@ impl Kept {
     pub(super) fn shared_link(&self) -> Arc<Link> {
         match self {
             Self::V4(session) => session.shared_link(),
-            #[cfg(feature = "ipv6")]
             Self::V6(bound) => bound.shared_link(),
         }
     }
@@ -36,7 +32,6 @@ impl Kept {
     pub(super) fn restore(self) {
         match self {
             Self::V4(session) => session.restore(),
-            #[cfg(feature = "ipv6")]
             Self::V6(bound) => bound.restore(),
         }
     }
@@ -48,7 +43,6 @@ pub(super) enum KeptRenewal {
     /// Of DHCP.
     V4(Box<Renewal>),
     /// Of routers and DHCPv6.
-    #[cfg(feature = "ipv6")]
     V6(Box<Renewal6>),
 }
 
@@ -60,7 +54,6 @@ impl KeptRenewal {
     pub(super) fn begin(kept: Kept) -> Result<Self, Error> {
         Ok(match kept {
             Kept::V4(session) => Self::V4(Box::new(Renewal::begin(*session)?)),
-            #[cfg(feature = "ipv6")]
             Kept::V6(bound) => Self::V6(Box::new(Renewal6::begin(*bound)?)),
         })
     }
@@ -69,7 +62,6 @@ impl KeptRenewal {
     pub(super) fn link_name(&self) -> String {
         match self {
             Self::V4(renewal) => renewal.link_name(),
-            #[cfg(feature = "ipv6")]
             Self::V6(renewal) => renewal.link_name(),
         }
     }
@@ -81,7 +73,6 @@ impl KeptRenewal {
     pub(super) fn handle_events(&mut self) -> Result<(), Error> {
         match self {
             Self::V4(renewal) => renewal.handle_events(),
-            #[cfg(feature = "ipv6")]
             Self::V6(renewal) => renewal.handle_events(),
         }
     }
@@ -93,7 +84,6 @@ impl KeptRenewal {
     pub(super) fn wait(&mut self, others: &[BorrowedFd<'_>]) -> Result<[bool; 2], Error> {
         match self {
             Self::V4(renewal) => renewal.wait(others),
-            #[cfg(feature = "ipv6")]
             Self::V6(renewal) => renewal.wait(others),
         }
     }
@@ -102,7 +92,6 @@ impl KeptRenewal {
     pub(super) fn end(self) -> Kept {
         match self {
             Self::V4(renewal) => Kept::V4(Box::new(renewal.end())),
-            #[cfg(feature = "ipv6")]
             Self::V6(renewal) => Kept::V6(Box::new(renewal.end())),
         }
     }

@@ -109,7 +109,6 @@ impl Session {
     }
 
     /// Offers are requested by [`Session::accept`] only, and IPv6 is asked for beside.
-    #[cfg(feature = "ipv6")]
     pub(super) const fn set_beside_ipv6(&mut self) {
         self.set_defers_choice(true);
         self.witness.diagnosis.is_with_ipv6 = true;
@@ -504,7 +503,6 @@ impl Session {
 
     /// Releases what was granted, and what a server may just be granting, since a session of IPv6 has the
     /// interface, on which nothing was set here.
-    #[cfg(feature = "ipv6")]
     pub(super) fn withdraw(mut self) {
         self.dialogue.release(true, sys::now());
         self.send();

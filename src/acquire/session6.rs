@@ -149,6 +149,7 @@ impl Session6 {
     }
 
     /// Returns what a survey has heard, each message once.
+    #[cfg(feature = "discover")]
     pub(super) fn take_heard(&mut self) -> Vec<Heard6> {
         std::mem::take(&mut self.heard)
     }

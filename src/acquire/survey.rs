@@ -7,11 +7,9 @@ use std::time::Duration;
 use super::beside::Beside;
 use super::client_config::client_config;
 use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
-#[cfg(feature = "ipv6")]
 use super::session6::{Heard6, Session6};
 use super::station::{Reception, Station};
 use super::switch_port::{SwitchPort, TaggedFrames};
-#[cfg(feature = "ipv6")]
 use crate::config::Family;
 use crate::config::{Config, DhcpConfig};
 use crate::error::{Error, Reason};
@@ -19,7 +17,6 @@ use crate::link::{self, Change, Found, Link, Presence, Watch};
 use crate::sys::signal::Signals;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::dhcp::survey::{Survey, SurveyAnswer, Unknown};
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::time::{Instant, earliest};
@@ -36,7 +33,6 @@ pub struct Surveyed {
     /// What is not known of the boot services that are offered.
     pub unknown: Vec<Unknown>,
     /// What routers and servers of IPv6 have said, if both families are asked.
-    #[cfg(feature = "ipv6")]
     pub heard6: Vec<Heard6>,
     asker: SurveySession,
 }
@@ -69,19 +65,16 @@ pub fn survey(
             had_carrier: false,
             answers: Vec::new(),
             unknown: Vec::new(),
-            #[cfg(feature = "ipv6")]
             heard6: Vec::new(),
             asker,
         })
         .collect();
     let mut beside = Beside::default();
-    #[cfg(feature = "ipv6")]
     if config.dhcp.family == Some(Family::Either) {
         let links = surveyed.iter().map(|one| Arc::clone(&one.link));
         beside = Beside::open(links, config, Purpose::Survey);
     }
     let result = ask(&mut surveyed, &mut beside, watch, config, wait, signals);
-    #[cfg(feature = "ipv6")]
     for session in beside.take_all() {
         end_beside(session, &mut surveyed);
     }
@@ -90,7 +83,6 @@ pub fn survey(
 }
 
 /// Notes what a session of IPv6 has heard, and ends it.
-#[cfg(feature = "ipv6")]
 fn end_beside(mut session: Session6, surveyed: &mut [Surveyed]) {
     for one in surveyed {
         if one.link.index() == session.link().index() {

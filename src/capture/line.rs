@@ -6,7 +6,6 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-#[cfg(feature = "ipv6")]
 use super::line6;
 use super::options;
 use super::protocols::{icmp, switch, tcp, text_of, tftp};
@@ -15,7 +14,6 @@ use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
     ETHERTYPE_SLOW, EthernetHeader,
 };
-#[cfg(feature = "ipv6")]
 use wireboot_proto::packet::icmpv6::NEXT_HEADER_ICMPV6;
 use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::packet::{ipv4, option};
@@ -229,7 +227,6 @@ impl Lines {
             reader.take(4, "UDP header")?;
             match (from, to) {
                 _ if self.style.quiet => text.push_str(&protocol(next_header)),
-                #[cfg(feature = "ipv6")]
                 _ if line6::is_dhcp([from, to]) => {
                     line6::dhcp(reader.rest(), self.style.verbose, text)?;
                 }
@@ -242,7 +239,6 @@ impl Lines {
             return Ok(());
         }
         let _ = write!(text, "{source} > {destination}: {}", protocol(next_header));
-        #[cfg(feature = "ipv6")]
         if next_header == NEXT_HEADER_ICMPV6 {
             text.push_str(", ");
             line6::icmp(reader.rest(), self.style.verbose, text)?;
@@ -393,7 +389,6 @@ mod tests {
     }
 
     /// A frame of fe80::1 to ff02::1 with `body` behind the header of IPv6.
-    #[cfg(feature = "ipv6")]
     fn frame6(next_header: u8, body: &[u8]) -> Vec<u8> {
         let mut frame = vec![0x33, 0x33, 0, 0, 0, 1, 0x52, 0x54, 0, 0, 0, 1, 0x86, 0xdd];
         frame.extend([
@@ -413,7 +408,6 @@ mod tests {
         frame
     }
 
-    #[cfg(feature = "ipv6")]
     #[test]
     fn ipv6_says_what_neighbours_routers_groups_and_servers_say() {
         let address = |text: &str| text.parse::<Ipv6Addr>().unwrap().octets();

@@ -2,12 +2,10 @@
 //! of IPv6.
 
 mod answers;
-#[cfg(feature = "ipv6")]
 mod ipv6;
 
 use crate::acquire::{self, Surveyed};
 use crate::config::Config;
-#[cfg(feature = "ipv6")]
 use crate::config::Family;
 use crate::error::{Error, Reason};
 use crate::link;
@@ -18,9 +16,6 @@ use crate::sys::signal::Signals;
 use crate::sys::terminal::print;
 
 use answers::AnswerRow;
-#[cfg(not(feature = "ipv6"))]
-use answers::Report6;
-#[cfg(feature = "ipv6")]
 use ipv6::Report6;
 use wireboot_proto::dhcp::survey::{suspicions, verdicts};
 
@@ -30,7 +25,6 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     recorder.save_after(settings.config.output.record.as_deref(), result)
 }
 
-#[cfg(feature = "ipv6")]
 fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     let family = settings.config.dhcp.family;
     let signals = Signals::open().map_err(Reason::no_signals)?;
@@ -48,13 +42,6 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
     }
 }
 
-#[cfg(not(feature = "ipv6"))]
-fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
-    let signals = Signals::open().map_err(Reason::no_signals)?;
-    tell(settings, &survey4(settings, recorder, &signals)?, None)
-}
-
-#[cfg(feature = "ipv6")]
 fn survey6(settings: &Settings, recorder: &Recorder, signals: &Signals) -> Result<Report6, Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
     let found = link::find(&config.link, recorder, None)?;
@@ -75,21 +62,16 @@ fn survey4(
 fn tell(settings: &Settings, surveyed: &[Surveyed], six: Option<&Report6>) -> Result<(), Error> {
     let wait = settings.discover.wait;
     let rows = rows(surveyed, &settings.config);
-    #[cfg_attr(not(feature = "ipv6"), expect(unused_mut, reason = "nothing is added"))]
     let mut text = if settings.json {
         answers::json(surveyed, &rows, six)
     } else {
         answers::text(&rows, settings.verbosity > 0, columns()) + &answers::places(surveyed)
     };
-    #[cfg(feature = "ipv6")]
     if let Some(six) = six.filter(|_| !settings.json) {
         text.push_str(&six.text());
     }
     print(&text);
-    #[cfg(feature = "ipv6")]
     let is_answered = six.is_some_and(|six| !six.is_empty());
-    #[cfg(not(feature = "ipv6"))]
-    let is_answered = false;
     if rows.is_empty() && !is_answered {
         if surveyed.is_empty() {
             let seconds = wait.as_secs();

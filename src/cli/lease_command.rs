@@ -1,12 +1,9 @@
 //! `wireboot lease`: by which family.
 
-#[cfg(feature = "ipv6")]
 use std::net::IpAddr;
 
 use super::lease;
-#[cfg(feature = "ipv6")]
 use super::lease6;
-#[cfg(feature = "ipv6")]
 use crate::config::Family;
 use crate::error::{Error, Reason};
 #[cfg(feature = "hand")]
@@ -38,7 +35,6 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
             "--keep, --release, --dry-run and --inform exclude each other".to_owned(),
         )));
     }
-    #[cfg(feature = "ipv6")]
     let follow = match (config.dhcp.family, options.inform) {
         (None | Some(Family::Either), Some(IpAddr::V6(_))) | (Some(Family::V6), _) => {
             lease6::follow
@@ -46,8 +42,6 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         (None | Some(Family::V4), _) | (Some(Family::Either), Some(IpAddr::V4(_))) => lease::follow,
         (Some(Family::Either), None) => lease6::follow_either,
     };
-    #[cfg(not(feature = "ipv6"))]
-    let follow = lease::follow;
     let result = follow(&settings, config, &recorder);
     recorder.save_after(config.output.record.as_deref(), result)
 }

@@ -12,7 +12,6 @@ mod discover;
 mod explain;
 mod fetch;
 mod lease;
-#[cfg(feature = "ipv6")]
 mod lease6;
 mod lease_command;
 mod settings;
@@ -207,7 +206,6 @@ fn version() -> String {
         ("firmware", cfg!(feature = "firmware")),
         ("grub", cfg!(feature = "grub")),
         ("hand", cfg!(feature = "hand")),
-        ("ipv6", cfg!(feature = "ipv6")),
         ("iso", cfg!(feature = "iso")),
         ("manual", cfg!(feature = "manual")),
         ("report", cfg!(feature = "report")),

@@ -19,7 +19,6 @@ use crate::error::Cause;
 use crate::sys;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dns::{Config, Event, Failure, Lookup, MAX_TIME, NameConfig};
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::nat64::{KNOWN_NAME, Nat64Prefix};
 use wireboot_proto::packet::dns::{AddressType, PORT};
 use wireboot_proto::text::url::Url;
@@ -29,7 +28,6 @@ const MAX_FILE_LEN: u64 = 1 << 20;
 /// An address that a default route of IPv6 leads to (RFC 3849).
 const FAR: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// How long a resolver may take to show the prefix of a translator; one that answers names does at once.
-#[cfg(feature = "ipv6")]
 const TRANSLATOR_TIME: Duration = Duration::from_secs(2);
 
 /// Configuration of lookups.
@@ -41,7 +39,6 @@ pub struct Names {
     has_ipv4: bool,
     has_ipv6: bool,
     /// Behind which hosts of IPv4 are reached, as a router has said.
-    #[cfg(feature = "ipv6")]
     nat64: Option<Nat64Prefix>,
     /// Interfaces and their indices, for link-local addresses.
     zones: Vec<(String, u32)>,
@@ -55,7 +52,6 @@ impl Names {
     pub fn read(lease: Option<&Lease>, interface: Option<&str>) -> Self {
         let mut config = NameConfig::default();
         if let Some(lease) = lease {
-            #[cfg(feature = "ipv6")]
             for server in lease.ipv6.iter().flat_map(|lease| &lease.dns) {
                 let index = interface.and_then(|name| if_nametoindex(name).ok());
                 let index = index.filter(|_| server.is_unicast_link_local());
@@ -81,13 +77,8 @@ impl Names {
             // Without /proc nothing is known.
             has_ipv4: routes.is_empty() || has_ipv4(&routes, interface),
             has_ipv6: has_ipv6(&own, interface),
-            #[cfg(feature = "ipv6")]
             nat64: lease.and_then(|lease| lease.ipv6.as_ref()?.nat64),
-            zones: if cfg!(feature = "ipv6") {
-                own.lines().filter_map(zone).collect()
-            } else {
-                Vec::new()
-            },
+            zones: own.lines().filter_map(zone).collect(),
             first: AtomicUsize::new(0),
         }
     }
@@ -101,7 +92,7 @@ impl Names {
     ) -> Result<Vec<SocketAddr>, Cause> {
         let (host, port) = (url.host(), url.port());
         match host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(ip)) if cfg!(feature = "ipv6") && ip.is_unicast_link_local() => {
+            Ok(IpAddr::V6(ip)) if ip.is_unicast_link_local() => {
                 let zone = url.zone().or(interface);
                 let mut zones = self.zones.iter();
                 let index = zones.find(|(name, _)| Some(&**name) == zone);
@@ -109,7 +100,6 @@ impl Names {
                 let index = index.map_or(0, |(_, index)| *index);
                 return Ok(vec![SocketAddrV6::new(ip, port, 0, index).into()]);
             }
-            #[cfg(feature = "ipv6")]
             Ok(IpAddr::V4(host)) if !self.has_ipv4 && !host.is_loopback() => {
                 let prefix = self.nat64.or_else(|| self.find_nat64(interface, patience));
                 let host = prefix.map_or(host.into(), |prefix| prefix.translated(host).into());
@@ -130,7 +120,6 @@ impl Names {
     }
 
     /// Returns the prefix of a translator that resolvers know of (RFC 7050 §3).
-    #[cfg(feature = "ipv6")]
     fn find_nat64(&self, interface: Option<&str>, patience: Duration) -> Option<Nat64Prefix> {
         let patience = patience.min(TRANSLATOR_TIME);
         let found = self.look_up(KNOWN_NAME, interface, patience);
@@ -152,7 +141,6 @@ impl Names {
         // Servers that refuse or ignore AAAA are common, so that it is not asked for in vain.
         let types = match (self.has_ipv4, has_ipv6) {
             // A resolver may leave the translation to us (RFC 8781 §1).
-            #[cfg(feature = "ipv6")]
             (false, true) if self.nat64.is_some() => vec![AddressType::Aaaa, AddressType::A],
             (true, true) => vec![AddressType::A, AddressType::Aaaa],
             (false, true) => vec![AddressType::Aaaa],
@@ -170,7 +158,6 @@ impl Names {
         let event = exchange::run(&mut lookup, interface)?;
         self.first.store(lookup.first(), Ordering::Relaxed);
         match event {
-            #[cfg(feature = "ipv6")]
             Event::Found(mut found) => {
                 for address in &mut found {
                     if let (IpAddr::V4(host), Some(prefix)) = (*address, self.nat64)
@@ -181,8 +168,6 @@ impl Names {
                 }
                 Ok(found)
             }
-            #[cfg(not(feature = "ipv6"))]
-            Event::Found(found) => Ok(found),
             Event::Failed(Failure::NoServer) => {
                 let source = if self.has_lease {
                     "the lease"

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "bond")]
 use super::below::below_names;
-#[cfg(feature = "ipv6")]
 use super::initramfs::net_conf6_name;
 use super::initramfs::{dracut_names, net_conf_name};
 use super::managers::{keyfile_name, unit_name};
@@ -50,7 +49,6 @@ impl EarlierFiles {
     }
 
     /// As [`EarlierFiles::none`], for a lease of IPv6.
-    #[cfg(feature = "ipv6")]
     pub(super) fn none6(place: &FileLocations, interface: &str, of: &MadeOf) -> Self {
         let mut names = dracut_names(interface);
         names.push(net_conf6_name(interface));

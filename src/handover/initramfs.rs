@@ -4,14 +4,10 @@
 use std::net::Ipv4Addr;
 
 use super::resolv_conf::resolvers;
-#[cfg(feature = "ipv6")]
 use super::resolv_conf::resolvers6;
 use wireboot_proto::dhcp::lease::Lease;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::identity::Identity;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::lease::{Lease6, Origin};
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::variables::variables;
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
@@ -21,7 +17,6 @@ use wireboot_proto::text::names;
 pub(super) const NIS_DOMAIN: u8 = 40;
 
 /// Returns the name of the file about IPv6, for initramfs-tools and cloud-init.
-#[cfg(feature = "ipv6")]
 pub(super) fn net_conf6_name(interface: &str) -> String {
     format!("run/net6-{interface}.conf")
 }
@@ -139,7 +134,6 @@ fn add_marks(files: &mut Vec<(String, String)>, interface: &str, what_is: [Optio
 /// Returns the files of dracut for a lease of IPv6, as its scripts `ifup` and `dhclient-script` write them: the
 /// router where the address is given, since the kernel has those of advertisements, and the variables where a
 /// server has granted an address.
-#[cfg(feature = "ipv6")]
 pub(super) fn dracut_files6(
     interface: &str,
     identity: Option<&Identity>,

@@ -10,7 +10,6 @@ use nix::errno::Errno;
 use crate::sys::file::EVERYBODY;
 use crate::sys::files;
 use wireboot_proto::dhcp::lease::Lease;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::lease::Lease6;
 
 /// Files for one network namespace each are in a directory of its name (ip-netns(8)).
@@ -28,7 +27,6 @@ pub(super) fn replace(path: &Path, lease: Option<&Lease>) -> io::Result<()> {
 
 /// As [`replace`] with a lease of IPv6, beside resolvers of IPv4; a resolver on the link is one of
 /// `interface`.
-#[cfg(feature = "ipv6")]
 pub(super) fn replace6(path: &Path, interface: &str, lease: &Lease6) -> io::Result<()> {
     let own = resolvers6(interface, lease);
     replace_beside(path, Some(own.as_str()).filter(|own| !own.is_empty()), true)
@@ -206,7 +204,6 @@ pub(super) fn resolvers(lease: &Lease) -> String {
 }
 
 /// As [`resolvers`], for a lease of IPv6 on an interface.
-#[cfg(feature = "ipv6")]
 pub(super) fn resolvers6(interface: &str, lease: &Lease6) -> String {
     lines(&lease.search, &mut lease.dns_on(interface).into_iter())
 }

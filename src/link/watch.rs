@@ -231,7 +231,6 @@ impl Watch {
                 | RouteMessage::Ack(_)
                 | RouteMessage::Done
                 | RouteMessage::Other => continue,
-                #[cfg(feature = "ipv6")]
                 RouteMessage::NewAddress6(_) => continue,
             };
             if let Some(link) = before.remove(&index) {
@@ -277,7 +276,6 @@ impl Watch {
             | RouteMessage::Ack(_)
             | RouteMessage::Done
             | RouteMessage::Other => return,
-            #[cfg(feature = "ipv6")]
             RouteMessage::NewAddress6(_) => return,
         };
         self.pending.push_back(change);

@@ -61,7 +61,6 @@ pub fn facts(
     facts.gateway = default.and_then(|route| route.gateway);
     facts.dhcp_server = dhcp_server;
     facts.dns.clone_from(&lease.dns);
-    #[cfg(feature = "ipv6")]
     if let Some(ipv6) = &lease.ipv6 {
         facts.prefix_len = ipv6.addresses.first().map_or(0, |first| first.prefix_len());
         facts.ipv6 = Some(ipv6.clone());
@@ -143,7 +142,7 @@ fn boot_file<'a>(config: &'a BootConfig, lease: &'a Lease) -> Result<&'a str, Er
 
 /// Returns whether a lease is of IPv6.
 const fn is_ipv6(lease: &Lease) -> bool {
-    cfg!(feature = "ipv6") && lease.address.is_unspecified()
+    lease.address.is_unspecified()
 }
 
 /// Adds to a failed fetch what option 66 has where that names no server, and so the DHCP server was asked.

@@ -40,7 +40,6 @@ pub mod format {
     pub mod x509;
 }
 pub mod http;
-#[cfg(feature = "ipv6")]
 pub mod ipv6;
 #[cfg(feature = "root")]
 pub mod nbd;
@@ -52,7 +51,6 @@ pub mod netlink {
     pub mod message;
     pub mod request;
     pub mod route;
-    #[cfg(feature = "ipv6")]
     pub mod route6;
 }
 #[cfg(feature = "root")]
@@ -65,13 +63,11 @@ pub mod packet {
 
     pub mod arp;
     pub mod dhcp;
-    #[cfg(feature = "ipv6")]
     pub mod dhcpv6;
     pub mod dns;
     pub mod ethernet;
     pub mod icmpv6;
     pub mod ipv4;
-    #[cfg(feature = "ipv6")]
     pub mod neighbor;
     pub mod option;
     pub mod pxe;

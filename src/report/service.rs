@@ -15,7 +15,6 @@ use serde::Serialize;
 use crate::script::Event;
 use crate::sys::terminal;
 use wireboot_proto::dhcp::json::LeaseFields;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::{json::Lease6Fields, lease::Lease6};
 
 /// What this process says to others; nothing before [`begin`].
@@ -70,7 +69,6 @@ pub(super) fn change(interface: &str, event: Event<'_>) {
 }
 
 /// Reports a change of the addresses of IPv6 on `interface`, of which there is one or more.
-#[cfg(feature = "ipv6")]
 pub(super) fn change6(interface: &str, fields: &Lease6Fields<'_>, lease: &Lease6) {
     let Some(reporter) = REPORTER.get() else {
         return;

@@ -13,14 +13,12 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::Duration;
 
-#[cfg(feature = "ipv6")]
 use super::config::Family;
 use super::config::{self, Config};
 use super::parse;
 #[cfg(feature = "root")]
 use super::root;
 use crate::error::{Error, Reason};
-#[cfg(feature = "ipv6")]
 use wireboot_proto::ipv6::address::network as network_of;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::option::known::parse_hex;
@@ -43,7 +41,6 @@ pub struct CommandLine {
     /// Settings of `wireboot.` that have been set.
     own: Vec<&'static str>,
     /// IPv6 is asked for by none of the others.
-    #[cfg(feature = "ipv6")]
     is_without_ipv6: bool,
     /// The words `ip=`, each with its value.
     requests: Vec<(String, IpRequest)>,
@@ -134,7 +131,6 @@ impl CommandLine {
         let value = value.unwrap_or_default();
         let meaning = match key.as_str() {
             "ip" => self.ip(value),
-            #[cfg(feature = "ipv6")]
             "ip6" => self.ip6(value),
             "BOOTIF" => self.boot_if(value),
             "rd.bootif" => {
@@ -223,7 +219,6 @@ impl CommandLine {
     }
 
     /// The word of initramfs-tools beside `ip=`: whether IPv6 is asked for, or on which interface.
-    #[cfg(feature = "ipv6")]
     fn ip6(&mut self, value: &str) -> Result<String, String> {
         match value {
             "off" | "none" => {
@@ -263,12 +258,10 @@ impl CommandLine {
                 given.routes.push((to, len, Some(gateway)));
                 (IpAddr::V4(to), len)
             }
-            #[cfg(feature = "ipv6")]
             (Ok(IpAddr::V6(to)), Some(len), None) => {
                 given.ipv6.routes.push((network_of(to, len), len, None));
                 (IpAddr::V6(to), len)
             }
-            #[cfg(feature = "ipv6")]
             (Ok(IpAddr::V6(to)), Some(len), Some(IpAddr::V6(gateway))) => {
                 given
                     .ipv6
@@ -291,7 +284,7 @@ impl CommandLine {
     fn name_server(&mut self, value: &str) -> Result<String, String> {
         // dracut takes one of IPv6 without brackets, too.
         let bare = value.parse::<IpAddr>().ok();
-        let address = match bare.filter(|_| cfg!(feature = "ipv6")) {
+        let address = match bare {
             Some(address) => address,
             None => ip::any_address(value)?,
         };
@@ -354,7 +347,6 @@ impl CommandLine {
         for (_, request) in &requests {
             request.give(&mut self.config.dhcp.given);
         }
-        #[cfg(feature = "ipv6")]
         if !self.own.contains(&"family") {
             let families = requests.iter().map(|(_, request)| request.families());
             let both = families.reduce(|all, other| (all.0 | other.0, all.1 | other.1));

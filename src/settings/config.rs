@@ -108,7 +108,6 @@ impl Default for Loader {
 }
 
 /// The family of addresses.
-#[cfg(feature = "ipv6")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     /// IPv4, by DHCP.
@@ -119,7 +118,6 @@ pub enum Family {
     Either,
 }
 
-#[cfg(feature = "ipv6")]
 named!(Family: "4" => V4, "6" => V6, "either" => Either);
 
 /// Programs that take over the lease, besides those that read klibc's file.
@@ -316,7 +314,6 @@ pub struct DhcpConfig {
     /// Static settings, beside a lease or in place of one.
     pub given: StaticConfig,
     /// The family of addresses; none leaves it to the command: IPv4 for a lease, and for a boot either.
-    #[cfg(feature = "ipv6")]
     pub family: Option<Family>,
     /// How long to wait for a lease, counted from the carrier.
     pub timeout: Duration,
@@ -350,7 +347,6 @@ impl Default for DhcpConfig {
     fn default() -> Self {
         Self {
             given: StaticConfig::default(),
-            #[cfg(feature = "ipv6")]
             family: None,
             // Longer than the 30 s for which spanning tree keeps a new port blocked by default
             // (IEEE 802.1D).

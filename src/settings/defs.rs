@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::commands::Command;
-#[cfg(feature = "ipv6")]
 use super::config::Family;
 #[cfg(feature = "report")]
 use super::config::SYSLOG_PORT;
@@ -1267,7 +1266,6 @@ pub static SETTINGS: &[Setting] = &[
         }),
         ..NOTHING
     },
-    #[cfg(feature = "ipv6")]
     Setting {
         name: "family",
         of: LEASE | BOOT | DISCOVER | WORD,
@@ -1457,23 +1455,19 @@ pub static FOREIGN: &[Foreign] = &[
         words: &["ip=CLIENT:SERVER:GATEWAY:NETMASK:HOST:IF:none[:DNS[:DNS]]"],
         help: "an address without DHCP; those of IPv6 stand in brackets",
     },
-    #[cfg(feature = "ipv6")]
     Foreign {
         words: &["ip=dhcp6", "ip=auto6", "ip=either6"],
         help: "in place of dhcp: IPv6 alone, by routers, and by servers where routers say so or none is \
                there",
     },
-    #[cfg(feature = "ipv6")]
     Foreign {
         words: &["ip=auto", "ip=on", "ip=any", "ip=dhcp,dhcp6"],
         help: "in place of dhcp: both families, as wireboot.family=either",
     },
-    #[cfg(feature = "ipv6")]
     Foreign {
         words: &["ip=link6", "ip=link-local"],
         help: "in place of dhcp: IPv6 with the link-local address alone, without any request",
     },
-    #[cfg(feature = "ipv6")]
     Foreign {
         words: &["ip6=on", "ip6=IF", "ip6=off"],
         help: "of initramfs-tools, beside `ip=`: IPv6 too, on IF, or not at all",

@@ -35,7 +35,6 @@ enum FileAction {
     ReplaceDurably,
     Output,
     Remove,
-    #[cfg(any(feature = "hand", feature = "ipv6"))]
     Overwrite,
 }
 
@@ -84,7 +83,6 @@ pub fn output(path: &Path, bytes: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// ELOOP for a symbolic link; those of the file system.
-#[cfg(any(feature = "hand", feature = "ipv6"))]
 pub fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     perform(FileAction::Overwrite, path, bytes).map(drop)
 }
@@ -135,7 +133,6 @@ fn act(action: FileAction, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         },
-        #[cfg(any(feature = "hand", feature = "ipv6"))]
         FileAction::Overwrite => {
             let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
             let mut file = file::open(path, flags)?;
@@ -277,7 +274,6 @@ impl FileAction {
             Self::ReplaceDurably => (3, 0),
             Self::Output => (4, 0),
             Self::Remove => (5, 0),
-            #[cfg(any(feature = "hand", feature = "ipv6"))]
             Self::Overwrite => (6, 0),
         }
     }
@@ -290,7 +286,6 @@ impl FileAction {
             3 => Self::ReplaceDurably,
             4 => Self::Output,
             5 => Self::Remove,
-            #[cfg(any(feature = "hand", feature = "ipv6"))]
             6 => Self::Overwrite,
             _ => return None,
         })
@@ -336,7 +331,6 @@ mod tests {
             replace_own(&at("missing/new"), &[7; 300_000]).unwrap();
             replace_durably(&at("new"), b"1").unwrap();
             assert_eq!(read(&at("new")).unwrap(), b"1");
-            #[cfg(any(feature = "hand", feature = "ipv6"))]
             {
                 overwrite(&at("new"), b"").unwrap();
                 assert_eq!(read(&at("new")).unwrap(), b"");

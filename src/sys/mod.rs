@@ -47,7 +47,6 @@ pub mod filter {
 pub mod firmware;
 pub mod hashing;
 pub mod heap;
-#[cfg(feature = "ipv6")]
 pub mod ipv6;
 pub mod kexec;
 #[cfg(feature = "root")]

@@ -211,7 +211,6 @@ fn exchange(
                 RouteMessage::Ack(_) | RouteMessage::Done if !is_answer => {}
                 RouteMessage::Ack(Ack { errno: 0, .. }) | RouteMessage::Done => return Ok(answers),
                 RouteMessage::Ack(ack) => return Err(refusal(call, ack)),
-                #[cfg(feature = "ipv6")]
                 message @ RouteMessage::NewAddress6(_) => answers.push(message),
                 message @ (RouteMessage::NewLink(_)
                 | RouteMessage::DelLink(_)

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use super::error::SyscallError;
 
-#[cfg(feature = "ipv6")]
 pub use privileges::CAP_NET_BIND_SERVICE;
 pub use privileges::{CAP_FILES, CAP_NET_ADMIN, CAP_NET_RAW, CAP_OWNERS};
 pub use seccomp::{Calls, OnViolation};

@@ -136,7 +136,6 @@ fn a_tagged_vlan_is_made_and_booted_over() {
     machine.says(&[&format!("lan7: {LEASE}"), "Power down"]);
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 #[ignore = "needs qemu-system-x86_64"]
 fn a_tagged_vlan_gives_an_address_of_ipv6() {

@@ -11,7 +11,6 @@ use crate::common::client::{addresses, at_home, ipv4_addresses, json};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dnsmasq};
 use crate::common::{in_new_namespace, ip, wait_until};
-#[cfg(feature = "ipv6")]
 use crate::ipv6;
 
 /// networkd takes no notice of interfaces that udev has not handled, unless there is no udev: it
@@ -75,7 +74,6 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
     });
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {

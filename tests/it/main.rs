@@ -37,19 +37,12 @@ mod fetch_servers;
 mod first_process;
 mod given;
 mod handover;
-#[cfg(feature = "ipv6")]
 mod ipv6;
-#[cfg(feature = "ipv6")]
 mod ipv6_boot;
-#[cfg(feature = "ipv6")]
 mod ipv6_commands;
-#[cfg(feature = "ipv6")]
 mod ipv6_conflict;
-#[cfg(feature = "ipv6")]
 mod ipv6_scenes;
-#[cfg(feature = "ipv6")]
 mod ipv6_seen;
-#[cfg(feature = "ipv6")]
 mod ipv6_servers;
 #[cfg(feature = "iso")]
 mod iso;

@@ -10,7 +10,6 @@ use crate::common::client::keep;
 use crate::common::far::{Far, Server};
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
-#[cfg(feature = "ipv6")]
 use crate::ipv6;
 
 const TABLE: &str = include_str!("../../src/manual/architecture.md");
@@ -103,7 +102,6 @@ fn each_process_has_the_privileges_of_the_table_and_no_others() {
     });
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_kept_lease_of_ipv6_has_the_privileges_of_the_table_and_lives_with_them() {

@@ -7,7 +7,6 @@ use crate::common::client::keep;
 use crate::common::far::Far;
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
-#[cfg(feature = "ipv6")]
 use crate::ipv6::{dnsmasq as dnsmasq6, radvd};
 use nix::sys::signal::Signal;
 
@@ -70,7 +69,6 @@ fn a_renewal_is_recorded_though_the_kernel_sends_it() {
     });
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn the_messages_of_ipv6_are_written_with_those_that_were_ignored() {

@@ -17,7 +17,6 @@ use crate::common::far::{Far, Server};
 use crate::common::folder::Folder;
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
-#[cfg(feature = "ipv6")]
 use crate::ipv6;
 
 const UNIT: &str = concat!(
@@ -46,7 +45,6 @@ fn a_service_stays_where_no_server_is_and_tells_its_manager_and_readers_of_each_
     });
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_service_of_ipv6_stays_and_tells_of_each_change_too() {

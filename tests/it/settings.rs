@@ -300,8 +300,8 @@ fn the_version_names_commit_target_and_features() {
     assert_eq!(
         features,
         [
-            "arping", "attended", "bond", "capture", "discover", "firmware", "grub", "hand",
-            "ipv6", "iso", "manual", "report", "root", "sandbox", "service", "tls", "unpack"
+            "arping", "attended", "bond", "capture", "discover", "firmware", "grub", "hand", "iso",
+            "manual", "report", "root", "sandbox", "service", "tls", "unpack"
         ]
     );
     assert_eq!(text, says(&["-V"]));

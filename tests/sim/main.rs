@@ -14,7 +14,6 @@
 )]
 
 mod client;
-#[cfg(feature = "ipv6")]
 mod either;
 mod life;
 mod net;

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 
-#[cfg(feature = "ipv6")]
 use super::ipv6::Report6;
 use crate::acquire::Surveyed;
 use crate::cli::lease::options;
@@ -15,10 +14,6 @@ use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::Pxe;
 use wireboot_proto::switch::SwitchEvent;
 use wireboot_proto::text::safe::Safe;
-
-/// There is nothing of IPv6.
-#[cfg(not(feature = "ipv6"))]
-pub(super) type Report6 = ();
 
 /// An answer with the verdict on it.
 pub(super) struct AnswerRow<'a> {
@@ -270,7 +265,6 @@ fn address(address: Option<Ipv4Addr>) -> String {
 struct DiscoverReport<'a> {
     interfaces: Vec<JsonInterface<'a>>,
     answers: Vec<JsonAnswer<'a>>,
-    #[cfg(feature = "ipv6")]
     #[serde(flatten)]
     six: Option<&'a Report6>,
 }
@@ -338,11 +332,7 @@ struct Prompt {
 
 /// Returns the answers for programs; the reference documents the fields.
 pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>], six: Option<&Report6>) -> String {
-    #[cfg(not(feature = "ipv6"))]
-    let _ = six;
-    #[cfg_attr(not(feature = "ipv6"), expect(unused_mut, reason = "none is added"))]
     let mut interfaces: Vec<_> = surveyed.iter().map(json_interface).collect();
-    #[cfg(feature = "ipv6")]
     if let Some(six) = six.filter(|_| interfaces.is_empty()) {
         interfaces.extend(six.interfaces.iter().map(|one| JsonInterface {
             name: &one.interface,
@@ -355,7 +345,6 @@ pub(super) fn json(surveyed: &[Surveyed], rows: &[AnswerRow<'_>], six: Option<&R
     let report = DiscoverReport {
         interfaces,
         answers: rows.iter().map(json_answer).collect(),
-        #[cfg(feature = "ipv6")]
         six,
     };
     // Strings, numbers and lists of them always have a form in JSON.

@@ -2,10 +2,8 @@
 
 use crate::prelude::*;
 use core::net::Ipv4Addr;
-#[cfg(feature = "ipv6")]
 use core::net::Ipv6Addr;
 
-#[cfg(feature = "ipv6")]
 use crate::ipv6::lease::Lease6;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::ipv4::netmask;
@@ -77,7 +75,6 @@ pub struct Facts {
     /// Resolvers.
     pub dns: Vec<Ipv4Addr>,
     /// What IPv6 has given, where there is no IPv4.
-    #[cfg(feature = "ipv6")]
     pub ipv6: Option<Box<Lease6>>,
     /// Domain.
     pub domain: Option<String>,
@@ -130,7 +127,6 @@ impl Facts {
             boot_server: server,
             dhcp_server: server,
             dns: Vec::new(),
-            #[cfg(feature = "ipv6")]
             ipv6: None,
             domain: None,
             host_name: None,
@@ -228,13 +224,12 @@ impl Facts {
 
     /// Returns whether the interface has an address of IPv4.
     pub const fn has_ipv4(&self) -> bool {
-        !cfg!(feature = "ipv6") || !self.address.is_unspecified()
+        !self.address.is_unspecified()
     }
 
     /// Returns the address, server, router and netmask as texts; of IPv6 the last one is the bits of the
     /// prefix.
     fn addresses(&self) -> [String; 4] {
-        #[cfg(feature = "ipv6")]
         if let Some(lease) = &self.ipv6 {
             let first = lease.addresses.first();
             let text = |address: Option<Ipv6Addr>| address.map(|address| address.to_string());
@@ -309,7 +304,6 @@ mod tests {
         );
         assert_eq!(facts.fill_in("{address}"), "192.0.2.21");
     }
-    #[cfg(feature = "ipv6")]
     #[test]
     fn placeholders_are_of_ipv6_where_there_is_no_ipv4() {
         use crate::ipv6::lease::{LeasedAddress, Origin, Route6};

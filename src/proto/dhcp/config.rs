@@ -5,7 +5,6 @@ use core::net::Ipv4Addr;
 use core::str::FromStr;
 use core::time::Duration;
 
-#[cfg(feature = "ipv6")]
 use crate::ipv6::given::Given6;
 use crate::named;
 use crate::packet::ethernet::MacAddress;
@@ -103,7 +102,6 @@ pub struct StaticConfig {
     /// The MTU in bytes, in place of the lease's.
     pub mtu_octets: Option<u16>,
     /// What is given of IPv6.
-    #[cfg(feature = "ipv6")]
     pub ipv6: Given6,
 }
 

@@ -6,7 +6,6 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use crate::dhcp::config::StaticConfig;
-#[cfg(feature = "ipv6")]
 use crate::ipv6::lease::Lease6;
 use crate::packet::dhcp::Message;
 use crate::packet::option::{Options, code};
@@ -80,7 +79,6 @@ pub struct Lease {
     /// Ignored options, with the reason.
     pub ignored: IgnoredOptions,
     /// What IPv6 has given, of a lease without an address of IPv4 (which is then unspecified).
-    #[cfg(feature = "ipv6")]
     pub ipv6: Option<Box<Lease6>>,
 }
 
@@ -106,14 +104,12 @@ impl Lease {
             times: None,
             options: Options::default(),
             ignored: Vec::new(),
-            #[cfg(feature = "ipv6")]
             ipv6: None,
         }
     }
 
     /// Returns a lease of IPv6 alone, with its boot file and the configuration that goes with it as DHCP's
     /// options have them.
-    #[cfg(feature = "ipv6")]
     pub fn of_ipv6(lease: Lease6) -> Self {
         let mut whole = Self::fixed(Ipv4Addr::UNSPECIFIED, 0);
         whole.boot_file.clone_from(&lease.boot_file);
@@ -156,7 +152,6 @@ impl Lease {
             times: LeaseTimes::read(options),
             options: options.clone(),
             ignored,
-            #[cfg(feature = "ipv6")]
             ipv6: None,
         }
     }
@@ -200,7 +195,6 @@ impl Lease {
     /// Returns the servers that may have the boot file, in the order to be asked: `siaddr` and another one
     /// that is named, or else the DHCP server. [`url_of`](super::file_server::url_of) takes them.
     pub fn file_servers(&self) -> Vec<String> {
-        #[cfg(feature = "ipv6")]
         if let Some(lease) = &self.ipv6 {
             let server = lease.server.or_else(|| lease.gateway());
             return server

@@ -34,7 +34,6 @@ pub const NLM_F_CREATE: u16 = 0x400;
 pub const NLM_F_APPEND: u16 = 0x800;
 
 // Of addresses and routes, for both families (linux/if_addr.h, linux/rtnetlink.h).
-#[cfg(feature = "ipv6")]
 pub(super) const AF_INET6: u8 = 10;
 pub(super) const IFA_ADDRESS: u16 = 1;
 pub(super) const IFA_LOCAL: u16 = 2;

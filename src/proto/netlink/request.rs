@@ -2,7 +2,6 @@
 
 #[cfg(feature = "bond")]
 use crate::netlink::bond::BondOptions;
-#[cfg(feature = "ipv6")]
 use crate::netlink::message::AF_INET6;
 use crate::netlink::message::{
     Builder, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
@@ -15,7 +14,6 @@ use crate::netlink::route::{
     IFLA_LINKINFO, IFLA_MTU, InstalledRoute, KernelRoute, RTM_DELADDR, RTM_DELLINK, RTM_DELROUTE,
     RTM_GETADDR, RTM_GETLINK, RTM_GETROUTE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE,
 };
-#[cfg(feature = "ipv6")]
 use crate::netlink::route6::{Address6, KernelRoute6};
 use crate::prelude::*;
 
@@ -100,18 +98,14 @@ pub enum NetlinkRequest {
     /// Delete a route.
     DeleteRoute(KernelRoute),
     /// List all IPv6 addresses.
-    #[cfg(feature = "ipv6")]
     Addresses6,
     /// Add, set or delete an IPv6 address.
-    #[cfg(feature = "ipv6")]
     Address6(AddressOperation, Address6),
     /// Add, set or delete an IPv6 route.
-    #[cfg(feature = "ipv6")]
     Route6(AddressOperation, KernelRoute6),
 }
 
 /// What is done with an IPv6 address or route.
-#[cfg(feature = "ipv6")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AddressOperation {
     /// Add it; fails if it exists.
@@ -122,7 +116,6 @@ pub enum AddressOperation {
     Delete,
 }
 
-#[cfg(feature = "ipv6")]
 impl AddressOperation {
     /// Chooses the type of the message, and its flags.
     const fn choose(self, new: u16, delete: u16) -> (u16, u16) {
@@ -157,11 +150,8 @@ impl NetlinkRequest {
                 "netlink(RTM_NEWROUTE)"
             }
             Self::DeleteRoute(_) => "netlink(RTM_DELROUTE)",
-            #[cfg(feature = "ipv6")]
             Self::Addresses6 => "netlink(RTM_GETADDR, IPv6)",
-            #[cfg(feature = "ipv6")]
             Self::Address6(..) => "netlink(address, IPv6)",
-            #[cfg(feature = "ipv6")]
             Self::Route6(..) => "netlink(route, IPv6)",
         }
     }
@@ -243,12 +233,10 @@ impl NetlinkRequest {
                 route.encode(DO | NLM_F_CREATE | place, sequence)
             }
             Self::DeleteRoute(route) => route.encode(RTM_DELROUTE, DO, sequence),
-            #[cfg(feature = "ipv6")]
             Self::Addresses6 => {
                 let fixed = [AF_INET6, 0, 0, 0, 0, 0, 0, 0];
                 Builder::new(RTM_GETADDR, DUMP, sequence, &fixed).finish()
             }
-            #[cfg(feature = "ipv6")]
             Self::Address6(operation, address) => {
                 let (kind, mut flags) = operation.choose(RTM_NEWADDR, RTM_DELADDR);
                 if *operation == AddressOperation::Set {
@@ -256,7 +244,6 @@ impl NetlinkRequest {
                 }
                 address.encode(kind, flags, sequence)
             }
-            #[cfg(feature = "ipv6")]
             Self::Route6(operation, route) => {
                 let (kind, flags) = operation.choose(RTM_NEWROUTE, RTM_DELROUTE);
                 route.encode(kind, flags, sequence)

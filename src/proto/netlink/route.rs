@@ -7,14 +7,12 @@ use core::net::Ipv4Addr;
 
 #[cfg(feature = "bond")]
 use crate::netlink::bond;
-#[cfg(feature = "ipv6")]
 use crate::netlink::message::AF_INET6;
 use crate::netlink::message::{
     Ack, Attribute, Builder, IFA_ADDRESS, IFA_CACHEINFO, IFA_LOCAL, NLMSG_DONE, NLMSG_ERROR,
     NetlinkMessage, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_PRIORITY, RTN_UNICAST,
     attributes,
 };
-#[cfg(feature = "ipv6")]
 use crate::netlink::route6::Address6;
 use crate::packet::ethernet::MacAddress;
 use crate::reader::{DecodeError, Reader};
@@ -454,7 +452,6 @@ pub enum RouteMessage {
     /// nothing.
     DelRoute(InstalledRoute),
     /// An IPv6 address is new or has changed.
-    #[cfg(feature = "ipv6")]
     NewAddress6(Address6),
     /// The answer to a request.
     Ack(Ack),
@@ -487,7 +484,6 @@ impl RouteMessage {
             RTM_DELADDR if family == Some(AF_INET) => {
                 Self::DelAddress(Address::decode(frame.payload)?)
             }
-            #[cfg(feature = "ipv6")]
             RTM_NEWADDR if family == Some(AF_INET6) => {
                 Self::NewAddress6(Address6::decode(frame.payload)?)
             }

@@ -12,7 +12,6 @@
 //! IPv6 stands in brackets, and may have its prefix length behind it. A METHOD may be a list, with commas, of which each family is asked for.
 
 use std::fmt;
-#[cfg(feature = "ipv6")]
 use std::net::Ipv6Addr;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -101,7 +100,6 @@ impl IpRequest {
         if self.is_static() {
             match (self.address, self.prefix_len) {
                 (Some(IpAddr::V4(address)), Some(len)) => given.address = Some((address, len)),
-                #[cfg(feature = "ipv6")]
                 (Some(IpAddr::V6(address)), Some(len)) => given.ipv6.address = Some((address, len)),
                 _ => {}
             }
@@ -113,7 +111,6 @@ impl IpRequest {
                     let default = (Ipv4Addr::UNSPECIFIED, 0, Some(gateway));
                     given.routes.push(default);
                 }
-                #[cfg(feature = "ipv6")]
                 Some(IpAddr::V6(gateway)) => {
                     let default = (Ipv6Addr::UNSPECIFIED, 0, Some(gateway));
                     given.ipv6.routes.push(default);
@@ -121,7 +118,6 @@ impl IpRequest {
                 _ => {}
             }
         }
-        #[cfg(feature = "ipv6")]
         if self.method == Method::Link6 {
             given.ipv6.is_link_only = true;
         }
@@ -135,7 +131,6 @@ impl IpRequest {
     }
 
     /// Returns which families are asked for: IPv4 and IPv6.
-    #[cfg(feature = "ipv6")]
     pub(super) const fn families(&self) -> (bool, bool) {
         match (self.method, self.address) {
             (Method::Static, Some(IpAddr::V6(_))) | (Method::Dhcp6 | Method::Link6, _) => {
@@ -151,10 +146,7 @@ impl IpRequest {
 pub(super) fn give_resolver(given: &mut StaticConfig, server: IpAddr) {
     match server {
         IpAddr::V4(server) => given.dns.push(server),
-        #[cfg(feature = "ipv6")]
         IpAddr::V6(server) => given.ipv6.dns.push(server),
-        #[cfg(not(feature = "ipv6"))]
-        IpAddr::V6(_) => {}
     }
 }
 
@@ -171,22 +163,17 @@ pub(super) fn fields(value: &str) -> Vec<&str> {
 /// Parses an address, one of IPv6 in brackets.
 ///
 /// # Errors
-/// The fault, or that this build has no IPv6.
+/// The fault.
 pub(super) fn any_address(text: &str) -> Result<IpAddr, String> {
     let inner = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));
-    if inner.is_some() && !cfg!(feature = "ipv6") {
-        return Err(WITHOUT_IPV6.to_owned());
-    }
     let address = match inner {
         Some(text) => text.parse().ok().map(IpAddr::V6),
         None => text.parse().ok().map(IpAddr::V4),
     };
     address.ok_or_else(|| format!("\"{text}\" is not an address (one of IPv6 stands in brackets)"))
 }
-
-const WITHOUT_IPV6: &str = "this build has no IPv6";
 
 /// Reads the value of `ip=`.
 ///
@@ -315,15 +302,9 @@ fn one_method(word: &str) -> Result<Option<Method>, String> {
     Ok(Some(match word {
         "dhcp" | "both" | "single-dhcp" | "dhcp4" => Method::Dhcp,
         // Any protocol that there is (nfsroot.rst), which NetworkManager takes for both families.
-        "on" | "any" if !cfg!(feature = "ipv6") => Method::Dhcp,
         "off" | "none" | "static" => Method::Off,
         // BOOTP servers in use also speak DHCP.
         "bootp" => Method::Dhcp,
-        "dhcp6" | "auto6" | "either6" | "link6" | "auto" | "link-local"
-            if !cfg!(feature = "ipv6") =>
-        {
-            return Err(WITHOUT_IPV6.to_owned());
-        }
         // Which of routers and servers is asked for addresses, is said by routers.
         "dhcp6" | "auto6" | "either6" => Method::Dhcp6,
         "auto" | "on" | "any" => Method::Either,
@@ -379,7 +360,6 @@ fn prefix_len(field: &str) -> Result<Option<u8>, String> {
     if field.is_empty() {
         return Ok(None);
     }
-    #[cfg(feature = "ipv6")]
     if let Ok(IpAddr::V6(mask)) = any_address(field) {
         let bits = mask.to_bits();
         let len = bits.leading_ones();

@@ -1,5 +1,4 @@
 use super::*;
-#[cfg(feature = "ipv6")]
 use crate::config::Family;
 use crate::config::Vlan;
 use crate::config::{
@@ -74,7 +73,6 @@ fn every_form_of_ip_in_the_manuals_is_understood() {
     }
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 fn every_word_for_ipv6_is_understood_with_its_family() {
     let (v6, both) = (
@@ -163,7 +161,6 @@ fn every_word_for_ipv6_is_understood_with_its_family() {
     }
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 fn a_given_address_of_ipv6_is_read_with_all_that_goes_with_it() {
     let text = "ip=[2001:db8::5]::[fe80::1]:64:node7:eth0:none:[2001:db8::53]:1 \
@@ -303,13 +300,7 @@ fn what_cannot_be_followed_is_refused_with_its_reason() {
     ] {
         assert_refused(text, reason);
     }
-    // Without IPv6 it is no address at all.
-    let reason = if cfg!(feature = "ipv6") {
-        "not a network"
-    } else {
-        "no router"
-    };
-    assert_refused("rd.route=192.0.2.0/24:[2001:db8::1]", reason);
+    assert_refused("rd.route=192.0.2.0/24:[2001:db8::1]", "not a network");
     #[cfg(feature = "bond")]
     for (text, reason) in [
         ("vlan=try:7,4095", "not 1 to 32 VLANs"),
@@ -454,7 +445,6 @@ fn an_address_without_dhcp_and_all_that_goes_with_it_is_given() {
         ignores_server_dns: true,
         host_name: Some("client".to_owned()),
         mtu_octets: Some(1400),
-        #[cfg(feature = "ipv6")]
         ipv6: wireboot_proto::ipv6::given::Given6::default(),
     };
     assert_eq!(line.config.dhcp.given, given);

@@ -8,16 +8,13 @@ use std::net::Ipv4Addr;
 use super::condition::{Condition, Load, Size};
 use super::program::{FilterProgram, WHOLE_FRAME, ancillary};
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, SERVER_PORT};
-#[cfg(feature = "ipv6")]
 use wireboot_proto::packet::dhcpv6;
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, MacAddress,
 };
 use wireboot_proto::packet::icmpv6;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::packet::icmpv6::ROUTER_SOLICITATION;
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
-#[cfg(feature = "ipv6")]
 use wireboot_proto::packet::neighbor::NEIGHBOR_ADVERTISEMENT;
 use wireboot_proto::packet::switch_frame;
 
@@ -83,7 +80,6 @@ fn is_stray(header: u32, xid: u32, chaddr: MacAddress) -> Condition {
 
 /// Passes what a client of IPv6 hears of routers, neighbours and servers: neighbour discovery, reports of
 /// groups (MLD), and DHCPv6.
-#[cfg(feature = "ipv6")]
 pub fn configuration_of_ipv6() -> FilterProgram {
     let load = |size, offset| frame(size, IPV6 + offset);
     let byte = |offset, value: u8| Condition::equal(load(Size::Byte, offset), value.into());

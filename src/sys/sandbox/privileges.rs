@@ -18,7 +18,6 @@ pub const CAP_NET_ADMIN: u64 = 1 << 12;
 /// The bit of CAP_NET_RAW, which packet sockets take, and SO_BINDTODEVICE before Linux 5.7.
 pub const CAP_NET_RAW: u64 = 1 << 13;
 /// The bit of CAP_NET_BIND_SERVICE, which ports below 1024 take.
-#[cfg(feature = "ipv6")]
 pub const CAP_NET_BIND_SERVICE: u64 = 1 << 10;
 /// The bits of CAP_DAC_OVERRIDE and CAP_FOWNER: files and directories of other users, sticky ones too.
 pub const CAP_FILES: u64 = 1 << 1 | 1 << 3;

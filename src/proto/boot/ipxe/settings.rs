@@ -49,7 +49,6 @@ impl SettingValue {
         Self::new(Type::Ipv4, address.octets())
     }
 
-    #[cfg(feature = "ipv6")]
     fn address6(address: core::net::Ipv6Addr) -> Self {
         Self::new(Type::Ipv6, address.octets())
     }
@@ -301,18 +300,14 @@ impl ScriptSettings {
             "ip" => Some(SettingValue::address(facts.address)),
             "netmask" => Some(SettingValue::address(facts.netmask())),
             // net/ndp.c and net/udp/dhcpv6.c.
-            #[cfg(feature = "ipv6")]
             "ip6" => Some(SettingValue::address6(
                 facts.ipv6.as_ref()?.addresses.first()?.address,
             )),
-            #[cfg(feature = "ipv6")]
             "len6" => {
                 let len = facts.ipv6.as_ref()?.addresses.first()?.prefix_len();
                 Some(SettingValue::new(Type::integer(1, false), [len]))
             }
-            #[cfg(feature = "ipv6")]
             "gateway6" => Some(SettingValue::address6(facts.ipv6.as_ref()?.gateway()?)),
-            #[cfg(feature = "ipv6")]
             "dns6" => Some(SettingValue::address6(*facts.ipv6.as_ref()?.dns.first()?)),
             "gateway" => facts.gateway.map(SettingValue::address),
             "dns" => facts.dns.first().copied().map(SettingValue::address),

@@ -122,7 +122,7 @@ pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
             let address = address.parse::<Ipv6Addr>();
             let address = address.map_err(|_| "not an IPv6 address")?;
             // RFC 4007 §11: other addresses need no zone.
-            let may_have_zone = cfg!(feature = "ipv6") && address.is_unicast_link_local();
+            let may_have_zone = address.is_unicast_link_local();
             match zone {
                 Some(zone) if !may_have_zone || zone.is_empty() || !zone.chars().all(is_name) => {
                     Err("a zone that is no interface, or of no link-local address")

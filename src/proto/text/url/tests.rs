@@ -227,7 +227,6 @@ fn a_file_inside_of_an_image_is_named_behind_the_address_of_the_image() {
     assert!(!url("http://h/é").names_iso());
 }
 
-#[cfg(feature = "ipv6")]
 #[test]
 fn a_link_local_host_may_have_a_zone_which_no_server_sees() {
     for text in [
