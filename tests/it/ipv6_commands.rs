@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::common::client::{keep, output};
 use crate::common::far::{Far, Server};
-use crate::common::machine::shell;
+use crate::common::machine::{mount_over_usr, shell};
 use crate::common::servers::DNSMASQ;
 use crate::common::{in_new_namespace, ip, wait_until};
 use crate::ipv6::{LINK_LOCAL, POOL, addresses, dnsmasq, is_as_found, kea, lease, leased, radvd};
@@ -306,10 +306,7 @@ fn the_hooks_of_debians_dhcpcd_write_the_resolvers_of_ipv6() {
     let package = shell("debian_package dhcpcd-base");
     in_new_namespace(move || {
         // Their paths are absolute.
-        let mut mount = Command::new("mount");
-        let folders = format!("lowerdir={package}/usr:/usr");
-        mount.args(["-t", "overlay", "overlay", "-o", &folders, "/usr"]);
-        assert!(mount.status().unwrap().success());
+        mount_over_usr(&package);
         let far = Far::plug_in_ipv6();
         let _server = dnsmasq(&far, "2001:db8:1::100,2001:db8:1::100,64,10m");
         let hooks = "/usr/lib/dhcpcd/dhcpcd-run-hooks";

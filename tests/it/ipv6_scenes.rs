@@ -10,11 +10,9 @@ use crate::common::client::output;
 use crate::common::far::{Far, Server};
 use crate::common::in_new_namespace;
 use crate::common::machine::shell;
-use crate::common::servers::{DNSMASQ, nginx_with};
+use crate::common::servers::{DNSMASQ, networkd_with, nginx_with};
 use crate::ipv6::{FORMED, ROUTER, is_as_found, kea, lease, leased, radvd};
 
-/// systemd-networkd on `far`. It takes the system for a container, where no udev is to be waited for, when
-/// `/sys` is read-only.
 fn networkd(far: &Far) -> Server {
     let config = "[Match]\nName=far\n
         [Network]\nAddress=2001:db8:1::1/64\nIPv6SendRA=yes\nIPv6AcceptRA=no\nLinkLocalAddressing=ipv6\n
@@ -22,21 +20,8 @@ fn networkd(far: &Far) -> Server {
         [IPv6Prefix]\nPrefix=2001:db8:1::/64\nPreferredLifetimeSec=1800\nValidLifetimeSec=3600\n
         [IPv6RoutePrefix]\nRoute=2001:db8:4::/48\nLifetimeSec=500\n";
     far.run("ip address flush dev far scope global");
-    for folder in ["network", "netif"] {
-        std::fs::create_dir_all(format!("/run/systemd/{folder}")).unwrap();
-    }
-    std::fs::write("/run/systemd/network/far.network", config).unwrap();
-    let script = far.write(
-        "networkd",
-        "mount -t sysfs -o ro none /sys
-        export SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console
-        exec /lib/systemd/systemd-networkd",
-    );
     // It begins when there is a carrier, as the client sets `near` up.
-    far.serve(
-        &format!("unshare --mount sh {script}"),
-        "Enumeration completed",
-    )
+    networkd_with(far, config, "Enumeration completed")
 }
 
 #[test]

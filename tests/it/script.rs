@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::far::{Far, Server};
-use crate::common::machine::shell;
+use crate::common::machine::{mount_over_usr, shell};
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, ip, wait_until};
 use nix::sys::signal::Signal;
@@ -225,10 +225,7 @@ fn the_hooks_of_debians_dhcpcd_run_and_write_resolv_conf() {
     let package = shell("debian_package dhcpcd-base");
     in_new_namespace(move || {
         // Their paths are absolute.
-        let mut mount = Command::new("mount");
-        let folders = format!("lowerdir={package}/usr:/usr");
-        mount.args(["-t", "overlay", "overlay", "-o", &folders, "/usr"]);
-        assert!(mount.status().unwrap().success());
+        mount_over_usr(&package);
         let far = Far::plug_in();
         let options = "--dhcp-option=6,192.0.2.53 --dhcp-option=15,example.com";
         let _server = dnsmasq(&far, options);

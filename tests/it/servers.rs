@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::client::{has_carrier, is_configured, json, last_line, lease};
 use crate::common::far::{Far, Server};
+use crate::common::servers::networkd_with;
 use crate::common::{in_new_namespace, ip, servers, wait_until};
 use nix::sys::signal::Signal;
 
@@ -445,7 +446,6 @@ fn udhcpd(far: &Far, net: &str, host: u8, more: &str) -> Server {
     far.serve(&format!("udhcpd -f -vv {config}"), "started")
 }
 
-/// It takes the system for a container, where no udev is to be waited for, when `/sys` is read-only.
 fn networkd(far: &Far, net: &str, host: u8) -> Server {
     let config = format!(
         "[Match]\nName=far\n
@@ -454,17 +454,5 @@ fn networkd(far: &Far, net: &str, host: u8) -> Server {
     );
     // It gives the interface its address, and does not come to an end with one that is there.
     far.run("ip address flush dev far");
-    std::fs::create_dir_all("/run/systemd/network").unwrap();
-    std::fs::create_dir_all("/run/systemd/netif").unwrap();
-    std::fs::write("/run/systemd/network/far.network", config).unwrap();
-    let script = far.write(
-        "networkd",
-        "mount -t sysfs -o ro none /sys
-        export SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console
-        exec /lib/systemd/systemd-networkd",
-    );
-    far.serve(
-        &format!("unshare --mount sh {script}"),
-        "DHCPv4 server: STARTED",
-    )
+    networkd_with(far, &config, "DHCPv4 server: STARTED")
 }

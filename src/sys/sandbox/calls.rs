@@ -207,9 +207,12 @@ const LEASE_FAMILIES: &[u32] = &[
     libc::AF_PACKET as u32,
 ];
 
-/// PACKET_STATISTICS, of the sockets that are open.
+/// PACKET_STATISTICS, of the sockets that are open, and the channel to the process that creates files.
 pub(super) const CAPTURE: &[Rule] = &[
     allow(libc::SYS_getsockopt),
+    allow(libc::SYS_recvfrom),
+    allow(libc::SYS_recvmsg),
+    allow(libc::SYS_sendmsg),
     allow_if(libc::SYS_ioctl, &[ArgumentCondition::Is(1, ISATTY)]),
 ];
 

@@ -411,3 +411,11 @@ pub fn shell(commands: &str) -> String {
         .trim_end()
         .to_owned()
 }
+
+/// Mounts a package of Debian that is unpacked in this folder over `/usr`, in a namespace of mounts.
+pub fn mount_over_usr(package: &str) {
+    let folders = format!("lowerdir={package}/usr:/usr");
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "overlay", "overlay", "-o", &folders, "/usr"]);
+    assert!(mount.status().unwrap().success());
+}

@@ -91,6 +91,22 @@ pub fn udhcpd(far: &Far) -> Server {
     far.serve(&format!("udhcpd -f {config}"), "started")
 }
 
+/// Starts systemd-networkd with this configuration of `far`, and waits until it says `ready`.
+pub fn networkd_with(far: &Far, config: &str, ready: &str) -> Server {
+    for folder in ["network", "netif"] {
+        std::fs::create_dir_all(format!("/run/systemd/{folder}")).unwrap();
+    }
+    std::fs::write("/run/systemd/network/far.network", config).unwrap();
+    // It takes the system for a container, where no udev is to be waited for, when `/sys` is read-only.
+    let script = far.write(
+        "networkd",
+        "mount -t sysfs -o ro none /sys
+        export SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console
+        exec /lib/systemd/systemd-networkd",
+    );
+    far.serve(&format!("unshare --mount sh {script}"), ready)
+}
+
 /// From now on no ACK leaves the server's namespace; dnsmasq puts option 53 first.
 pub fn drop_acknowledgements(far: &Far) {
     let rules = "table inet filter {
