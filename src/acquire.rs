@@ -34,8 +34,7 @@ mod witness;
 
 use std::net::Ipv4Addr;
 
-use crate::config::Family;
-use crate::config::{Config, DhcpConfig};
+use crate::config::{Config, DhcpConfig, Family};
 use crate::error::{Error, Reason};
 use crate::gate::Gate;
 use crate::handover::{self, EarlierFiles, HandOverIdentity};
@@ -80,18 +79,17 @@ pub fn bind(config: &Config, gate: &Gate, signals: &Signals) -> Result<(Binding,
         log::info!("{}: {lease}", link.name);
         return Ok((Binding::fixed(link, lease.address, earlier), lease));
     }
-    if config.dhcp.family == Some(Family::V6) {
-        let found = link::find(&config.link, &gate.recorder, Some(signals))?;
-        let (bound, lease) = ipv6::lease(found, config, Some(signals))?;
-        return Ok(bound_by_ipv6((bound, lease), gate));
-    }
     let found = link::find(&config.link, &gate.recorder, Some(signals))?;
     let session = match config.dhcp.family {
         None | Some(Family::Either) => match either(found, config, signals, &gate.timeline)? {
             Winner::V4(session) => *session,
             Winner::V6(bound) => return Ok(bound_by_ipv6(*bound, gate)),
         },
-        Some(Family::V4 | Family::V6) => self::lease(found, config, Some(signals), &gate.timeline)?,
+        Some(Family::V6) => {
+            let bound = ipv6::lease(found, config, Some(signals))?;
+            return Ok(bound_by_ipv6(bound, gate));
+        }
+        Some(Family::V4) => self::lease(found, config, Some(signals), &gate.timeline)?,
     };
     let (session, lease) = configure(session)?;
     gate.timeline.note("address and routes are set");

@@ -326,13 +326,9 @@ impl Peer {
 
 #[cfg(feature = "sandbox")]
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-    use crate::sys::echo;
-
-    const ROLE: WorkerRole = WorkerRole {
+impl WorkerRole {
+    /// The role of a worker in tests.
+    pub const OF_TESTS: Self = Self {
         name: "tests",
         calls: Calls::Network,
         root: None,
@@ -340,17 +336,27 @@ mod tests {
         processor_time: None,
         file_len: u64::MAX,
     };
+}
+
+#[cfg(feature = "sandbox")]
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::sys::echo;
 
     /// Returns why what a worker does that has done `act` is no message.
     fn failure(act: impl FnOnce(Peer)) -> String {
-        let worker = Worker::start(&SandboxConfig::default(), ROLE, act);
+        let worker = Worker::start(&SandboxConfig::default(), WorkerRole::OF_TESTS, act);
         worker.unwrap().receive(None).unwrap_err().to_string()
     }
 
     #[test]
     fn a_worker_is_heard_as_long_as_it_keeps_to_the_rules() {
         let answers = |peer: Peer| peer.tell(&Message::Go, &[]);
-        let mut worker = Worker::start(&SandboxConfig::default(), ROLE, answers).unwrap();
+        let mut worker =
+            Worker::start(&SandboxConfig::default(), WorkerRole::OF_TESTS, answers).unwrap();
         assert_eq!(worker.receive(None).unwrap().0, Message::Go);
         let ended = worker.receive(None).unwrap_err().to_string();
         assert!(ended.ends_with("it ended with exit code 0"), "{ended}");
@@ -375,7 +381,8 @@ mod tests {
             let bound = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
             peer.tell(&Message::Expect(u64::from(bound.is_ok())), &[]);
         };
-        let mut worker = Worker::start(&SandboxConfig::default(), ROLE, reaches).unwrap();
+        let mut worker =
+            Worker::start(&SandboxConfig::default(), WorkerRole::OF_TESTS, reaches).unwrap();
         assert_eq!(worker.receive(None).unwrap().0, Message::Expect(1));
     }
 
@@ -385,7 +392,9 @@ mod tests {
             std::thread::sleep(Duration::from_secs(60));
         };
         let begun_at = std::time::Instant::now();
-        let worker = Worker::start(&SandboxConfig::default(), ROLE, |_peer| hang());
+        let worker = Worker::start(&SandboxConfig::default(), WorkerRole::OF_TESTS, |_peer| {
+            hang()
+        });
         let mut worker = worker.unwrap();
         let limit = Some(Duration::from_millis(1200));
         let error = worker.receive(limit).unwrap_err().to_string();
@@ -393,7 +402,7 @@ mod tests {
             error.ends_with("was killed: it has said nothing for 1 s"),
             "{error}"
         );
-        let worker = Worker::start(&SandboxConfig::default(), ROLE, |peer| {
+        let worker = Worker::start(&SandboxConfig::default(), WorkerRole::OF_TESTS, |peer| {
             drop(peer);
             hang();
         });

@@ -7,11 +7,9 @@ use std::time::Duration;
 use super::session6::Session6;
 use crate::config::Config;
 use crate::error::Error;
-use crate::link::Change;
-use crate::link::Link;
+use crate::link::{Change, Link};
 use wireboot_proto::ipv6::dhcp::Purpose;
-use wireboot_proto::time::Instant;
-use wireboot_proto::time::earliest;
+use wireboot_proto::time::{Instant, earliest};
 
 /// Sessions beside others; none where IPv4 is asked alone.
 #[derive(Debug, Default)]
@@ -95,9 +93,7 @@ impl Beside {
             log::debug!("going on without IPv6: {why}");
         }
     }
-}
 
-impl Beside {
     /// Returns whether there is none.
     pub(super) const fn is_empty(&self) -> bool {
         self.sessions.is_empty()
@@ -111,16 +107,14 @@ impl Beside {
     /// Does what is due; returns whether a session has an address, and a boot file if one is wanted.
     pub(super) fn drive(&mut self, now: Instant) -> bool {
         let mut has_won = false;
-        {
-            let needs_no_file = self.needs_no_file;
-            self.with_each(&mut |session| {
-                session.handle_input(now)?;
-                session.handle_timeout(now)?;
-                let has_waited = needs_no_file && ipv4_time_of(session).is_some_and(|at| now >= at);
-                has_won |= session.is_settled(now) && (has_waited || session.has_boot_file());
-                Ok(())
-            });
-        }
+        let needs_no_file = self.needs_no_file;
+        self.with_each(&mut |session| {
+            session.handle_input(now)?;
+            session.handle_timeout(now)?;
+            let has_waited = needs_no_file && ipv4_time_of(session).is_some_and(|at| now >= at);
+            has_won |= session.is_settled(now) && (has_waited || session.has_boot_file());
+            Ok(())
+        });
         has_won
     }
 

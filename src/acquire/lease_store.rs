@@ -84,18 +84,27 @@ impl LeaseStore {
 
     /// Reads the lease of an interface, when there is one.
     pub(super) fn read(&self, mac: MacAddress) -> Option<SavedLease> {
-        let parse = |text: &str| SavedLease::parse(text).filter(|saved| saved.mac == mac);
-        parse(&self.read_text(mac, &|text| parse(text).is_some())?)
+        self.read_by(mac, |text| {
+            SavedLease::parse(text).filter(|saved| saved.mac == mac)
+        })
     }
 
-    /// Reads the file of an interface, when there is one that is a lease.
-    pub(super) fn read_text(
+    /// Reads the file of an interface, when there is one that `parse` takes for a lease.
+    pub(super) fn read_by<T>(
         &self,
         mac: MacAddress,
-        is_lease: &dyn Fn(&str) -> bool,
-    ) -> Option<String> {
-        let mut paths = self.paths(mac).into_iter();
-        paths.find_map(|path| read(&path, mac, is_lease))
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let mut lease = None;
+        let mut is_lease = |text: &str| {
+            lease = parse(text);
+            lease.is_some()
+        };
+        let paths = self.paths(mac);
+        paths
+            .iter()
+            .find(|path| has_lease(path, mac, &mut is_lease))?;
+        lease
     }
 
     /// Puts the lease in place of the one before, where it lasts longest.
@@ -216,24 +225,25 @@ impl fmt::Display for SavedLease {
     }
 }
 
-fn read(path: &Path, mac: MacAddress, is_lease: &dyn Fn(&str) -> bool) -> Option<String> {
-    let saved = match files::read(path) {
+/// Returns whether a file is there of which `is_lease` says that it is one.
+// Not generic, and so there once.
+fn has_lease(path: &Path, mac: MacAddress, is_lease: &mut dyn FnMut(&str) -> bool) -> bool {
+    let is_one = match files::read(path) {
         Ok(octets) => {
             let text = octets.get(..MAX_LEN).unwrap_or(&octets);
-            let text = std::str::from_utf8(text).ok();
-            text.filter(|text| is_lease(text)).map(str::to_owned)
+            std::str::from_utf8(text).is_ok_and(is_lease)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
         // Any other error is reported: a file that is there and cannot be read is no missing lease.
         Err(error) => {
             log::warn!("{}: {error}", path.display());
-            return None;
+            return false;
         }
     };
-    if saved.is_none() {
+    if !is_one {
         log::warn!("{}: is no lease of {mac}; ignored", path.display());
     }
-    saved
+    is_one
 }
 
 fn remove(path: &Path) {

@@ -108,8 +108,7 @@ impl Record6 {
 
     /// Reads it.
     pub(super) fn read(&self) -> Option<Granted6> {
-        let is_lease = |text: &str| Granted6::parse(text).is_some();
-        Granted6::parse(&self.store.read_text(self.mac, &is_lease)?)
+        self.store.read_by(self.mac, Granted6::parse)
     }
 
     /// Writes what a server has granted; without that what was written is removed.

@@ -10,8 +10,7 @@ use super::diagnosis::{Diagnosis, Furthest, received_now, received_on};
 use super::session6::{Heard6, Session6};
 use super::station::{Reception, Station};
 use super::switch_port::{SwitchPort, TaggedFrames};
-use crate::config::Family;
-use crate::config::{Config, DhcpConfig};
+use crate::config::{Config, DhcpConfig, Family};
 use crate::error::{Error, Reason};
 use crate::link::{self, Change, Found, Link, Presence, Watch};
 use crate::sys::signal::Signals;
@@ -38,8 +37,8 @@ pub struct Surveyed {
 }
 
 /// Asks on all of `links` for `wait` from the carrier on, and returns what was answered; takes
-/// nothing; with `--family either` routers and servers of IPv6 are asked beside. A signal ends it early. Where an interface has an address, the boot services that are
-/// offered are asked too.
+/// nothing. With `--family either` routers and servers of IPv6 are asked beside. A signal ends it
+/// early. Where an interface has an address, the boot services that are offered are asked too.
 ///
 /// It ends when each interface with a carrier has been asked on, however many have none.
 ///

@@ -5,8 +5,7 @@ mod answers;
 mod ipv6;
 
 use crate::acquire::{self, Surveyed};
-use crate::config::Config;
-use crate::config::Family;
+use crate::config::{Config, Family};
 use crate::error::{Error, Reason};
 use crate::link;
 use crate::recorder::Recorder;

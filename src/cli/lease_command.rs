@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::lease;
-use super::lease6;
+use super::{lease, lease6};
 use crate::config::Family;
 use crate::error::{Error, Reason};
 #[cfg(feature = "hand")]

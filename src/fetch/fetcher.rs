@@ -248,20 +248,12 @@ impl Fetcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::sandbox::Calls;
     use crate::worker::WorkerRole;
 
     #[test]
     fn a_worker_that_has_spoken_with_one_server_has_no_hold_of_the_files_of_another() {
         let workers = Workers::new(SandboxConfig::default());
-        let role = WorkerRole {
-            name: "tests",
-            calls: Calls::Network,
-            root: None,
-            has_terminal: false,
-            processor_time: None,
-            file_len: u64::MAX,
-        };
+        let role = WorkerRole::OF_TESTS;
         let urls = |urls: &[&str]| -> Vec<Url> {
             let urls = urls.iter().map(|url| url.parse().unwrap());
             urls.collect()

@@ -3,8 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::resolv_conf::resolvers;
-use super::resolv_conf::resolvers6;
+use super::resolv_conf::{resolvers, resolvers6};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::lease::{Lease6, Origin};

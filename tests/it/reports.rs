@@ -58,12 +58,6 @@ fn a_server_of_reports_that_is_dead_costs_no_time_and_one_that_refuses_is_asked_
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = boot_server(&far);
-        let timed = |more: &[&str]| {
-            let begun = Instant::now();
-            let (code, _, said) = boot("kernel", more);
-            assert_eq!(code, Some(0), "{said}");
-            (begun.elapsed(), said)
-        };
         let (plain, _) = timed(&[]);
         for command in [
             "nft add table ip filter",
@@ -240,14 +234,8 @@ fn a_log_server_by_tcp_that_is_dead_or_refuses_costs_no_time() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let _server = boot_server(&far);
-        let timed = |more: &[&str]| {
-            let begun = Instant::now();
-            let (code, _, said) = boot("kernel", more);
-            assert_eq!(code, Some(0), "{said}");
-            begun.elapsed()
-        };
-        let plain = timed(&[]);
-        let refused = timed(&["--syslog", "tcp://192.0.2.1:601"]);
+        let (plain, _) = timed(&[]);
+        let (refused, _) = timed(&["--syslog", "tcp://192.0.2.1:601"]);
         for command in [
             "nft add table ip filter",
             "nft add chain ip filter in { type filter hook input priority 0 ; }",
@@ -255,7 +243,7 @@ fn a_log_server_by_tcp_that_is_dead_or_refuses_costs_no_time() {
         ] {
             far.run(command);
         }
-        let dead = timed(&["--syslog", "tcp://192.0.2.1"]);
+        let (dead, _) = timed(&["--syslog", "tcp://192.0.2.1"]);
         let limit = plain + Duration::from_secs(2);
         assert!(
             refused < limit && dead < limit,
@@ -344,4 +332,12 @@ fn log_server(far: &Far, port: u16) -> Receiver<String> {
     });
     listening.recv().unwrap();
     lines
+}
+
+/// Boots, and returns how long that took and what it said.
+fn timed(more: &[&str]) -> (Duration, String) {
+    let begun = Instant::now();
+    let (code, _, said) = boot("kernel", more);
+    assert_eq!(code, Some(0), "{said}");
+    (begun.elapsed(), said)
 }

@@ -1,8 +1,7 @@
 //! Facts known before the first file is read: machine, lease and the settings of the user.
 
 use crate::prelude::*;
-use core::net::Ipv4Addr;
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::ipv6::lease::Lease6;
 use crate::packet::ethernet::MacAddress;
