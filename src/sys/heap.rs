@@ -176,8 +176,21 @@ unsafe impl GlobalAlloc for Heap {
 }
 
 /// Returns the place in [`SIZES`] of the smallest block that is as long; none for large ones.
-fn class(len: usize) -> Option<usize> {
-    SIZES.iter().position(|size| len <= usize::from(*size))
+// Computed, since a search of the table was a tenth of what a lease does by itself.
+const fn class(len: usize) -> Option<usize> {
+    // The sizes are 8 bytes more than 16, 32, 48, 64, 96, 128, …: from 32 on two to each power of two.
+    let last = len.saturating_sub(HEADER_LEN + 1);
+    let place = if last < 32 {
+        last / 16
+    } else {
+        let power = last.ilog2();
+        2 * power as usize - 8 + (last >> (power - 1) & 1)
+    };
+    if place < SIZES.len() {
+        Some(place)
+    } else {
+        None
+    }
 }
 
 /// Which parts of the memory are in use. Unused blocks of one size are a list; each begins with the place
@@ -306,6 +319,14 @@ mod tests {
             is_filled(block, layout.size(), mark);
             // SAFETY: allocated here with this layout.
             unsafe { heap.dealloc(block, layout) };
+        }
+    }
+
+    #[test]
+    fn the_smallest_block_is_taken_that_is_long_enough() {
+        for len in 0..=70_000 {
+            let found = SIZES.iter().position(|size| len <= usize::from(*size));
+            assert_eq!(class(len), found, "{len}");
         }
     }
 
