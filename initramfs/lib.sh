@@ -233,9 +233,10 @@ static_binary() {
     command -v cargo >/dev/null || die "this needs Rust (cargo and rustc), which rustup.rs installs"
     target=$arch-unknown-linux-musl
     if bring_target "$target"; then
-        # Rust's own linker folds equal functions into one. A fixed address needs no relocations.
+        # Rust's own linker folds equal functions into one. A fixed address needs no relocations. What a
+        # lease calls lies side by side (lease.ld).
         flags="-C linker=rust-lld -C relocation-model=static -C link-arg=--icf=all
-            -C link-arg=--no-eh-frame-hdr -C link-arg=-Tinitramfs/size.ld"
+            -C link-arg=--no-eh-frame-hdr -C link-arg=-Tinitramfs/size.ld -C link-arg=-Tinitramfs/lease.ld"
         if has_rust_src; then
             anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
             # A panic, which there should be none of, ends the process without a message; the kernel's

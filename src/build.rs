@@ -11,6 +11,9 @@ use flate2::{Compression, write::DeflateEncoder};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=src/build.rs");
+    // By which the static binary is linked: Cargo would not see a change.
+    println!("cargo::rerun-if-changed=initramfs/size.ld");
+    println!("cargo::rerun-if-changed=initramfs/lease.ld");
     #[cfg(feature = "tls")]
     fs::write(
         Path::new(&env::var("OUT_DIR")?).join("authorities.bin"),

@@ -39,7 +39,7 @@ use std::thread;
 
 use common::client::json;
 use common::far::{Far, Server};
-use common::machine::shell;
+use common::machine::{compiled, shell};
 use common::servers::DNSMASQ;
 use common::{in_new_namespace, ip, own_var_lib, wait_until};
 use nix::sys::signal::{Signal, kill};
@@ -47,15 +47,10 @@ use nix::unistd::Pid;
 
 const ROUNDS: usize = 21;
 
-/// What is measured: the programs of `tests/bench`, wireboot, and Debian's clients, installed or
+/// What is measured beside the programs of `tests/bench`: wireboot, and Debian's clients, installed or
 /// unpacked. klibc's programs look for their library in /lib, which is not ours to write to; `/run` is
 /// the test's own and as long.
 const PROGRAMS: &str = "
-for name in measure floor; do
-    musl-gcc -static -Os -idirafter /usr/include -idirafter \"/usr/include/$(uname -m)-linux-gnu\" \\
-        -o \"$work/$name\" \"$root/tests/bench/$name.c\"
-    echo \"$work/$name\"
-done
 echo \"${WIREBOOT-$(static_binary)}\"
 echo \"$(debian_package busybox-static)/bin/busybox\"
 sed 's|/lib/klibc-|/run/klibc-|' \"$(debian_package klibc-utils)/usr/lib/klibc/bin/ipconfig\" >\"$work/ipconfig\"
@@ -234,7 +229,7 @@ impl Lan {
     fn new(programs: &str) -> Self {
         let mut programs = programs.lines().map(str::to_owned);
         let mut next = || programs.next().expect("every program is named");
-        let [measure, floor, wireboot, busybox] = [(); 4].map(|()| next());
+        let [wireboot, busybox] = [(); 2].map(|()| next());
         let [ipconfig, library] = [(); 2].map(|()| next());
         let (_, name) = library.rsplit_once('/').expect("a path");
         fs::copy(&library, format!("/run/{name}")).expect("/run is ours");
@@ -253,8 +248,8 @@ impl Lan {
         Self {
             far,
             _server: server,
-            measure,
-            floor,
+            measure: compiled("measure"),
+            floor: compiled("floor"),
             wireboot,
             busybox,
             ipconfig,

@@ -5,7 +5,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::common::far::{Far, Server};
-use crate::common::machine::shell;
+use crate::common::machine::{compiled, shell};
 use crate::common::scripted::{Scripted, whole};
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, ip, wait_until};
@@ -49,5 +49,29 @@ fn a_kept_lease_and_a_capture_of_the_static_binary_go_on_behind_their_filters() 
         assert_eq!(capture.exit_code(), Some(0));
         client.signal(Signal::SIGTERM);
         assert_eq!(client.exit_code(), Some(0));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN, and builds the static binary"]
+fn what_a_lease_calls_lies_side_by_side_in_the_static_binary() {
+    let (binary, measure) = (shell("static_binary"), compiled("measure"));
+    in_new_namespace(move || {
+        let far = Far::plug_in();
+        ip("link set near up");
+        let _server = dnsmasq(&far, "");
+        let mut command = Command::new(measure);
+        let output = command.args([&binary, "lease", "-i", "near"]).output();
+        let printed = String::from_utf8(output.unwrap().stdout).unwrap();
+        let numbers: Vec<_> = printed.split_whitespace().collect();
+        let [_address, _end, _cpu, kib, status] = numbers[..] else {
+            panic!("\"{printed}\"");
+        };
+        assert_eq!(status, "0");
+        // 2 MiB if it lies everywhere, 0.8 if initramfs/lease.ld is as new as the code and the compiler.
+        assert!(
+            kib.parse::<u32>().unwrap() < 1536,
+            "{kib} KiB: run `tests/bench/run order`"
+        );
     });
 }

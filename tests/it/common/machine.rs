@@ -412,6 +412,15 @@ pub fn shell(commands: &str) -> String {
         .to_owned()
 }
 
+/// Compiles a program of `tests/bench`, and returns its path.
+pub fn compiled(name: &str) -> String {
+    shell(&format!(
+        "musl-gcc -static -Os -idirafter /usr/include -idirafter \"/usr/include/$(uname -m)-linux-gnu\" \\
+            -o \"$work/{name}\" \"$root/tests/bench/{name}.c\"
+        echo \"$work/{name}\""
+    ))
+}
+
 /// Mounts a package of Debian that is unpacked in this folder over `/usr`, in a namespace of mounts.
 pub fn mount_over_usr(package: &str) {
     let folders = format!("lowerdir={package}/usr:/usr");
