@@ -11,26 +11,17 @@
 //! and `WIREBOOT_BENCH_ROUNDS` the number of rounds, by default 9. Medians are printed, and the time of
 //! wireboot as a part of iPXE's.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail by panicking"
-)]
-
-#[path = "../it/common/mod.rs"]
-mod common;
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::far::Far;
-use common::machine::{EMULATOR, MAC, Served, parts, shell};
-use common::servers::{DNSMASQ, nginx};
-use common::{in_new_namespace, ip};
+use crate::common::far::Far;
+use crate::common::machine::{EMULATOR, MAC, Served, parts, shell};
+use crate::common::servers::{DNSMASQ, nginx};
+use crate::common::{in_new_namespace, ip};
+use crate::figures::rounds;
 
 /// For a boot of 256 MiB by TFTP with iPXE on a busy host.
 const LIMIT_SECONDS: &str = "900";
@@ -42,7 +33,7 @@ const WORDS: &str = "console=ttyS0 no_timer_check quiet panic=-1";
 fn a_whole_boot_against_ipxe() {
     let told = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let sizes = told("WIREBOOT_BENCH_MIB", "16 256");
-    let rounds: usize = told("WIREBOOT_BENCH_ROUNDS", "9").parse().unwrap();
+    let rounds = rounds(9);
     // Brought before the namespace, which has no way out.
     let rom = shell("echo \"$(debian_package ipxe-qemu)/usr/lib/ipxe/qemu/efi-virtio.rom\"");
     parts();

@@ -13,26 +13,18 @@
 //! frames where they can be. Of the clients atftp alone can be asked for windows, and is compared both
 //! without and with them: the goal is five times the best of the others without.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail by panicking"
-)]
-
 mod ceiling;
-#[path = "../it/common/mod.rs"]
-mod common;
 mod runs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::far::{Far, Server};
-use common::{in_new_namespace, ip, wait_until};
 use runs::{Run, measure, print_table};
 use wireboot_proto::time::Random;
+
+use crate::common::far::{Far, Server};
+use crate::common::{in_new_namespace, ip, wait_until};
 
 const ROUNDS: usize = 3;
 /// TCP takes now 0.1 s and now 0.5 s for 64 MiB over losses, so that there have to be as many rounds as

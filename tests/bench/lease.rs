@@ -22,28 +22,20 @@
 //! while it asks, dhcpcd before it uses it, and dhclient's own script does more than is asked here. The
 //! interface is up and has a carrier beforehand, and no client has a lease of an earlier round.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail by panicking"
-)]
-
-#[path = "../it/common/mod.rs"]
-mod common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 
-use common::client::json;
-use common::far::{Far, Server};
-use common::machine::{compiled, shell};
-use common::servers::DNSMASQ;
-use common::{in_new_namespace, ip, own_var_lib, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::common::client::json;
+use crate::common::far::{Far, Server};
+use crate::common::machine::{compiled, shell};
+use crate::common::servers::DNSMASQ;
+use crate::common::{in_new_namespace, ip, own_var_lib, wait_until};
+use crate::figures::{median, rounds};
 
 const ROUNDS: usize = 21;
 
@@ -81,8 +73,7 @@ fn lease_against_other_clients() {
     let programs = shell(PROGRAMS);
     in_new_namespace(move || {
         let lan = Lan::new(&programs);
-        let rounds = std::env::var("WIREBOOT_BENCH_ROUNDS").ok();
-        let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
+        let rounds = rounds(ROUNDS);
         for kernel in [Kernel::AsItComes, Kernel::Expedited, Kernel::ReadOnly] {
             let _set = kernel.set();
             println!("\n{}", kernel.name());
@@ -186,12 +177,6 @@ impl Drop for Set {
             fs::write(EXPEDITED, before).unwrap();
         }
     }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().expect("a round")
 }
 
 struct Client {

@@ -14,26 +14,19 @@
 //! Router and server are dnsmasq, since radvd waits 3 s from one answer to the next. At last a plan is made
 //! where the other family is silent: with `--family either`, and with the one that there is.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail by panicking"
-)]
-
-#[path = "../it/common/mod.rs"]
-mod common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::far::{Far, Server};
-use common::machine::shell;
-use common::servers::DNSMASQ;
-use common::{in_new_namespace, ip, own_var_lib, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::common::far::{Far, Server};
+use crate::common::machine::shell;
+use crate::common::servers::DNSMASQ;
+use crate::common::{in_new_namespace, ip, own_var_lib, wait_until};
+use crate::figures::{median, rounds};
 
 const ROUNDS: usize = 11;
 /// A client without an address is given up.
@@ -96,8 +89,7 @@ struct Client {
 fn lease6_against_other_clients() {
     // Before there is no network to bring them over.
     let programs = shell(&format!("{UDHCPC6}{PROGRAMS}"));
-    let rounds = std::env::var("WIREBOOT_BENCH_ROUNDS").ok();
-    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
+    let rounds = rounds(ROUNDS);
     let first = programs.lines().next().unwrap().to_owned();
     in_new_namespace(move || {
         let far = plug_in();
@@ -138,7 +130,7 @@ fn lease6_against_other_clients() {
                     times.push(started.elapsed());
                 }
             }
-            let [both, one] = times.map(median);
+            let [both, one] = times.map(|times| median(milliseconds(&times)));
             println!(
                 "--family either {both:.2} ms, --family {there} {one:.2} ms, to the end of the process"
             );
@@ -236,24 +228,18 @@ fn compare(clients: &[Client], rounds: usize) {
     let first = runs.first().expect("wireboot is first").clone();
     for (client, runs) in clients.iter().zip(&runs) {
         let ratios = runs.iter().zip(&first);
-        let mut ratios: Vec<_> = ratios
-            .map(|(run, own)| run.as_secs_f64() / own.as_secs_f64())
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        let ratio = ratios.get(ratios.len() / 2).expect("a round");
+        let ratio = median(ratios.map(|(run, own)| run.as_secs_f64() / own.as_secs_f64()));
         let least = runs.iter().min().expect("a round").as_secs_f64() * 1000.0;
         let name = client.name;
         println!(
             "{name:<38}{:>10.2}{least:>10.2}{ratio:>12.2}",
-            median(runs.clone())
+            median(milliseconds(runs))
         );
     }
 }
 
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort();
-    let median = times.get(times.len() / 2).expect("a round");
-    median.as_secs_f64() * 1000.0
+fn milliseconds(times: &[Duration]) -> impl Iterator<Item = f64> {
+    times.iter().map(|time| time.as_secs_f64() * 1000.0)
 }
 
 fn run(command: &str) -> std::process::Child {

@@ -10,19 +10,11 @@
 //! wireboot's last word to the next kernel's first; and the most memory that was in use before the
 //! loading and at its end, beyond what was before the boot, in MiB.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail by panicking"
-)]
-
-#[path = "../it/common/mod.rs"]
-mod common;
-
 use std::fs::{self, File};
 use std::time::Instant;
 
-use common::machine::{Served, Setup, shell};
+use crate::common::machine::{Served, Setup, shell};
+use crate::figures::{median, rounds};
 
 /// What a boot may use before the loading, beyond its files: the program itself, buffers, and the
 /// kernel's own bookkeeping.
@@ -32,7 +24,7 @@ const BESIDE_FILES_MIB: f64 = 8.0;
 #[ignore = "a benchmark; needs qemu-system-x86_64"]
 fn the_end_of_a_boot() {
     let number = |name: &str| std::env::var(name).map(|text| text.parse::<u64>().unwrap());
-    let rounds = number("WIREBOOT_BENCH_ROUNDS").unwrap_or(3);
+    let rounds = rounds(3);
     let lengths = number("WIREBOOT_BENCH_MIB").map_or(vec![16, 512], |mib| vec![mib]);
     let ovmf = shell("debian_package ovmf");
     let efi = format!("-machine q35 -bios {ovmf}/usr/share/ovmf/OVMF.fd");
@@ -122,12 +114,5 @@ fn memory(said: &str) -> f64 {
 }
 
 fn medians(runs: &[[f64; 5]]) -> [f64; 5] {
-    std::array::from_fn(|index| {
-        let mut values: Vec<_> = runs
-            .iter()
-            .filter_map(|run| run.get(index).copied())
-            .collect();
-        values.sort_by(f64::total_cmp);
-        *values.get(values.len() / 2).unwrap()
-    })
+    std::array::from_fn(|index| median(runs.iter().filter_map(|run| run.get(index).copied())))
 }

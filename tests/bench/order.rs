@@ -9,24 +9,15 @@
 //! everywhere has the whole file in memory. What the script does not name, or names in vain since the code
 //! has changed, lies elsewhere, and nothing else depends on it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail by panicking"
-)]
-
-#[path = "../it/common/mod.rs"]
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::far::Far;
-use common::servers::dnsmasq;
-use common::{in_new_namespace, ip};
+use crate::common::far::Far;
+use crate::common::servers::dnsmasq;
+use crate::common::{in_new_namespace, ip};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/initramfs/lease.ld");
 

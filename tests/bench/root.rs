@@ -12,16 +12,6 @@
 //! either where the server's connection is cut five times, and the least memory that a machine boots with,
 //! to 32 MiB.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test may fail by panicking"
-)]
-
-#[path = "../it/common/mod.rs"]
-mod common;
-
 use std::fs;
 use std::io::Read;
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -31,10 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use common::far::Far;
-use common::machine::{EMULATOR, MAC};
-use common::servers::{DNSMASQ, nginx};
-use common::{in_new_namespace, ip};
+use crate::common::far::Far;
+use crate::common::machine::{EMULATOR, MAC};
+use crate::common::servers::{DNSMASQ, nginx};
+use crate::common::{in_new_namespace, ip};
 
 /// Several times what either takes on a busy host.
 const LIMIT_SECONDS: &str = "240";

@@ -8,24 +8,17 @@
 //! `WIREBOOT_BENCH_ROUNDS` says how many rounds. What is printed are medians of the time to the exit and
 //! of the CPU time with all children, and the median of the differences of each round.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail by panicking"
-)]
-
-#[path = "../it/common/mod.rs"]
-mod common;
-
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::far::Far;
-use common::in_new_namespace;
-use common::servers::{dnsmasq, nginx};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+
+use crate::common::far::Far;
+use crate::common::in_new_namespace;
+use crate::common::servers::{dnsmasq, nginx};
+use crate::figures::{binary, median, rounds};
 
 const ROUNDS: usize = 41;
 const LONG: u64 = 256 << 20;
@@ -74,8 +67,7 @@ fn commands_with_the_sandbox_and_without() {
         file("short", b"", 1024);
         file("long", b"", LONG);
         let (_dnsmasq, _nginx) = (dnsmasq(&far, ""), nginx(&far, &served));
-        let rounds = std::env::var("WIREBOOT_BENCH_ROUNDS").ok();
-        let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
+        let rounds = rounds(ROUNDS);
         println!(
             "{:<32}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
             "milliseconds", "with", "without", "more", "CPU with", "without", "more"
@@ -108,9 +100,8 @@ fn commands_with_the_sandbox_and_without() {
 
 /// Runs a command to its end; returns milliseconds, and those of CPU.
 fn run(arguments: &str, is_confined: bool) -> [f64; 2] {
-    let binary = std::env::var("WIREBOOT").unwrap_or(env!("CARGO_BIN_EXE_wireboot").to_owned());
     let arguments = arguments.replace("OUT", &output());
-    let mut command = Command::new(binary);
+    let mut command = Command::new(binary());
     command.args(arguments.split(' '));
     if !is_confined {
         command.args(["--sandbox", "off"]);
@@ -130,10 +121,4 @@ fn run(arguments: &str, is_confined: bool) -> [f64; 2] {
 
 fn output() -> String {
     format!("wireboot-bench-{}", std::process::id())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().expect("a round")
 }
