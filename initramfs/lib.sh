@@ -236,7 +236,7 @@ static_binary() {
         # Rust's own linker folds equal functions into one. A fixed address needs no relocations.
         flags="-C linker=rust-lld -C relocation-model=static -C link-arg=--icf=all
             -C link-arg=--no-eh-frame-hdr -C link-arg=-Tinitramfs/size.ld"
-        if has_rust_src; then
+        if builds_std; then
             anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
             # A panic, which there should be none of, ends the process without a message; the kernel's
             # log has the address ("trap invalid opcode"). Equal runs of instructions become one, and so
@@ -286,10 +286,12 @@ static_binary() {
     echo "${CARGO_TARGET_DIR:-$root/target}/$target/release/wireboot"
 }
 
-# Tells whether the standard library's source is there, to be built without its code for
-# backtraces: 250 KiB less. Cargo's flag for that is not stable yet, so RUSTC_BOOTSTRAP is set for it.
-has_rust_src() {
+# Tells whether the standard library can be built, without its code for backtraces: 250 KiB less. That takes
+# its source, and a compiler that knows the way to panic above (1.92 does, 1.88 not). Cargo's flag for it is
+# not stable yet, so RUSTC_BOOTSTRAP is set.
+builds_std() {
     local lock
+    RUSTC_BOOTSTRAP=1 rustc -Zunstable-options -Cpanic=immediate-abort --print sysroot >/dev/null 2>&1 || return 1
     lock=$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock
     [ -e "$lock" ] || { command -v rustup >/dev/null && rustup component add rust-src >&2; } || :
     [ -e "$lock" ]
