@@ -323,8 +323,10 @@ install_manual() {
     local tool=$1 share=$2 topic files place shells=(bash zsh fish)
     if ! "$tool" help --man >/dev/null 2>&1; then
         command -v cargo >/dev/null || return 1
-        cargo build --quiet --manifest-path "$root/Cargo.toml" --no-default-features --features manual >&2 || return 1
-        tool=${CARGO_TARGET_DIR:-$root/target}/debug/wireboot
+        # In a folder of its own: tests that run beside this have theirs in the usual one.
+        cargo build --quiet --manifest-path "$root/Cargo.toml" --target-dir "$work/manual" \
+            --no-default-features --features manual >&2 || return 1
+        tool=$work/manual/debug/wireboot
     fi
     install -d "$share"/man/man{7,8}
     "$tool" help --man >"$share/man/man8/wireboot.8"
