@@ -237,7 +237,7 @@ static_binary() {
         # lease calls lies side by side (lease.ld).
         flags="-C linker=rust-lld -C relocation-model=static -C link-arg=--icf=all
             -C link-arg=--no-eh-frame-hdr -C link-arg=-Tinitramfs/size.ld -C link-arg=-Tinitramfs/lease.ld"
-        if has_rust_src; then
+        if builds_std; then
             anew=(-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size)
             # A panic, which there should be none of, ends the process without a message; the kernel's
             # log has the address ("trap invalid opcode"). Equal runs of instructions become one, and so
@@ -287,10 +287,12 @@ static_binary() {
     echo "${CARGO_TARGET_DIR:-$root/target}/$target/release/wireboot"
 }
 
-# Tells whether the standard library's source is there, to be built without its code for
-# backtraces: 250 KiB less. Cargo's flag for that is not stable yet, so RUSTC_BOOTSTRAP is set for it.
-has_rust_src() {
+# Tells whether the standard library can be built, without its code for backtraces: 250 KiB less. That takes
+# its source, and a compiler that knows the way to panic above (1.92 does, 1.88 not). Cargo's flag for it is
+# not stable yet, so RUSTC_BOOTSTRAP is set.
+builds_std() {
     local lock
+    RUSTC_BOOTSTRAP=1 rustc -Zunstable-options -Cpanic=immediate-abort --print sysroot >/dev/null 2>&1 || return 1
     lock=$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock
     [ -e "$lock" ] || { command -v rustup >/dev/null && rustup component add rust-src >&2; } || :
     [ -e "$lock" ]
@@ -322,8 +324,10 @@ install_manual() {
     local tool=$1 share=$2 topic files place shells=(bash zsh fish)
     if ! "$tool" help --man >/dev/null 2>&1; then
         command -v cargo >/dev/null || return 1
-        cargo build --quiet --manifest-path "$root/Cargo.toml" --no-default-features --features manual >&2 || return 1
-        tool=${CARGO_TARGET_DIR:-$root/target}/debug/wireboot
+        # In a folder of its own: tests that run beside this have theirs in the usual one.
+        cargo build --quiet --manifest-path "$root/Cargo.toml" --target-dir "$work/manual" \
+            --no-default-features --features manual >&2 || return 1
+        tool=$work/manual/debug/wireboot
     fi
     install -d "$share"/man/man{7,8}
     "$tool" help --man >"$share/man/man8/wireboot.8"

@@ -94,6 +94,8 @@ mod tests {
             ("ip=boot", "did you mean ip=bootp?)"),
             ("ip=eno1", "an address by DHCP on eno1"),
             ("ip=lo", "an address by DHCP on lo"),
+            ("ip=dhcp", "an address by DHCP on any interface"),
+            ("ip=dhcp6", "IPv6 by routers and DHCPv6 on any interface"),
         ] {
             let line = cmdline::parse(word, Config::for_boot());
             let text: String = line.remarks.iter().map(describe).collect();

@@ -50,6 +50,64 @@ fn every_recipe_is_run_by_a_test() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn commands_of_the_readme_print_what_it_shows() {
+    in_new_namespace(|| {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = fs::read_to_string(readme).unwrap();
+        let blocks: Vec<_> = readme.split("```text\n$ ").skip(1).collect();
+        assert_eq!(blocks.len(), 5);
+        let far = server();
+        // Those of the README; the server grants by it.
+        ip("link set eth0 address 66:c5:86:c6:2f:b2");
+        far.run("ip link set eth0 address e2:00:84:97:74:57");
+        run("cd /srv/tftp; head -c 9000000 /dev/zero >initrd.img
+            mkdir pxelinux.cfg; printf '\\352\\0PXELINUX 6.04\\0' >pxelinux.0
+            printf '%s\n' 'default linux' 'label linux' 'kernel vmlinuz' 'initrd initrd.img' \
+                'append console=ttyS0 ip=dhcp' >pxelinux.cfg/default");
+        let _server = dnsmasq_with(&far, "dhcp-boot=pxelinux.0");
+        for block in blocks {
+            let (command, shown) = block.split_once('\n').unwrap();
+            let shown = shown.split("```").next().unwrap();
+            // One that goes on until it is stopped; what it is shown with is a lease.
+            let command = match command.contains(" capture ") {
+                true => format!(
+                    "{command} -c {} 2>/run/said & until grep -q listening /run/said; do sleep 0.1; done
+                    wireboot lease -i eth0 >/run/lease 2>&1; wait $!",
+                    shown.lines().count()
+                ),
+                false => format!("{command} 2>/run/said"),
+            };
+            let mut said = run(&format!("cd /srv; {command}"));
+            if said.is_empty() {
+                said = fs::read_to_string("/run/said").unwrap();
+            }
+            assert_eq!(shape(&said), shape(shown));
+        }
+    });
+}
+
+/// Returns lines with a mark for each number, which differ from run to run as the width of columns does.
+fn shape(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| {
+        let words = line.split_whitespace().map(|word| {
+            let is_number = |c: char| c.is_ascii_digit() || c == '.';
+            let parts: Vec<_> = word
+                .split(is_number)
+                .filter(|part| !part.is_empty())
+                .collect();
+            match word.starts_with("0x") {
+                true => "#".to_owned(),
+                false if parts.concat().len() == word.len() => word.to_owned(),
+                false => format!("#{}", parts.join("#")),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    });
+    lines.collect()
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn ten_lines_of_dnsmasq_boot_a_diskless_node() {
     in_new_namespace(|| {
         let recipe = recipe("diskless");

@@ -100,13 +100,42 @@ TTYPath=/dev/console
 ExecStart=/bin/bash /check
 "#;
 
+/// Times for the interface where nobody answers, for a test that is over soon.
+const SHORT: &str = "[Service]
+ExecStart=
+ExecStart=wireboot lease --keep --interface %I --timeout 2
+WatchdogSec=10s
+RestartSec=1s
+";
+
 const SCRIPT: &str = r#"set -e
+main() { systemctl show -P MainPID wireboot@$1; }
+status() { systemctl show -P StatusText wireboot@$1; }
+# another UNIT PROCESS: waits until the unit has another main process, which is ready.
+another() { until [ "$(main $1)" != $2 ] && systemctl -q is-active wireboot@$1; do sleep 0.2; done; }
 bash -eux /commands
-echo "status: $(systemctl show -P StatusText wireboot@eth0)"
+echo "status: $(status eth0)"
 echo "type: $(systemctl show -P Type wireboot@eth0)"
-grep -ao 'hostname[^-]*' /proc/$(systemctl show -P MainPID wireboot@eth0)/cmdline | tr '\0' ' '
+grep -ao 'hostname[^-]*' /proc/$(main eth0)/cmdline | tr '\0' ' '
 systemctl reload wireboot@eth0
+until journalctl -u wireboot@eth0 -o cat | grep 'eth0: renewed 10.0.2.15'; do sleep 0.2; done
+old=$(main eth0)
+kill -9 $old
+another eth0 $old
+echo "after a kill: $(status eth0)"
+# An interface behind which nobody answers.
+ip link add quiet0 type veth peer name other0
+ip link set other0 up
+systemctl start wireboot@quiet0
+echo "without a server: $(systemctl is-active wireboot@quiet0), $(status quiet0)"
+old=$(main quiet0)
+kill -STOP $old
+another quiet0 $old
+journalctl -u wireboot@quiet0 -o cat | grep 'Watchdog timeout'
+systemctl stop wireboot@quiet0
+echo "security: $(systemd-analyze security --no-pager wireboot@eth0 | tail -n 1)"
 systemctl stop wireboot@eth0
+ip -o -4 address show dev eth0
 echo "result: $(systemctl show -P Result wireboot@eth0) $(systemctl is-active wireboot@eth0 || :)"
 systemctl poweroff --force
 "#;
@@ -142,8 +171,10 @@ fn systemd_keeps_a_lease_and_stops_it_clean() {
         run(&format!("./initramfs/install binary --root {root}"));
         let flags = "/etc/systemd/system/wireboot@eth0.service.d/flags.conf";
         let text = recipe.file(flags);
+        let quiet = "/etc/systemd/system/wireboot@quiet0.service.d/short.conf";
         for (path, text) in [
             (flags, text),
+            (quiet, SHORT),
             ("/check", SCRIPT),
             ("/commands", recipe.commands()[0]),
             ("/etc/systemd/system/check.service", CHECK),
@@ -172,6 +203,12 @@ fn systemd_keeps_a_lease_and_stops_it_clean() {
         "status: eth0: 10.0.2.15/24 from 10.0.2.2",
         "type: notify",
         "hostname node7",
+        "eth0: renewed 10.0.2.15",
+        "after a kill: eth0: 10.0.2.15/24 from 10.0.2.2",
+        "without a server: active, quiet0: no lease; still asking",
+        "Watchdog timeout",
+        "Overall exposure level for wireboot@eth0.service: 2.",
+        "inet 10.0.2.15/24",
         "result: success inactive",
     ]);
     machine.ends();

@@ -24,6 +24,8 @@ const UNIT: &str = concat!(
     "/initramfs/service/wireboot@.service"
 );
 
+const OPENRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/initramfs/service/openrc");
+
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_service_stays_where_no_server_is_and_tells_its_manager_and_readers_of_each_change() {
@@ -118,6 +120,27 @@ fn the_unit_is_without_fault_and_allows_what_the_service_does() {
         let refused: Vec<_> = made.difference(&allowed).collect();
         assert_eq!(refused, [""; 0]);
     });
+}
+
+#[test]
+fn the_script_for_openrc_needs_no_other_service_and_an_interface_in_its_name() {
+    // What OpenRC has for a script, so far as this one asks for it.
+    let script = "need() { echo \"needs $*\"; }; use() { :; }; after() { :; }; provide() { :; }
+        eerror() { echo \"error: $*\"; }
+        . \"$0\"; depend; start_pre && echo \"$command $command_args\"";
+    let said = |name: &str| {
+        let mut sh = Command::new("sh");
+        sh.args(["-uc", script, OPENRC]).env("RC_SVCNAME", name);
+        String::from_utf8(sh.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(
+        said("wireboot.eth0"),
+        "/usr/sbin/wireboot lease --keep --interface eth0 \n"
+    );
+    assert_eq!(
+        said("wireboot"),
+        "error: link this script to a name with the interface, such as wireboot.eth0\n"
+    );
 }
 
 /// Keeps a lease on `near` until SIGTERM, traced into the file `calls`; returns the names of all calls.

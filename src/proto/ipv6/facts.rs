@@ -45,8 +45,11 @@ pub fn of_router(message: &Advertisement<'_>) -> Vec<Fact> {
                     ""
                 };
                 let (network, len, valid) = (prefix.network, prefix.len, Lifetime(prefix.valid));
-                let value = format_args!("{network}/{len}{on_link}{autonomous} {valid}");
-                put(&mut facts, "prefix", &value);
+                put(
+                    &mut facts,
+                    "prefix",
+                    &format_args!("{network}/{len}{on_link}{autonomous} {valid}"),
+                );
             }
             RouterOption::Route(route) => {
                 let (network, len, lifetime) = (route.network, route.len, Lifetime(route.lifetime));

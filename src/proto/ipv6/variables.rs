@@ -46,8 +46,10 @@ pub fn variables(
             set(&[&(name + "_vltime")], &given.valid);
         } else {
             formed += 1;
-            let with_len = format_args!("{}/{}", given.address, given.prefix_len());
-            set(&[&format!("nd1_addr{formed}")], &with_len);
+            set(
+                &[&format!("nd1_addr{formed}")],
+                &format_args!("{}/{}", given.address, given.prefix_len()),
+            );
         }
     }
     if let Some(router) = lease.gateway() {

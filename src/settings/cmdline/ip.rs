@@ -323,6 +323,9 @@ pub fn misspelled_method(value: &str) -> Option<&'static str> {
         letters.sort_unstable();
         letters
     };
+    if !matches!(one_method(value), Ok(None)) {
+        return None;
+    }
     ["dhcp", "both", "bootp", "none", "static"]
         .into_iter()
         .find(|method| distance(value, method) == 1 || sorted(value) == sorted(method))
