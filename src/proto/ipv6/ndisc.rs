@@ -87,6 +87,15 @@ struct FormedAddress {
     is_taken: bool,
 }
 
+impl KnownPrefix {
+    /// Returns whether it is on the link, or an address in it is valid.
+    fn is_in_force(&self, now: Instant) -> bool {
+        let address = self.address.as_ref().map(|formed| formed.valid);
+        let mut ends = [self.on_link, address].into_iter().flatten();
+        ends.any(|ends| ends.left(now) > 0)
+    }
+}
+
 impl RouterDiscovery {
     /// Begins to ask routers.
     pub const fn new(mac: MacAddress, now: Instant) -> Self {
@@ -209,6 +218,9 @@ impl RouterDiscovery {
             return;
         }
         let is_same = |known: &KnownPrefix| known.network == network && known.len == prefix.len;
+        // Of a network that is renumbered again and again the last ones are known.
+        self.prefixes
+            .retain(|known| is_same(known) || known.is_in_force(now));
         if !self.prefixes.iter().any(is_same) && self.prefixes.len() < MAX_PREFIXES {
             self.prefixes.push(KnownPrefix {
                 network,

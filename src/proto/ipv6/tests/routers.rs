@@ -163,6 +163,39 @@ fn a_flood_is_limited() {
 }
 
 #[test]
+fn a_network_may_be_renumbered_for_ever() {
+    let mut known = discovery();
+    for number in 0..200_u16 {
+        // Each is over before the next one is advertised; the first is of no use at all.
+        let mut message = advertisement(0, 1800, Some((64, 10, u32::from(number.min(20)))));
+        if number == 0 {
+            message[20..28].fill(0);
+        }
+        message[36..38].copy_from_slice(&number.to_be_bytes());
+        let at = u64::from(number) * 30_000;
+        hear(&mut known, ROUTER, &message, at);
+        let formed = addresses(&known, at);
+        assert_eq!(formed.len(), usize::from(number > 9), "{number}");
+        if let Some(formed) = formed.first() {
+            assert_eq!(formed.address.segments()[2], number);
+        }
+    }
+}
+
+#[test]
+fn a_prefix_for_delegation_forms_an_address_as_its_other_flag_says() {
+    // RFC 9762: who asks for no prefix of its own does not heed the flag P.
+    for (flags, count) in [(0xd0, 1), (0x90, 0)] {
+        let mut known = discovery();
+        let mut message = advertisement(0, 1800, SUBNET);
+        message[19] = flags;
+        hear(&mut known, ROUTER, &message, 0);
+        assert_eq!(addresses(&known, 0).len(), count);
+        assert_eq!(known.routes(ms(0)).len(), 2);
+    }
+}
+
+#[test]
 fn resolvers_and_mtu_are_checked() {
     let mut known = discovery();
     let mut message = advertisement(0, 1800, None);
