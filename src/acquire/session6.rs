@@ -355,6 +355,7 @@ impl Session6 {
             }
         }
         client.handle_timeout(now);
+        self.has_news |= client.take_ended();
         while let Some(transmit) = client.poll_transmit(now) {
             // It is sent again.
             if let Err(error) = station.send(&transmit) {

@@ -13,8 +13,6 @@ use crate::time::Instant;
 
 /// A lifetime without end, in seconds.
 pub const FOREVER: u32 = u32::MAX;
-/// An instant that does not come.
-const NEVER: Instant = Instant::from_millis(u64::MAX);
 
 /// Addresses, routes and configuration of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -163,24 +161,32 @@ impl fmt::Display for Route6 {
 pub struct Expiry(Instant);
 
 impl Expiry {
+    /// No end.
+    pub const NEVER: Self = Self(Instant::from_millis(u64::MAX));
+
     /// Returns the end of a lifetime that begins now.
     pub fn after(seconds: u32, now: Instant) -> Self {
-        Self(match seconds {
-            FOREVER => NEVER,
-            seconds => now + Duration::from_secs(seconds.into()),
-        })
+        match seconds {
+            FOREVER => Self::NEVER,
+            seconds => Self(now + Duration::from_secs(seconds.into())),
+        }
     }
 
     /// Returns the whole seconds that are left, rounded down: nothing outlives its lifetime.
     pub fn left(self, now: Instant) -> u32 {
-        match self.0 {
-            NEVER => FOREVER,
-            at => at.since(now).as_secs().try_into().unwrap_or(FOREVER - 1),
+        match self.at() {
+            None => FOREVER,
+            Some(at) => at.since(now).as_secs().try_into().unwrap_or(FOREVER - 1),
         }
     }
 
     /// Returns the instant; none if it has no end.
     pub fn at(self) -> Option<Instant> {
-        Some(self.0).filter(|at| *at != NEVER)
+        Some(self.0).filter(|at| *at != Self::NEVER.0)
+    }
+
+    /// Returns the instant; none if it has no end or is over.
+    pub fn to_come(self, now: Instant) -> Option<Instant> {
+        self.at().filter(|at| *at > now)
     }
 }

@@ -17,7 +17,7 @@ use crate::packet::neighbor::{
     Advertisement, Preference, Prefix, RouterOption, router_solicitation,
 };
 use crate::reader::DecodeError;
-use crate::time::{Backoff, Instant, Random};
+use crate::time::{Backoff, Instant, Random, earliest};
 
 /// A link has a few routers; more are a flood.
 const MAX_ROUTERS: usize = 16;
@@ -370,6 +370,22 @@ impl RouterDiscovery {
         }
         routes.retain(|route| route.lifetime > 0);
         routes
+    }
+
+    /// Returns when something is over next, unless a router says it again.
+    pub fn ends_next(&self, now: Instant) -> Option<Instant> {
+        let mut first = None;
+        let mut note = |ends: Expiry| first = earliest(&[first, ends.to_come(now)]);
+        self.routes.iter().for_each(|known| note(known.ends));
+        for known in &self.prefixes {
+            known.on_link.into_iter().for_each(&mut note);
+            let formed = known.address.as_ref();
+            formed.into_iter().for_each(|formed| note(formed.valid));
+        }
+        self.resolvers.iter().for_each(|(_, ends)| note(*ends));
+        self.domains.iter().for_each(|(_, ends)| note(*ends));
+        self.translators.iter().for_each(|(_, ends)| note(*ends));
+        first
     }
 
     /// Returns the MTU of the link.

@@ -45,6 +45,10 @@ impl Identity {
             for code in REQUESTED {
                 requested.extend(code.to_be_bytes());
             }
+            // RFC 8415 §21.23.
+            if kind == MessageType::INFORMATION_REQUEST {
+                requested.extend(code::INFORMATION_REFRESH_TIME.to_be_bytes());
+            }
             put(&mut message, code::OPTION_REQUEST, &requested);
         }
         if kind != MessageType::INFORMATION_REQUEST {

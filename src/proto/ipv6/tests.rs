@@ -195,7 +195,7 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     let asked = Message::decode(&request).unwrap().options;
     let requested = asked.get(code::OPTION_REQUEST).unwrap();
     let requested: Vec<_> = requested.chunks(2).map(|pair| pair[1]).collect();
-    assert_eq!(requested, [23, 24, 59, 60, 56, 31, 82, 83]);
+    assert_eq!(requested, [23, 24, 59, 60, 56, 31, 82, 83, 32]);
     assert_eq!((asked.get(3), asked.get(20)), (None, None));
     let answer = Answer::new(MessageType::REPLY, &request)
         .with(code::BOOT_FILE_URL, b"http://[2001:db8::1]/boot.ipxe")
@@ -722,6 +722,119 @@ fn a_server_that_boots_from_its_link_needs_no_address() {
     scene.answer(reply).unwrap();
     let lease = scene.settled().unwrap();
     assert!(lease.addresses.is_empty());
+    // Nobody says that there is no address: a router without a prefix, and no router beside a server that
+    // has none and does not say so; a file elsewhere is of no use.
+    let with_prefix = |len| advertisement(O, 1800, Some((len, 1800, 3600)));
+    for (router, file, is_reached) in [
+        (
+            Some(advertisement(O, 1800, None)),
+            "tftp://[fe80::2]/x",
+            true,
+        ),
+        (Some(with_prefix(126)), "tftp://[2001:db8:1::2]/x", true),
+        (Some(with_prefix(126)), "tftp://[2001:db8:1::7]/x", false),
+        (None, "tftp://[fe80::2%25eth0]/x", true),
+        (None, "tftp://[2001:db8:1::2]/x", false),
+        (None, "tftp://boot.example/x", false),
+    ] {
+        let mut boots = config();
+        boots.wants_boot_file = true;
+        let mut scene = Scene::new(boots);
+        if let Some(router) = router {
+            scene.advertise(&router);
+        }
+        scene.until(1_800);
+        let question = scene.last(MessageType::INFORMATION_REQUEST);
+        let reply = Answer::new(MessageType::REPLY, &question);
+        scene
+            .answer(reply.with(code::BOOT_FILE_URL, file.as_bytes()))
+            .unwrap();
+        assert_eq!(scene.settled(), None, "{file}");
+        // Another router may be slower.
+        scene.until(2_000);
+        assert_eq!(scene.settled().is_some(), is_reached, "{file}");
+    }
+}
+
+#[test]
+fn what_is_over_is_news_though_nobody_says_it() {
+    let mut scene = Scene::new(config());
+    let mut message = advertisement(M, 40, Some((64, 10, 30)));
+    message.extend([25, 3, 0, 0, 0, 0, 0, 20]);
+    message.extend(ROUTER.octets());
+    scene.advertise(&message);
+    for (wanted, kind) in [
+        (MessageType::SOLICIT, MessageType::ADVERTISE),
+        (MessageType::REQUEST, MessageType::REPLY),
+    ] {
+        let asked = scene.last(wanted);
+        let answer = Answer::new(kind, &asked).with(code::PREFERENCE, &[255]);
+        scene
+            .answer(answer.with_address("2001:db8::7", 5, 10))
+            .unwrap();
+    }
+    let mut seen = Vec::new();
+    while scene.now < ms(50_000) {
+        scene.now = scene.client.poll_timeout(scene.now).unwrap();
+        scene.drain();
+        if scene.client.take_ended() {
+            let lease = scene.client.lease(scene.now);
+            let routes = lease.routes.len();
+            seen.push((
+                scene.now.as_millis(),
+                lease.addresses.len(),
+                lease.dns.len(),
+                routes,
+            ));
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            (10_000, 1, 1, 2),
+            (20_000, 1, 0, 2),
+            (30_000, 0, 0, 1),
+            (40_000, 0, 0, 0)
+        ]
+    );
+}
+
+#[test]
+fn configuration_alone_is_asked_for_again_in_time_and_used_until_then() {
+    // RFC 8415 §21.23: a day, or what a server says, but 10 min at least.
+    for (said, seconds) in [(None, 86_400), (Some(7_200), 7_200), (Some(1), 600)] {
+        let mut scene = Scene::new(config());
+        scene.advertise(&advertisement(O, 0, Some((64, FOREVER, FOREVER))));
+        let answer = |scene: &Scene, server: &[u8]| {
+            let question = scene.last(MessageType::INFORMATION_REQUEST);
+            let mut answer = Answer::new(MessageType::REPLY, &question);
+            if let Some(said) = said {
+                answer = answer.with(code::INFORMATION_REFRESH_TIME, &u32::to_be_bytes(said));
+            }
+            answer.with(code::DNS_SERVERS, server)
+        };
+        scene.answer(answer(&scene, &ROUTER.octets())).unwrap();
+        let questions = |scene: &Scene| scene.messages(MessageType::INFORMATION_REQUEST).len();
+        scene.until(seconds * 1000 - 1);
+        assert_eq!(questions(&scene), 1);
+        scene.until(seconds * 1000 + 400);
+        assert_eq!(questions(&scene), 2);
+        assert_eq!(scene.client.lease(scene.now).dns, [ROUTER]);
+        scene.answer(answer(&scene, &SERVER.octets())).unwrap();
+        assert_eq!(scene.client.lease(scene.now).dns, [SERVER]);
+        scene.until(seconds * 1000 + 60_000);
+        assert_eq!(questions(&scene), 2);
+    }
+    let mut scene = Scene::new(config());
+    scene.advertise(&advertisement(O, 1800, Some((64, FOREVER, FOREVER))));
+    let question = scene.last(MessageType::INFORMATION_REQUEST);
+    let reply = Answer::new(MessageType::REPLY, &question);
+    let never = FOREVER.to_be_bytes();
+    scene
+        .answer(reply.with(code::INFORMATION_REFRESH_TIME, &never))
+        .unwrap();
+    scene.until(1_000_000_000);
+    assert_eq!(scene.messages(MessageType::INFORMATION_REQUEST).len(), 1);
 }
 
 /// A step of a network that does what it likes.
