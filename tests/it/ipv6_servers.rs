@@ -25,13 +25,16 @@ fn a_server_is_asked_where_no_router_is() {
 fn a_server_without_addresses_is_asked_for_the_boot_file() {
     in_new_namespace(|| {
         let far = Far::plug_in_ipv6();
-        let options = r#""option-data": [ { "name": "bootfile-url", "data": "http://[2001:db8:1::1]/x" } ],
+        let options = r#""option-data": [ { "name": "bootfile-url", "data": "http://[2001:db8:1::1]/x" },
+                { "name": "v6-captive-portal", "data": "https://portal.example/api" } ],
             "subnet6": [ { "id": 1, "subnet": "2001:db8:1::/64", "interface": "far", "pools": [ ] } ]"#;
         let _server = kea(&far, options);
         let _router = radvd(&far, "AdvManagedFlag on; prefix 2001:db8:1::/64 { };");
         let (report, log) = leased(&[]);
         assert_eq!(report["addresses"][0]["address"], FORMED);
         assert_eq!(report["boot_file"], "http://[2001:db8:1::1]/x");
+        assert_eq!(report["captive_portal"], "https://portal.example/api");
+        assert!(log.contains("a captive portal is here"), "{log}");
         assert!(log.contains("NoAddrsAvail"), "{log}");
     });
 }

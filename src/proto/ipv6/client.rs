@@ -30,6 +30,8 @@ const SERVER_TIME: Duration = Duration::from_secs(5);
 /// So many SOLICITs without an address, and configuration alone is asked for, too.
 const PATIENT_SOLICITS: u32 = 2;
 
+const NO_CAPTIVE_PORTAL: &str = "urn:ietf:params:capport:unrestricted";
+
 /// Configuration of a client.
 #[derive(Debug, Clone)]
 pub struct Config6 {
@@ -385,6 +387,10 @@ impl Ipv6Client {
             time_servers: configuration.time_servers,
             search: configuration.search,
             nat64: self.routers.nat64(now),
+            // This name says that there is none (RFC 8910 §2).
+            captive_portal: configuration
+                .captive_portal
+                .filter(|uri| uri != NO_CAPTIVE_PORTAL),
             boot_file: configuration.boot_file,
             boot_parameters: configuration.boot_parameters,
             server: granted.map(|grant| grant.server),

@@ -31,6 +31,8 @@ pub struct Lease6 {
     pub search: Vec<String>,
     /// Behind which hosts of IPv4 are reached.
     pub nat64: Option<Nat64Prefix>,
+    /// Where a captive portal is asked about, which nobody here does (RFC 8910): a URI.
+    pub captive_portal: Option<String>,
     /// The boot file, a URL (option 59).
     pub boot_file: Option<String>,
     /// What goes with it (option 60).

@@ -54,6 +54,7 @@ pub struct RouterDiscovery {
     managed: bool,
     other: bool,
     mtu_octets: Option<u32>,
+    captive_portal: Option<String>,
     /// Each with the network behind it; a default router has one of no bits.
     routes: Vec<KnownRoute>,
     prefixes: Vec<KnownPrefix>,
@@ -110,6 +111,7 @@ impl RouterDiscovery {
             managed: false,
             other: false,
             mtu_octets: None,
+            captive_portal: None,
             routes: Vec::new(),
             prefixes: Vec::new(),
             resolvers: Vec::new(),
@@ -171,6 +173,7 @@ impl RouterDiscovery {
                         set(&mut self.domains, domain, seconds, now);
                     }
                 }
+                RouterOption::CaptivePortal(uri) => self.captive_portal = Some(uri),
                 RouterOption::Nat64(prefix, seconds) => {
                     set(&mut self.translators, prefix, seconds, now);
                 }
@@ -402,7 +405,10 @@ impl RouterDiscovery {
 
     /// Returns the resolvers and domains.
     pub fn configuration(&self, now: Instant) -> Configuration {
-        let mut configuration = Configuration::default();
+        let mut configuration = Configuration {
+            captive_portal: self.captive_portal.clone(),
+            ..Configuration::default()
+        };
         for (resolver, ends) in &self.resolvers {
             if ends.left(now) > 0 {
                 configuration.dns.push(*resolver);

@@ -195,7 +195,7 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     let asked = Message::decode(&request).unwrap().options;
     let requested = asked.get(code::OPTION_REQUEST).unwrap();
     let requested: Vec<_> = requested.chunks(2).map(|pair| pair[1]).collect();
-    assert_eq!(requested, [23, 24, 59, 60, 56, 31, 82, 83, 32]);
+    assert_eq!(requested, [23, 24, 59, 60, 56, 31, 82, 83, 103, 32]);
     assert_eq!((asked.get(3), asked.get(20)), (None, None));
     let answer = Answer::new(MessageType::REPLY, &request)
         .with(code::BOOT_FILE_URL, b"http://[2001:db8::1]/boot.ipxe")

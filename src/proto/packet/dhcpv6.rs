@@ -50,6 +50,7 @@ pub mod code {
     pub const CLIENT_NII: u16 = 62;
     pub const SOL_MAX_RT: u16 = 82;
     pub const INF_MAX_RT: u16 = 83;
+    pub const CAPTIVE_PORTAL: u16 = 103;
 }
 
 /// The type of a message.

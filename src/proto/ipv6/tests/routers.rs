@@ -215,3 +215,38 @@ fn resolvers_and_mtu_are_checked() {
     hear(&mut known, ROUTER, &message, 0);
     assert_eq!(resolvers(&known, 0).len(), 0);
 }
+
+#[test]
+fn a_captive_portal_is_told_unless_it_is_the_name_for_none() {
+    let none = "urn:ietf:params:capport:unrestricted";
+    let uri = "https://portal.example/api";
+    for (by_router, by_server, expected) in [
+        (Some(uri), None, Some(uri)),
+        (None, Some(uri), Some(uri)),
+        (Some(uri), Some("https://other.example/"), Some(uri)),
+        (Some(none), None, None),
+        (None, Some(none), None),
+        (Some("a\nb"), None, None),
+        (None, None, None),
+    ] {
+        let mut scene = Scene::new(config());
+        let mut message = advertisement(O, 1800, SUBNET);
+        if let Some(uri) = by_router {
+            // Padded to a multiple of 8 (RFC 8910 §2.3).
+            let units = (uri.len() + 2).div_ceil(8);
+            let end = message.len() + units * 8;
+            message.extend([37, units.try_into().unwrap()]);
+            message.extend(uri.as_bytes());
+            message.resize(end, 0);
+        }
+        scene.advertise(&message);
+        let question = scene.last(MessageType::INFORMATION_REQUEST);
+        let mut reply = Answer::new(MessageType::REPLY, &question);
+        if let Some(uri) = by_server {
+            reply = reply.with(code::CAPTIVE_PORTAL, uri.as_bytes());
+        }
+        scene.answer(reply).unwrap();
+        let lease = scene.settled().unwrap();
+        assert_eq!(lease.captive_portal.as_deref(), expected);
+    }
+}

@@ -314,7 +314,7 @@ fn time_servers_are_those_of_both_options_that_are_addresses() {
     let (codes, []) = asked_for.get(code::OPTION_REQUEST).unwrap().as_chunks() else {
         panic!("{solicit:?}");
     };
-    for wanted in [23, 24, 31, 56, 59, 60, 82, 83_u16] {
+    for wanted in [23, 24, 31, 56, 59, 60, 82, 83, 103_u16] {
         assert!(codes.contains(&wanted.to_be_bytes()), "{wanted}");
     }
     let [one, other] = ["2001:db8::123", "2001:db8::124"].map(|text| text.parse().unwrap());
