@@ -190,7 +190,7 @@ impl Session6 {
 
     /// Returns the paths of all files that it reads, writes or removes.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        let mut paths = handover::paths6(&self.link.name, &self.link.made_of);
+        let mut paths = handover::paths6((&self.link.name, self.link.index()), &self.link.made_of);
         paths.extend(self.settings.paths());
         paths.extend(self.record.paths());
         paths
@@ -421,12 +421,13 @@ impl Session6 {
         let link = &self.link;
         let holder = HandOverIdentity {
             interface: &link.name,
+            index: link.index(),
             mac: link.mac,
             client_id: &[],
             made_of: &link.made_of,
         };
         self.earlier_files
-            .get_or_insert_with(|| handover::read6(&link.name, &link.made_of));
+            .get_or_insert_with(|| handover::read6((&link.name, link.index()), &link.made_of));
         handover::write6(&holder, self.identity(), &lease, self.hand_over);
         Ok(lease)
     }
@@ -492,7 +493,7 @@ impl Session6 {
         self.send_release();
         self.settings.restore();
         if self.earlier_files.is_some() || self.held.is_some() {
-            handover::remove6(&self.link.name, &self.link.made_of);
+            handover::remove6((&self.link.name, self.link.index()), &self.link.made_of);
         }
         if self.held.is_some() || self.record.is_written() {
             self.record.remove();
