@@ -41,11 +41,16 @@ pub(crate) fn dnsmasq(far: &Far, range: &str) -> Server {
     far.serve(&command, "router advertisement")
 }
 
-pub(crate) fn radvd(far: &Far, options: &str) -> Server {
+/// Writes the configuration of radvd, which it reads at its start and at SIGHUP; returns its path.
+pub(crate) fn radvd_config(far: &Far, options: &str) -> String {
     let config = format!(
         "interface far {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; {options} }};"
     );
-    let config = far.write("radvd.conf", &config);
+    far.write("radvd.conf", &config)
+}
+
+pub(crate) fn radvd(far: &Far, options: &str) -> Server {
+    let config = radvd_config(far, options);
     let pid = far.folder.join("radvd.pid");
     far.serve(
         &format!("radvd -n -m stderr -d 1 -C {config} -p {}", pid.display()),
@@ -53,8 +58,8 @@ pub(crate) fn radvd(far: &Far, options: &str) -> Server {
     )
 }
 
-/// Kea; without a carrier it does not listen, so that `near` is set up for its start.
-pub(crate) fn kea(far: &Far, more: &str) -> Server {
+/// Writes the configuration of Kea, which it reads at its start and at SIGHUP; returns its path.
+pub(crate) fn kea_config(far: &Far, more: &str) -> String {
     // Otherwise it is kept in a file that all servers of the host share.
     let id = far.namespace();
     let id: String = id.chars().filter(char::is_ascii_digit).collect();
@@ -71,7 +76,12 @@ pub(crate) fn kea(far: &Far, more: &str) -> Server {
             {more}
         }} }}"#
     );
-    let config = far.write("kea6.json", &config);
+    far.write("kea6.json", &config)
+}
+
+/// Kea; without a carrier it does not listen, so that `near` is set up for its start.
+pub(crate) fn kea(far: &Far, more: &str) -> Server {
+    let config = kea_config(far, more);
     let is_up = ip("link show near").contains(",UP");
     ip("link set near up");
     let server = far.serve(&format!("kea-dhcp6 -c {config}"), "DHCP6_STARTED");

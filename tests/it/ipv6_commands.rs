@@ -270,6 +270,40 @@ fn a_script_hears_of_the_lease_in_the_words_of_three_clients() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn a_script_hears_of_a_lease_that_is_over() {
+    in_new_namespace(|| {
+        let far = Far::plug_in_ipv6();
+        let short = POOL
+            .replace("600", "4")
+            .replace("500", "3")
+            .replace("100", "1")
+            .replace("\"rebind-timer\": 200", "\"rebind-timer\": 2");
+        let server = kea(&far, &short);
+        let (script, notes) = noting(&far, "");
+        let mut kept = keep(&["--family", "6", "--script", &script]);
+        wait_until("bound", || events(&notes).contains(&"bound".to_owned()));
+        drop(server);
+        wait_until("the script hears that it is over", || {
+            let said = fs::read_to_string(&notes).unwrap();
+            said.contains("reason=EXPIRE6\n")
+        });
+        assert!(!addresses().contains(GRANTED), "{}", addresses());
+        // It is asked for again.
+        let _server = kea(&far, &short);
+        wait_until("bound anew", || {
+            events(&notes)
+                .iter()
+                .filter(|event| *event == "bound")
+                .count()
+                == 2
+        });
+        kept.signal(Signal::SIGUSR2);
+        assert_eq!(kept.exit_code(), Some(0));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn what_is_left_to_a_script_of_udhcpc6_is_set_by_it_alone() {
     in_new_namespace(|| {
         let far = Far::plug_in_ipv6();

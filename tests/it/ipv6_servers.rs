@@ -5,7 +5,10 @@ use nix::sys::signal::Signal;
 use crate::common::client::keep;
 use crate::common::far::{Far, Server};
 use crate::common::{in_new_namespace, ip, wait_until};
-use crate::ipv6::{FORMED, POOL, ROUTER, addresses, beside, is_as_found, kea, leased, radvd};
+use crate::ipv6::{
+    FORMED, POOL, ROUTER, addresses, beside, is_as_found, kea, kea_config, leased, radvd,
+    radvd_config,
+};
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -92,6 +95,51 @@ fn a_lease_is_renewed_and_given_back() {
         assert_eq!(client.exit_code(), Some(0));
         is_as_found();
         server.wait_for("DHCP6_RELEASE_NA");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_network_that_is_renumbered_is_followed() {
+    in_new_namespace(|| {
+        let far = Far::plug_in_ipv6();
+        let server = kea(&far, POOL);
+        let router = radvd(
+            &far,
+            "AdvManagedFlag on; prefix 2001:db8:1::/64 { AdvAutonomous off; };",
+        );
+        let mut client = keep(&["--family", "6", "-vv"]);
+        client.wait_for("2001:db8:1::200/128 from a server");
+        kea_config(
+            &far,
+            &POOL
+                .replace("2001:db8:1::", "2001:db8:2::")
+                .replace("\"id\": 1", "\"id\": 2"),
+        );
+        radvd_config(
+            &far,
+            "AdvManagedFlag on; prefix 2001:db8:2::/64 { AdvAutonomous off; };
+            prefix 2001:db8:1::/64 { AdvAutonomous off; AdvValidLifetime 0; AdvPreferredLifetime 0; };",
+        );
+        router.signal(Signal::SIGHUP);
+        server.signal(Signal::SIGHUP);
+        server.wait_for("DHCP6_DYNAMIC_RECONFIGURATION_SUCCESS");
+        client.signal(Signal::SIGHUP);
+        // The old one has 600 s left, and ends by the word of the server.
+        wait_until("the new address alone", || {
+            addresses().contains("2001:db8:2::200/128") && !addresses().contains("2001:db8:1::200")
+        });
+        let routes = || ip("-6 route show dev near proto ra");
+        wait_until("the new network alone is on the link", || {
+            routes().contains("2001:db8:2::/64") && !routes().contains("2001:db8:1::")
+        });
+        assert_eq!(
+            client.count("near: REBIND") + client.count("near: CONFIRM"),
+            0
+        );
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        is_as_found();
     });
 }
 
