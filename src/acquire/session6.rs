@@ -59,6 +59,8 @@ pub struct Session6 {
     is_running: bool,
     /// A router or server has said something since it was last asked for.
     has_news: bool,
+    /// A server has, who may have renewed a lease.
+    is_answered: bool,
     /// What a survey has heard.
     heard: Vec<Heard6>,
 }
@@ -126,6 +128,7 @@ impl Session6 {
             has_carrier: false,
             is_running: false,
             has_news: false,
+            is_answered: false,
             heard: Vec::new(),
         })
     }
@@ -329,7 +332,7 @@ impl Session6 {
             let payload = buf.get(..len).unwrap_or_default();
             let client = &mut running.client;
             match client.handle_server(source, payload, now) {
-                Ok(()) => self.has_news = true,
+                Ok(()) => (self.has_news, self.is_answered) = (true, true),
                 Err(why) => note_ignored(name, source, &why),
             }
             hear(&mut self.heard, client, (source, payload, false), now);
@@ -402,6 +405,11 @@ impl Session6 {
     /// Returns whether a router or server has said something since the last time.
     pub(super) const fn take_news(&mut self) -> bool {
         std::mem::replace(&mut self.has_news, false)
+    }
+
+    /// Returns whether a server has said something since the last time.
+    pub(super) const fn take_answered(&mut self) -> bool {
+        std::mem::replace(&mut self.is_answered, false)
     }
 
     /// Configures the interface as routers and servers say at present, and writes the files; returns the

@@ -297,7 +297,7 @@ fn a_router_without_a_prefix_routes_what_a_server_grants() {
         let far = Far::plug_in_ipv6();
         let _server = kea(&far, POOL);
         far.run("ip link set far mtu 9000");
-        let _router = radvd(&far, "AdvManagedFlag on; AdvLinkMTU 9000;");
+        let router = radvd(&far, "AdvManagedFlag on; AdvLinkMTU 9000;");
         let (report, log) = leased(&[]);
         assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
         assert!(
@@ -307,7 +307,15 @@ fn a_router_without_a_prefix_routes_what_a_server_grants() {
         );
         assert!(!routes().contains("2001:db8:1::/64"), "{}", routes());
         // More than the link has is refused by the kernel, and nothing else is lost.
-        assert!(log.contains("MTU of 9000 bytes is not set"), "{log}");
+        let refusal = "MTU of 9000 bytes is not set";
+        assert!(log.contains(refusal), "{log}");
+        // It is said once, and not for each advertisement.
+        router.forget();
+        let kept = keep(&["--family", "6"]);
+        wait_until("three advertisements", || {
+            router.count("timer_handler") >= 3
+        });
+        assert_eq!(kept.count(refusal), 1);
     });
 }
 

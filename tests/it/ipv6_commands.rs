@@ -198,13 +198,19 @@ fn a_script_hears_of_the_lease_in_the_words_of_three_clients() {
                     {{ "name": "bootfile-url", "data": "http://[2001:db8:1::1]/a$(x)" }} ], {POOL}"#
             ),
         );
-        let _router = radvd(
+        let router = radvd(
             &far,
             "AdvManagedFlag on; AdvLinkMTU 1400; prefix 2001:db8:2::/64 { };",
         );
         let (script, notes) = noting(&far, "");
         let mut kept = keep(&["--family", "6", "-v", "--script", &script]);
         wait_until("bound", || events(&notes).len() >= 2);
+        // An advertisement that changes nothing is no event.
+        let advertised = router.count("timer_handler");
+        wait_until("two more advertisements", || {
+            router.count("timer_handler") >= advertised + 2
+        });
+        assert_eq!(events(&notes).len(), 2);
         assert_eq!(events(&notes)[..2], ["deconfig", "bound"]);
         let said = fs::read_to_string(&notes).unwrap();
         for line in [

@@ -74,6 +74,18 @@ impl Lease6 {
             .map(String::as_str)
     }
 
+    /// Returns it without the time that is left, which is another at each moment.
+    pub fn without_times(mut self) -> Self {
+        for given in &mut self.addresses {
+            given.preferred = given.preferred.min(1);
+            given.valid = 1;
+        }
+        for route in &mut self.routes {
+            route.lifetime = 1;
+        }
+        self
+    }
+
     /// Returns the default router that is preferred.
     pub fn gateway(&self) -> Option<Ipv6Addr> {
         let routes = self.routes.iter().rev();
