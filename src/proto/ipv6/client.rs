@@ -486,13 +486,12 @@ impl Ipv6Client {
             "a router gives a prefix"
         };
         let servers = match self.servers.refused() {
-            _ if self.servers.grant().is_some() || self.servers.informed().is_some() => {
-                "a DHCPv6 server answers".to_owned()
-            }
+            _ if self.servers.grant().is_some() => "a DHCPv6 server answers".to_owned(),
             Some((server, status)) => {
                 let why = NoAddress(status);
                 format!("the DHCPv6 server {server} has no address ({why})")
             }
+            None if self.servers.informed().is_some() => "a DHCPv6 server answers".to_owned(),
             None => match (self.servers.solicits(), self.servers.information_requests()) {
                 (0, 0) => "no DHCPv6 server was asked".to_owned(),
                 (solicits, informs) => format!(

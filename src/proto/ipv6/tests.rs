@@ -722,6 +722,8 @@ fn a_server_that_boots_from_its_link_needs_no_address() {
     scene.answer(reply).unwrap();
     let lease = scene.settled().unwrap();
     assert!(lease.addresses.is_empty());
+    let text = scene.client.explain();
+    assert!(text.contains("has no address (NoAddrsAvail)"), "{text}");
     // Nobody says that there is no address: a router without a prefix, and no router beside a server that
     // has none and does not say so; a file elsewhere is of no use.
     let with_prefix = |len| advertisement(O, 1800, Some((len, 1800, 3600)));
