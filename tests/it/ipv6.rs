@@ -191,6 +191,11 @@ fn a_managed_network_grants_an_address() {
             "{}",
             addresses()
         );
+        // The kernel has joined the groups in which a switch lets neighbours ask for it (RFC 4291 §2.7.1).
+        let groups = ip("-6 maddress show dev near");
+        for group in ["ff02::1:ff00:100", "ff02::1:ff12:3456"] {
+            assert!(groups.contains(group), "{groups}");
+        }
         // The kernel removes it when it is over, even without this program.
         let seconds = report["addresses"][0]["valid_seconds"].as_u64().unwrap();
         assert!((590..=600).contains(&seconds), "{seconds}");

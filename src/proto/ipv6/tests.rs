@@ -8,7 +8,9 @@ use super::identity::Identity;
 use super::lease::{FOREVER, Lease6, LeasedAddress, Origin};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
 use super::offer::Offer;
-use crate::dhcp::config::Detection;
+use crate::dhcp::config::{ClientId, Detection, Identify, Introduction};
+use crate::dhcp::identity::{MachineIdentity, options};
+use crate::dhcp::lease::Lease;
 use crate::packet::dhcpv6::{Message, MessageType, Status, begin, code, counted, put};
 use crate::packet::ethernet::MacAddress;
 use crate::packet::neighbor::{NeighborMessage, Preference};
@@ -185,11 +187,75 @@ impl Scene {
 }
 
 #[test]
+fn no_message_is_longer_than_every_link_carries() {
+    // With all that a client may say of itself, and a renewal of as many addresses as are used.
+    let label = "a".repeat(60);
+    let name = [&*label; 4].join(".");
+    let introduction = Introduction {
+        client_id: ClientId::Bytes(vec![7; 130]),
+        ..Introduction::default()
+    };
+    let machine = MachineIdentity {
+        architecture: 7,
+        uuid: None,
+    };
+    let options = options(Identify::Ipxe, &introduction, Some(&name), MAC, || machine);
+    let identity = Identity::new(Identify::Ipxe, &introduction, MAC, &options);
+    let held: Vec<_> = (1..=8)
+        .map(|host| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host))
+        .collect();
+    let pace = super::exchange::Pace {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(1),
+    };
+    let mut random = Random::new(1);
+    let exchange = super::exchange::Exchange::begin(MessageType::RENEW, pace, ms(0), &mut random);
+    let lease = Offer::held(vec![9; 130], &held, ms(0));
+    let message = identity.message(&exchange, 0, Some(&lease), ms(0));
+    let read = Message::decode(&message).unwrap().options;
+    assert_eq!(read.associations().next().unwrap().addresses().count(), 8);
+    assert!(read.get(code::CLIENT_FQDN).is_some());
+    // RFC 8200 §5, without the headers of IPv6 and UDP.
+    assert!(message.len() <= 1280 - 40 - 8, "{}", message.len());
+}
+
+#[test]
+fn parameters_of_a_boot_file_are_told_apart() {
+    for (parameters, expected) in [
+        (&["1234"][..], None),
+        (&["a=b", "root=/dev/nfs ro"], None),
+        (&["4", "/boot/menu.cfg"], Some("/boot/menu.cfg")),
+        (
+            &["http://[2001:db8::1]/x?a=b", "second"],
+            Some("http://[2001:db8::1]/x?a=b"),
+        ),
+        (&[], None),
+    ] {
+        let lease = Lease6 {
+            boot_parameters: parameters.iter().copied().map(str::to_owned).collect(),
+            ..Lease6::default()
+        };
+        assert_eq!(lease.configuration_file(), expected, "{parameters:?}");
+        let path = Lease::of_ipv6(lease);
+        let path = path.options.get(209).map(<[u8]>::to_vec);
+        assert_eq!(path.as_deref(), expected.map(str::as_bytes));
+    }
+    // A server for Windows sends one text without lengths, which may be of two octets.
+    let mut message = begin(MessageType::REPLY, [0; 3]);
+    put(&mut message, code::BOOT_FILE_PARAMETERS, b"5120");
+    let read = Configuration::read(Message::decode(&message).unwrap().options);
+    assert_eq!(read.boot_parameters, ["5120"]);
+}
+
+#[test]
 fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     let mut scene = Scene::new(config());
     assert_eq!(scene.solicitations(), 1);
     scene.until(3);
-    scene.advertise(&advertisement(O, 1800, SUBNET));
+    let mut message = advertisement(O, 1800, SUBNET);
+    message.extend([25, 3, 0, 0, 0, 0, 1, 0]);
+    message.extend(SERVER.octets());
+    scene.advertise(&message);
     assert_eq!(scene.settled(), None);
     let request = scene.last(MessageType::INFORMATION_REQUEST);
     let asked = Message::decode(&request).unwrap().options;
@@ -203,7 +269,8 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     scene.answer(answer).unwrap();
     let lease = scene.settled().unwrap();
     assert_eq!(lease.boot_file.unwrap(), "http://[2001:db8::1]/boot.ipxe");
-    assert_eq!(lease.dns, [ROUTER]);
+    // That of the router first, and then that of the server.
+    assert_eq!(lease.dns, [SERVER, ROUTER]);
     let [address] = lease.addresses[..] else {
         panic!("{:?}", lease.addresses)
     };
@@ -336,6 +403,9 @@ fn a_silent_network_is_asked_with_growing_pauses() {
             .iter()
             .all(|(_, sent)| transaction(sent) == transaction(&messages[0].1))
     );
+    // Each exchange has a number of its own (RFC 8415 §16.1).
+    let question = scene.last(MessageType::INFORMATION_REQUEST);
+    assert_ne!(transaction(&question), transaction(&messages[0].1));
     let elapsed = Message::decode(&messages[1].1)
         .unwrap()
         .options
