@@ -256,31 +256,54 @@ fn a_server_of_isc_without_addresses_answers_a_question_for_a_boot_file() {
     });
 }
 
+/// Makes a namespace behind `host`, which it reaches by 2001:db8:`network`::/64, and waits until relays between
+/// them can send.
+fn linked(host: &Far, network: u8) -> Far {
+    let behind = host.behind();
+    for (namespace, port, address) in [(host, "behind", 1), (&behind, "far", 2)] {
+        namespace.run(&format!(
+            "ip address add 2001:db8:{network}::{address}/64 dev {port} nodad"
+        ));
+        wait_until("a link-local address that was probed", || {
+            let own = namespace.output(&format!("ip -6 address show dev {port} scope link"));
+            own.contains("fe80::") && !own.contains("tentative")
+        });
+    }
+    behind.run(&format!(
+        "ip route add 2001:db8::/32 via 2001:db8:{network}::1"
+    ));
+    behind
+}
+
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn a_server_behind_a_relay_grants_an_address() {
+fn a_server_behind_relays_grants_an_address() {
     in_new_namespace(|| {
         let far = Far::plug_in_ipv6();
-        let behind = far.behind();
-        far.run("ip address add 2001:db8:9::1/64 dev behind nodad");
-        behind.run("ip address add 2001:db8:9::2/64 dev far nodad");
-        behind.run("ip route add 2001:db8:1::/64 via 2001:db8:9::1");
-        for (namespace, port) in [(&far, "behind"), (&behind, "far")] {
-            wait_until("a link-local address that was probed", || {
-                let own = namespace.output(&format!("ip -6 address show dev {port} scope link"));
-                own.contains("fe80::") && !own.contains("tentative")
-            });
-        }
-        let server = dhcpd(&behind, &subnet("subnet6 2001:db8:9::/64 { }"));
+        let behind = linked(&far, 9);
         let _router = radvd(&far, "AdvManagedFlag on;");
-        // It says nothing when it is ready, and is asked again.
-        let _relay = far.start("dhcrelay -6 -d --no-pid -l far -u behind");
-        let (report, log) = leased(&["--timeout", "30"]);
-        assert_eq!(
-            report["addresses"][0]["address"], "2001:db8:1::300",
-            "{log}"
-        );
-        assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/boot.ipxe");
-        server.wait_for("Relay-forward message from");
+        let granted = |server: &Server, forward: &str| {
+            let (report, log) = leased(&["--timeout", "30"]);
+            assert_eq!(
+                report["addresses"][0]["address"], "2001:db8:1::300",
+                "{log}"
+            );
+            assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/boot.ipxe");
+            server.wait_for(forward);
+        };
+        {
+            let server = dhcpd(&behind, &subnet("subnet6 2001:db8:9::/64 { }"));
+            // It says nothing when it is ready, and is asked again.
+            let _relay = far.start("dhcrelay -6 -d --no-pid -l far -u behind");
+            granted(&server, "Relay-forward message from 2001:db8:9::1");
+        }
+        // Behind another relay.
+        let beyond = linked(&behind, 8);
+        let server = dhcpd(&beyond, &subnet("subnet6 2001:db8:8::/64 { }"));
+        let _relays = [
+            far.start("dhcrelay -6 -d --no-pid -l far -u 2001:db8:9::2%behind"),
+            behind.start("dhcrelay -6 -d --no-pid -l far -u behind"),
+        ];
+        granted(&server, "Relay-forward message from");
     });
 }
