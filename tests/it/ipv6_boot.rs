@@ -139,10 +139,16 @@ fn a_server_on_the_link_boots_a_machine_without_an_address() {
         );
         let _kea = kea(&far, &options);
         let _tftp = tftpd(&far, &folder);
-        let (code, _, log) = boot(&["--family", "6", "--stop-after", "image"]);
-        assert_eq!(code, Some(0), "{log}");
-        assert!(!log.contains(LINK_LOCAL), "{log}");
-        is_as_found();
+        let boots = || {
+            let (code, _, log) = boot(&["--family", "6", "--stop-after", "image"]);
+            assert_eq!(code, Some(0), "{log}");
+            assert!(!log.contains(LINK_LOCAL), "{log}");
+            is_as_found();
+        };
+        boots();
+        // Routers speak of no address either.
+        let _router = radvd(&far, "AdvOtherConfigFlag on;");
+        boots();
     });
 }
 

@@ -328,9 +328,10 @@ impl Ipv6Client {
             Purpose::Lease | Purpose::Preview => {}
         }
         let Some(address_at) = self.address_at else {
-            // Nobody has one to give, or has said so in time.
-            let is_in_vain =
-                self.servers.refused().is_some() || now >= self.began_at + DEFAULT_ROUTER_TIME;
+            // Nobody has one to give, or routers speak of none; another router may be slower.
+            let has_none = self.routers.is_heard() && !self.routers.is_managed();
+            let is_late = now >= self.began_at + DEFAULT_ROUTER_TIME;
+            let is_in_vain = self.servers.refused().is_some() || (has_none && is_late);
             return self.wants_boot_file && is_in_vain && self.boots_from_link(now);
         };
         let has_grant = self.servers.grant().is_some();
