@@ -285,7 +285,7 @@ pub fn without_dhcp(
     let link = link::first_up(&config.link, signals)?;
     #[cfg(feature = "root")]
     if config.link.as_it_stands {
-        let earlier = handover::read(&link.name, &link.made_of);
+        let earlier = handover::read((&link.name, link.index()), &link.made_of);
         return Ok((link, earlier));
     }
     if let Err(error) = link.configure(lease) {
@@ -294,11 +294,12 @@ pub fn without_dhcp(
     }
     let holder = HandOverIdentity {
         interface: &link.name,
+        index: link.index(),
         mac: link.mac,
         client_id: &[],
         made_of: &link.made_of,
     };
-    let earlier = handover::read(&link.name, &link.made_of);
+    let earlier = handover::read((&link.name, link.index()), &link.made_of);
     handover::write(&holder, lease, config.dhcp.hand_over);
     Ok((link, earlier))
 }

@@ -57,8 +57,8 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     }
 }
 
-/// Reads the files of [`write()`], as others have left them, for [`restore`].
-pub fn read(interface: &str, of: &MadeOf) -> EarlierFiles {
+/// Reads the files of [`write()`] about an interface, its name and its index, as others have left them, for [`restore`].
+pub fn read(interface: (&str, u32), of: &MadeOf) -> EarlierFiles {
     EarlierFiles::none(here(), interface, of).read(here())
 }
 
@@ -68,12 +68,12 @@ pub fn restore(earlier: &EarlierFiles) {
 }
 
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
-pub fn remove(interface: &str, of: &MadeOf) {
+pub fn remove(interface: (&str, u32), of: &MadeOf) {
     restore(&EarlierFiles::none(here(), interface, of));
 }
 
 /// Returns the paths of all these files.
-pub fn paths(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
+pub fn paths(interface: (&str, u32), of: &MadeOf) -> Vec<PathBuf> {
     EarlierFiles::none(here(), interface, of).paths(here())
 }
 

@@ -55,7 +55,10 @@ impl AddressSetup {
     /// Returns the paths of the lease file and of the files for other programs.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = self.lease_store.paths(self.link.mac);
-        paths.extend(handover::paths(&self.link.name, &self.link.made_of));
+        paths.extend(handover::paths(
+            (&self.link.name, self.link.index()),
+            &self.link.made_of,
+        ));
         paths
     }
 
@@ -87,12 +90,13 @@ impl AddressSetup {
         self.link.replace(before, lease, age)?;
         let identity = HandOverIdentity {
             interface: &self.link.name,
+            index: self.link.index(),
             mac: self.link.mac,
             client_id,
             made_of: &self.link.made_of,
         };
         self.earlier_files
-            .get_or_init(|| handover::read(identity.interface, identity.made_of));
+            .get_or_init(|| handover::read((identity.interface, identity.index), identity.made_of));
         handover::write(&identity, lease, self.hand_over);
         Ok(())
     }
@@ -133,7 +137,7 @@ impl AddressSetup {
         let earlier = self.earlier_files.get();
         match earlier.filter(|earlier| earlier.address().is_none_or(is_there)) {
             Some(earlier) => handover::restore(earlier),
-            None => handover::remove(&self.link.name, &self.link.made_of),
+            None => handover::remove((&self.link.name, self.link.index()), &self.link.made_of),
         }
         self.lease_store.remove(self.link.mac);
     }
@@ -163,7 +167,7 @@ impl AddressSetup {
         };
         let removed = self.link.take_back(on_interface(&saved));
         // Another client may have written its own since.
-        let (name, made_of) = (&self.link.name, &self.link.made_of);
+        let (name, made_of) = ((&*self.link.name, self.link.index()), &self.link.made_of);
         if handover::read(name, made_of).address() == Some(saved.address) {
             handover::remove(name, made_of);
         }

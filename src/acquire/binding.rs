@@ -195,7 +195,7 @@ impl Binding {
             Leased::Idle(kept) => kept.restore(),
             Leased::Static(earlier) => restore_static(&self.link, &earlier),
             Leased::Renewed(..) | Leased::Gone => {
-                handover::remove(&self.link.name, &self.link.made_of);
+                handover::remove((&self.link.name, self.link.index()), &self.link.made_of);
                 self.link.restore();
             }
         }

@@ -19,6 +19,7 @@ use crate::sys;
 use crate::sys::signal::Signals;
 use wireboot_proto::ipv6::dhcp::Purpose;
 use wireboot_proto::ipv6::lease::Lease6;
+use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::{Instant, Seconds};
 
 /// How long a server of IPv4 may take where IPv6 has failed.
@@ -167,7 +168,16 @@ fn server_of_ipv4(
 /// Configures the interface of a session, which is put back as it was found when the kernel refuses that.
 pub(super) fn configure(mut session: Session6, watch: Watch) -> Result<(Bound6, Lease6), Error> {
     match session.configure() {
-        Ok(lease) => Ok((Bound6 { session, watch }, lease)),
+        Ok(lease) => {
+            if let Some(uri) = &lease.captive_portal {
+                log::warn!(
+                    "{}: a captive portal is here, which is not visited: {}",
+                    session.link().name,
+                    Safe::name(uri)
+                );
+            }
+            Ok((Bound6 { session, watch }, lease))
+        }
         Err(error) => {
             session.release();
             Err(error)

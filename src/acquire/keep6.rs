@@ -16,6 +16,7 @@ use crate::sys;
 use crate::sys::clock::Alarm;
 use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_NET_RAW};
 use crate::sys::signal::{Signal, Signals};
+use wireboot_proto::ipv6::lease::Lease6;
 use wireboot_proto::time::Instant;
 
 /// Shortest time from one change of the interface to the next, whatever routers send.
@@ -68,6 +69,8 @@ pub(super) struct Renewal6 {
     change_at: Option<Instant>,
     changed_at: Instant,
     is_bound: bool,
+    /// What others were told of last, without its times.
+    told: Lease6,
 }
 
 impl Renewal6 {
@@ -75,8 +78,10 @@ impl Renewal6 {
     ///
     /// # Errors
     /// [`crate::error::Reason::System`] without a timer.
-    pub(super) fn begin(bound: Bound6) -> Result<Self, Error> {
+    pub(super) fn begin(mut bound: Bound6) -> Result<Self, Error> {
+        bound.session.take_answered();
         Ok(Self {
+            told: bound.session.lease().without_times(),
             session: bound.session,
             watch: bound.watch,
             alarm: Alarm::open().map_err(cannot_wait)?,
@@ -109,7 +114,12 @@ impl Renewal6 {
                 }
                 Ok(lease) => {
                     let is_bound = std::mem::replace(&mut self.is_bound, true);
-                    self.session.report(!is_bound, &lease);
+                    let told = lease.clone().without_times();
+                    // Routers advertise themselves every few seconds, and change nothing.
+                    if self.session.take_answered() || !is_bound || told != self.told {
+                        self.session.report(!is_bound, &lease);
+                    }
+                    self.told = told;
                 }
                 Err(error) => log::error!("{}", error.chain()),
             }

@@ -545,7 +545,7 @@ pub(super) fn release_saved(link: Link, config: &DhcpConfig) -> Result<bool, Err
     while let Some(transmit) = client.poll_transmit(&mut payload) {
         station.send(transmit, &payload);
     }
-    handover::remove(&link.name, &link.made_of);
+    handover::remove((&link.name, link.index()), &link.made_of);
     setup.remove_saved()?;
     log::info!("{}: released {}", link.name, saved.address);
     Ok(true)

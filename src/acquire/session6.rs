@@ -59,6 +59,8 @@ pub struct Session6 {
     is_running: bool,
     /// A router or server has said something since it was last asked for.
     has_news: bool,
+    /// A server has, who may have renewed a lease.
+    is_answered: bool,
     /// What a survey has heard.
     heard: Vec<Heard6>,
 }
@@ -126,6 +128,7 @@ impl Session6 {
             has_carrier: false,
             is_running: false,
             has_news: false,
+            is_answered: false,
             heard: Vec::new(),
         })
     }
@@ -190,7 +193,7 @@ impl Session6 {
 
     /// Returns the paths of all files that it reads, writes or removes.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        let mut paths = handover::paths6(&self.link.name, &self.link.made_of);
+        let mut paths = handover::paths6((&self.link.name, self.link.index()), &self.link.made_of);
         paths.extend(self.settings.paths());
         paths.extend(self.record.paths());
         paths
@@ -329,7 +332,7 @@ impl Session6 {
             let payload = buf.get(..len).unwrap_or_default();
             let client = &mut running.client;
             match client.handle_server(source, payload, now) {
-                Ok(()) => self.has_news = true,
+                Ok(()) => (self.has_news, self.is_answered) = (true, true),
                 Err(why) => note_ignored(name, source, &why),
             }
             hear(&mut self.heard, client, (source, payload, false), now);
@@ -355,6 +358,7 @@ impl Session6 {
             }
         }
         client.handle_timeout(now);
+        self.has_news |= client.take_ended();
         while let Some(transmit) = client.poll_transmit(now) {
             // It is sent again.
             if let Err(error) = station.send(&transmit) {
@@ -403,6 +407,11 @@ impl Session6 {
         std::mem::replace(&mut self.has_news, false)
     }
 
+    /// Returns whether a server has said something since the last time.
+    pub(super) const fn take_answered(&mut self) -> bool {
+        std::mem::replace(&mut self.is_answered, false)
+    }
+
     /// Configures the interface as routers and servers say at present, and writes the files; returns the
     /// lease.
     ///
@@ -420,12 +429,13 @@ impl Session6 {
         let link = &self.link;
         let holder = HandOverIdentity {
             interface: &link.name,
+            index: link.index(),
             mac: link.mac,
             client_id: &[],
             made_of: &link.made_of,
         };
         self.earlier_files
-            .get_or_insert_with(|| handover::read6(&link.name, &link.made_of));
+            .get_or_insert_with(|| handover::read6((&link.name, link.index()), &link.made_of));
         handover::write6(&holder, self.identity(), &lease, self.hand_over);
         Ok(lease)
     }
@@ -491,7 +501,7 @@ impl Session6 {
         self.send_release();
         self.settings.restore();
         if self.earlier_files.is_some() || self.held.is_some() {
-            handover::remove6(&self.link.name, &self.link.made_of);
+            handover::remove6((&self.link.name, self.link.index()), &self.link.made_of);
         }
         if self.held.is_some() || self.record.is_written() {
             self.record.remove();

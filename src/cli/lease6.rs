@@ -137,6 +137,9 @@ fn lines(interface: &str, would: &str, lease: &Lease6) -> String {
     if let Some(prefix) = lease.nat64 {
         put(&format_args!("IPv4 behind {prefix} (NAT64)"));
     }
+    if let Some(uri) = &lease.captive_portal {
+        put(&format_args!("captive portal {}", Safe::name(uri)));
+    }
     if let Some(file) = &lease.boot_file {
         put(&format_args!("boot file {}", Safe::name(file)));
     }

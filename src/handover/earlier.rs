@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::below::below_names;
 use super::initramfs::net_conf6_name;
 use super::initramfs::{dracut_names, net_conf_name};
-use super::managers::{keyfile_name, unit_name};
+use super::managers::{device_state_name, keyfile_name, unit_name};
 use super::place::FileLocations;
 use super::resolv_conf::{self, ResolvConf};
 use crate::config::MadeOf;
@@ -41,17 +41,17 @@ struct EarlierFile {
 
 impl EarlierFiles {
     /// Returns the files about an interface, and about those it was made of, as none of which is there.
-    pub(super) fn none(place: &FileLocations, interface: &str, of: &MadeOf) -> Self {
-        let mut names = dracut_names(interface);
+    pub(super) fn none(place: &FileLocations, interface: (&str, u32), of: &MadeOf) -> Self {
+        let mut names = dracut_names(interface.0);
         // First, where `address` looks for it.
-        names.insert(0, net_conf_name(interface));
+        names.insert(0, net_conf_name(interface.0));
         Self::of_managers(place, names, interface, of, false)
     }
 
     /// As [`EarlierFiles::none`], for a lease of IPv6.
-    pub(super) fn none6(place: &FileLocations, interface: &str, of: &MadeOf) -> Self {
-        let mut names = dracut_names(interface);
-        names.push(net_conf6_name(interface));
+    pub(super) fn none6(place: &FileLocations, interface: (&str, u32), of: &MadeOf) -> Self {
+        let mut names = dracut_names(interface.0);
+        names.push(net_conf6_name(interface.0));
         Self::of_managers(place, names, interface, of, true)
     }
 
@@ -59,11 +59,15 @@ impl EarlierFiles {
     fn of_managers(
         place: &FileLocations,
         mut names: Vec<String>,
-        interface: &str,
+        (interface, index): (&str, u32),
         of: &MadeOf,
         is_ipv6: bool,
     ) -> Self {
-        names.extend([unit_name(interface), keyfile_name(interface)]);
+        names.extend([
+            unit_name(interface),
+            keyfile_name(interface),
+            device_state_name(index),
+        ]);
         #[cfg(feature = "bond")]
         names.extend(below_names(interface, of));
         #[cfg(not(feature = "bond"))]

@@ -42,17 +42,17 @@ pub fn write6(
 }
 
 /// Reads the files of [`write6`], as others have left them, for [`restore`](super::restore).
-pub fn read6(interface: &str, of: &MadeOf) -> EarlierFiles {
+pub fn read6(interface: (&str, u32), of: &MadeOf) -> EarlierFiles {
     EarlierFiles::none6(here(), interface, of).read(here())
 }
 
 /// Removes the files of [`write6`], and its lines in `/etc/resolv.conf`.
-pub fn remove6(interface: &str, of: &MadeOf) {
+pub fn remove6(interface: (&str, u32), of: &MadeOf) {
     EarlierFiles::none6(here(), interface, of).restore(here());
 }
 
 /// Returns the paths of the files of [`write6`].
-pub fn paths6(interface: &str, of: &MadeOf) -> Vec<PathBuf> {
+pub fn paths6(interface: (&str, u32), of: &MadeOf) -> Vec<PathBuf> {
     EarlierFiles::none6(here(), interface, of).paths(here())
 }
 
@@ -273,6 +273,7 @@ mod tests {
         let holder = HandOverIdentity {
             made_of: &made_of,
             interface: "eth0",
+            index: 7,
             mac: "52:54:00:12:34:56".parse().unwrap(),
             client_id: &[],
         };
@@ -331,7 +332,7 @@ mod tests {
         fs::write(&path, "nameserver 198.51.100.53\n").unwrap();
         let place = FileLocations::below(&root);
         let made_of = MadeOf::default();
-        let earlier = EarlierFiles::none6(&place, "eth0", &made_of).read(&place);
+        let earlier = EarlierFiles::none6(&place, ("eth0", 7), &made_of).read(&place);
         let four = Lease {
             dns: vec!["192.0.2.53".parse().unwrap()],
             search: vec!["four.example".to_owned(), "lab.example".to_owned()],
@@ -367,13 +368,13 @@ mod tests {
             text()
         );
         resolv_conf::replace6(&path, "eth0", &lease()).unwrap();
-        EarlierFiles::none(&place, "eth0", &made_of).restore(&place);
+        EarlierFiles::none(&place, ("eth0", 7), &made_of).restore(&place);
         assert!(
             text().contains(servers6) && !text().contains("192.0.2.53\n"),
             "{}",
             text()
         );
-        EarlierFiles::none6(&place, "eth0", &made_of).restore(&place);
+        EarlierFiles::none6(&place, ("eth0", 7), &made_of).restore(&place);
         let left = text();
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(left, "nameserver 198.51.100.53\n");

@@ -19,6 +19,8 @@ pub struct HandOverIdentity<'a> {
     pub made_of: &'a MadeOf,
     /// The interface's name.
     pub interface: &'a str,
+    /// Its index.
+    pub index: u32,
     /// Its hardware address.
     pub mac: MacAddress,
     /// The client identifier of the lease (option 61); empty without DHCP.
@@ -114,6 +116,24 @@ pub(super) fn keyfile_name(interface: &str) -> String {
     format!("run/NetworkManager/system-connections/wireboot-{interface}.nmconnection")
 }
 
+/// Returns the name of what NetworkManager has noted about an interface.
+pub(super) fn device_state_name(index: u32) -> String {
+    format!("run/NetworkManager/devices/{index}")
+}
+
+/// Returns that note, by which NetworkManager takes the connection for one of its own that is in use, and keeps
+/// the address while it asks for it. Without one it leaves an interface with addresses to whoever set them
+/// (get_existing_connection in nm-manager.c), and nobody renews the lease.
+pub(super) fn device_state(identity: &HandOverIdentity<'_>) -> String {
+    let uuid = uuid(identity.mac.0, number(identity.made_of));
+    format!("[device]\nmanaged=1\nconnection-uuid={uuid}\n")
+}
+
+/// Returns what tells the connection of an interface apart from others of the same address.
+fn number(made_of: &MadeOf) -> u16 {
+    made_of.vlan.as_ref().map_or(0, |vlan| vlan.id)
+}
+
 /// Returns the keyfile of NetworkManager.
 pub(super) fn keyfile(identity: &HandOverIdentity<'_>, lease: &Lease) -> String {
     let method = if lease.is_without_dhcp() {
@@ -136,8 +156,7 @@ pub(super) fn keyfile_of(identity: &HandOverIdentity<'_>, family: &str, method: 
     #[cfg(feature = "bond")]
     let kind = kind.or_else(|| made_of.bond.as_ref().map(bond_kind));
     let kind = kind.unwrap_or_else(|| card_kind("", *mac));
-    let number = made_of.vlan.as_ref().map_or(0, |vlan| vlan.id);
-    let text = connection(interface, *mac, number, &kind);
+    let text = connection(interface, *mac, number(made_of), &kind);
     [&text, "\n[", family, "]\n", method, "may-fail=false\n"].concat()
 }
 

@@ -3,7 +3,7 @@
 #[cfg(feature = "bond")]
 use super::below::{below_keyfiles, below_units};
 use super::earlier::warn_of_error;
-use super::managers::{HandOverIdentity, keyfile_name, unit_name};
+use super::managers::{HandOverIdentity, device_state, device_state_name, keyfile_name, unit_name};
 use super::place::FileLocations;
 use crate::config::HandOver;
 use crate::sys::file::{EVERYBODY, OWNER};
@@ -35,6 +35,8 @@ pub(super) fn write_all(
     if to.network_manager {
         // NetworkManager ignores a connection that others can read.
         files.push((keyfile_name(holder.interface), keyfile, OWNER));
+        let state = device_state(holder);
+        files.push((device_state_name(holder.index), state, EVERYBODY));
         #[cfg(feature = "bond")]
         add(&mut files, below_keyfiles(holder), OWNER);
     }

@@ -143,9 +143,9 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
     let mut left = Vec::new();
     files_below(&root.0.join("run"), &mut left);
     files_below(&root.0.join("tmp"), &mut left);
-    assert_eq!(left.len(), 9, "{left:?}");
+    assert_eq!(left.len(), 10, "{left:?}");
     let place = FileLocations::below(&root.0);
-    EarlierFiles::none(&place, "eth0", &CARD).restore(&place);
+    EarlierFiles::none(&place, ("eth0", 7), &CARD).restore(&place);
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
@@ -158,7 +158,7 @@ fn resolvers_are_put_back_to_the_last_byte_unless_others_have_changed_them() {
     let path = root.0.join(RESOLV_CONF);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let boots = || {
-        let earlier = EarlierFiles::none(&FileLocations::below(&root.0), "eth0", &CARD)
+        let earlier = EarlierFiles::none(&FileLocations::below(&root.0), ("eth0", 7), &CARD)
             .read(&FileLocations::below(&root.0));
         write_files(
             &FileLocations::below(&root.0),
@@ -206,10 +206,10 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     let fifo = root.0.join("tmp/net.eth0.gw");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let place = FileLocations::below(&root.0);
-    let earlier = EarlierFiles::none(&place, "eth0", &CARD).read(&place);
+    let earlier = EarlierFiles::none(&place, ("eth0", 7), &CARD).read(&place);
     assert_eq!(earlier.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
     write_files(&place, &HOLDER, &lease(), EVERYONE);
-    let own = EarlierFiles::none(&place, "eth0", &CARD).read(&place);
+    let own = EarlierFiles::none(&place, ("eth0", 7), &CARD).read(&place);
     assert_eq!(own.address(), Some(Ipv4Addr::new(192, 0, 2, 10)));
     earlier.restore(&place);
     let mut left = Vec::new();
@@ -223,7 +223,7 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     // Without the quotes, as a person may write it; and of no address.
     write("run/net-eth0.conf", "IPV4ADDR=192.0.2.3\n");
     let address = || {
-        EarlierFiles::none(&place, "eth0", &CARD)
+        EarlierFiles::none(&place, ("eth0", 7), &CARD)
             .read(&place)
             .address()
     };
@@ -312,6 +312,17 @@ fn network_manager_is_told_who_asked_for_the_lease() {
          type=ethernet\n\n[ethernet]\nmac-address=52:54:00:12:34:56\n\n\
          [ipv4]\nmethod=auto\ndhcp-client-id=01:52:54:00:12:34:56\nmay-fail=false\n"
     );
+    // And that it is in use.
+    let root = Directory::new("in-use");
+    let place = FileLocations::below(&root.0);
+    write_files(&place, &HOLDER, &lease(), EVERYONE);
+    let state = root.0.join("run/NetworkManager/devices/7");
+    assert_eq!(
+        fs::read_to_string(&state).unwrap(),
+        "[device]\nmanaged=1\nconnection-uuid=77697265-626f-8f74-8000-525400123456\n"
+    );
+    EarlierFiles::none(&place, ("eth0", 7), &CARD).restore(&place);
+    assert!(!state.exists());
 }
 
 #[test]
@@ -376,7 +387,10 @@ fn a_vlan_on_a_bond_is_made_by_whoever_takes_over() {
         assert!(text.contains(expected), "{name}: {text}");
     }
     let mut files = Vec::new();
-    files_below(&root.0.join("run/NetworkManager"), &mut files);
+    files_below(
+        &root.0.join("run/NetworkManager/system-connections"),
+        &mut files,
+    );
     let uuid = |path: &PathBuf| {
         let text = fs::read_to_string(path).unwrap();
         let uuid = text.lines().find(|line| line.starts_with("uuid="));
@@ -386,7 +400,7 @@ fn a_vlan_on_a_bond_is_made_by_whoever_takes_over() {
     uuids.sort_unstable();
     uuids.dedup();
     assert_eq!((files.len(), uuids.len()), (4, 4), "{uuids:?}");
-    EarlierFiles::none(&FileLocations::below(&root.0), "bond0.7", &made_of)
+    EarlierFiles::none(&FileLocations::below(&root.0), ("bond0.7", 7), &made_of)
         .restore(&FileLocations::below(&root.0));
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
@@ -475,6 +489,7 @@ const CARD: MadeOf = MadeOf {
 const HOLDER: HandOverIdentity<'_> = HandOverIdentity {
     made_of: &CARD,
     interface: "eth0",
+    index: 7,
     mac: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
     client_id: &[1, 0x52, 0x54, 0, 0x12, 0x34, 0x56],
 };

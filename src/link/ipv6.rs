@@ -33,6 +33,8 @@ pub struct Ipv6Settings {
     routes: Vec<SetRoute>,
     /// The link-local address, if it was set here.
     link_local: Option<Address6>,
+    /// What the routers have said of it last.
+    mtu_octets: Option<u32>,
 }
 
 /// A route that was set here.
@@ -58,6 +60,7 @@ impl Ipv6Settings {
             addresses: Vec::new(),
             routes: Vec::new(),
             link_local: None,
+            mtu_octets: None,
         };
         let is_off = read(&settings.path(DISABLE));
         let stays_off = !enables && is_off.is_ok_and(|text| text != "0");
@@ -222,8 +225,10 @@ impl Ipv6Settings {
             }
             known.is_wanted
         });
+        let mtu_before = std::mem::replace(&mut self.mtu_octets, lease.mtu_octets);
         if let Some(mtu) = lease.mtu_octets
             && let Err(error) = self.set_file(MTU, &mtu.to_string())
+            && mtu_before != lease.mtu_octets
         {
             // The kernel refuses more than the link's.
             log::warn!(

@@ -2,6 +2,7 @@
 //! for other programs are about the addresses that are there.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,12 +11,25 @@ use nix::unistd::Pid;
 use crate::common::client::{addresses, at_home, ipv4_addresses, json};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dnsmasq};
-use crate::common::{in_new_namespace, ip, wait_until};
+use crate::common::{in_new_namespace, ip, own_var_lib, wait_until};
 use crate::ipv6;
 
 /// networkd takes no notice of interfaces that udev has not handled, unless there is no udev: it
 /// tells by /sys, which nobody may write then.
 const WITHOUT_UDEV: &str = "mount -t sysfs -o ro sysfs /sys";
+
+/// Grants addresses for 2 min, to be renewed after 6 s, and writes them to that file.
+fn dnsmasq_with(far: &Far, leases: &str) -> Server {
+    far.serve(
+        &format!(
+            "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --pid-file= --no-ping
+            --interface=far --bind-interfaces --dhcp-leasefile={leases}
+            --dhcp-range=192.0.2.100,192.0.2.199,255.255.255.0,2m
+            --dhcp-option=option:T1,6 --dhcp-option=option:T2,90"
+        ),
+        "DHCP, IP range",
+    )
+}
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -23,15 +37,7 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
     in_new_namespace(|| {
         let far = Far::plug_in();
         let leases = far.write("leases", "");
-        let server = far.serve(
-            &format!(
-                "dnsmasq --conf-file=/dev/null --no-daemon --user=root --port=0 --pid-file= --no-ping
-                --interface=far --bind-interfaces --dhcp-leasefile={leases}
-                --dhcp-range=192.0.2.100,192.0.2.199,255.255.255.0,2m
-                --dhcp-option=option:T1,6 --dhcp-option=option:T2,90"
-            ),
-            "DHCP, IP range",
-        );
+        let server = dnsmasq_with(&far, &leases);
         let client = at_home()
             .args(["lease", "-i", "near", "--hand-over", "networkd"])
             .output()
@@ -74,10 +80,16 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
     });
 }
 
-#[test]
-#[ignore = "needs CAP_NET_ADMIN"]
-fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
-    in_new_namespace(|| {
+/// An address of IPv6 that was granted for 2 min, to be renewed after 4 s, and is handed over.
+struct Granted {
+    far: Far,
+    server: Server,
+    _router: Server,
+    address: String,
+}
+
+impl Granted {
+    fn for_another(to: &str) -> Self {
         let far = Far::plug_in_ipv6();
         let leases = far.folder.join("leases6.csv");
         let pool = format!(
@@ -88,28 +100,50 @@ fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
             leases.display()
         );
         let server = ipv6::kea(&far, &pool);
-        let _router = ipv6::radvd(&far, "AdvManagedFlag on;");
+        let router = ipv6::radvd(&far, "AdvManagedFlag on;");
         let mut client = at_home();
-        client.args([
-            "lease",
-            "--family",
-            "6",
-            "-i",
-            "near",
-            "--hand-over",
-            "networkd",
-        ]);
+        client.args(["lease", "--family", "6", "-i", "near", "--hand-over", to]);
         let output = client.output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let granted = || {
-            let text = ip("-6 -o address show dev near scope global");
-            let words = text.split_whitespace();
-            let addresses = words.filter(|word| word.ends_with("/128"));
-            addresses.map(str::to_owned).collect::<Vec<_>>()
+        let granted = granted();
+        let [address] = &granted[..] else {
+            panic!("{granted:?}");
         };
-        let before = granted();
-        assert_eq!(before.len(), 1, "{before:?}");
         assert!(read("/run/net6-near.conf").contains("IPV6PROTO='dhcp6'"));
+        Self {
+            address: address.clone(),
+            far,
+            server,
+            _router: router,
+        }
+    }
+
+    /// Fails unless it is still the address of `near`, and the only one that the server has granted.
+    fn is_the_only_one(&self) {
+        assert_eq!(granted(), [&*self.address]);
+        let rows = fs::read_to_string(self.far.folder.join("leases6.csv")).unwrap();
+        let address = self.address.trim_end_matches("/128");
+        let others = rows
+            .lines()
+            .skip(1)
+            .filter(|row| !row.starts_with(&format!("{address},")));
+        assert_eq!(others.count(), 0, "{rows}");
+    }
+}
+
+/// Returns the addresses of servers on `near`.
+fn granted() -> Vec<String> {
+    let text = ip("-6 -o address show dev near scope global");
+    let words = text.split_whitespace();
+    let addresses = words.filter(|word| word.ends_with("/128"));
+    addresses.map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
+    in_new_namespace(|| {
+        let lease = Granted::for_another("networkd");
         let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
         assert!(mounted.unwrap().success());
         let networkd = Server::start(
@@ -118,16 +152,77 @@ fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
                 .env("SYSTEMD_LOG_TARGET", "console"),
         );
         // Its own, and a renewal.
-        server.wait_for("DHCP6_LEASE_ALLOC");
+        lease.server.wait_for("DHCP6_LEASE_ALLOC");
         networkd.wait_for("DHCPv6 client: Sent Renew");
-        assert_eq!(granted(), before);
-        let rows = fs::read_to_string(&leases).unwrap();
-        let address = before[0].trim_end_matches("/128");
-        let others = rows
-            .lines()
-            .skip(1)
-            .filter(|row| !row.starts_with(&format!("{address},")));
-        assert_eq!(others.count(), 0, "{rows}");
+        lease.is_the_only_one();
+    });
+}
+
+const NETWORK_MANAGER: &str =
+    "[main]\nplugins=keyfile\ndhcp=internal\nno-auto-default=*\nrc-manager=unmanaged\n";
+
+/// NetworkManager and its message bus, in the namespace of the test.
+fn network_manager(far: &Far) -> [Server; 2] {
+    let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
+    assert!(mounted.unwrap().success());
+    fs::create_dir("/run/dbus").unwrap();
+    let bus =
+        Server::start(Command::new("dbus-daemon").args(["--system", "--nofork", "--nopidfile"]));
+    wait_until("a bus", || {
+        Path::new("/run/dbus/system_bus_socket").exists()
+    });
+    let config = far.write("NetworkManager.conf", NETWORK_MANAGER);
+    let manager = Server::start(Command::new("NetworkManager").args([
+        "--debug",
+        "--log-level",
+        "INFO",
+        "--config",
+        &config,
+    ]));
+    [manager, bus]
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and NetworkManager"]
+fn network_manager_keeps_an_address_of_ipv6_as_the_same_client() {
+    in_new_namespace(|| {
+        own_var_lib();
+        fs::create_dir("/var/lib/kea").unwrap();
+        let lease = Granted::for_another("network-manager");
+        let [manager, _bus] = network_manager(&lease.far);
+        manager.wait_for("starting connection 'wireboot-near'");
+        // It asks for it anew, and renews it.
+        manager.wait_for("state changed new lease, address=2001:db8:1::2");
+        wait_until("it has renewed it", || {
+            lease.server.count("DHCP6_LEASE_RENEW") > 0
+        });
+        lease.is_the_only_one();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and NetworkManager"]
+fn network_manager_keeps_the_address_as_the_same_client() {
+    in_new_namespace(|| {
+        own_var_lib();
+        let far = Far::plug_in();
+        let leases = far.write("leases", "");
+        let server = dnsmasq_with(&far, &leases);
+        let client = at_home()
+            .args(["lease", "-i", "near", "--hand-over", "network-manager"])
+            .output()
+            .unwrap();
+        assert!(client.status.success(), "{client:?}");
+        let address = only_address();
+        let granted = server.count("DHCPACK");
+        let [manager, _bus] = network_manager(&far);
+        manager.wait_for("starting connection 'wireboot-near'");
+        wait_until("it has asked for the address, and renewed it", || {
+            server.count("DHCPACK") >= granted + 2
+        });
+        assert_eq!(only_address(), address);
+        let leases = fs::read_to_string(leases).unwrap();
+        assert_eq!(leases.lines().count(), 1, "{leases}");
     });
 }
 

@@ -41,11 +41,16 @@ pub(crate) fn dnsmasq(far: &Far, range: &str) -> Server {
     far.serve(&command, "router advertisement")
 }
 
-pub(crate) fn radvd(far: &Far, options: &str) -> Server {
+/// Writes the configuration of radvd, which it reads at its start and at SIGHUP; returns its path.
+pub(crate) fn radvd_config(far: &Far, options: &str) -> String {
     let config = format!(
         "interface far {{ AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; {options} }};"
     );
-    let config = far.write("radvd.conf", &config);
+    far.write("radvd.conf", &config)
+}
+
+pub(crate) fn radvd(far: &Far, options: &str) -> Server {
+    let config = radvd_config(far, options);
     let pid = far.folder.join("radvd.pid");
     far.serve(
         &format!("radvd -n -m stderr -d 1 -C {config} -p {}", pid.display()),
@@ -53,8 +58,8 @@ pub(crate) fn radvd(far: &Far, options: &str) -> Server {
     )
 }
 
-/// Kea; without a carrier it does not listen, so that `near` is set up for its start.
-pub(crate) fn kea(far: &Far, more: &str) -> Server {
+/// Writes the configuration of Kea, which it reads at its start and at SIGHUP; returns its path.
+pub(crate) fn kea_config(far: &Far, more: &str) -> String {
     // Otherwise it is kept in a file that all servers of the host share.
     let id = far.namespace();
     let id: String = id.chars().filter(char::is_ascii_digit).collect();
@@ -71,7 +76,12 @@ pub(crate) fn kea(far: &Far, more: &str) -> Server {
             {more}
         }} }}"#
     );
-    let config = far.write("kea6.json", &config);
+    far.write("kea6.json", &config)
+}
+
+/// Kea; without a carrier it does not listen, so that `near` is set up for its start.
+pub(crate) fn kea(far: &Far, more: &str) -> Server {
+    let config = kea_config(far, more);
     let is_up = ip("link show near").contains(",UP");
     ip("link set near up");
     let server = far.serve(&format!("kea-dhcp6 -c {config}"), "DHCP6_STARTED");
@@ -181,6 +191,11 @@ fn a_managed_network_grants_an_address() {
             "{}",
             addresses()
         );
+        // The kernel has joined the groups in which a switch lets neighbours ask for it (RFC 4291 §2.7.1).
+        let groups = ip("-6 maddress show dev near");
+        for group in ["ff02::1:ff00:100", "ff02::1:ff12:3456"] {
+            assert!(groups.contains(group), "{groups}");
+        }
         // The kernel removes it when it is over, even without this program.
         let seconds = report["addresses"][0]["valid_seconds"].as_u64().unwrap();
         assert!((590..=600).contains(&seconds), "{seconds}");
@@ -287,7 +302,7 @@ fn a_router_without_a_prefix_routes_what_a_server_grants() {
         let far = Far::plug_in_ipv6();
         let _server = kea(&far, POOL);
         far.run("ip link set far mtu 9000");
-        let _router = radvd(&far, "AdvManagedFlag on; AdvLinkMTU 9000;");
+        let router = radvd(&far, "AdvManagedFlag on; AdvLinkMTU 9000;");
         let (report, log) = leased(&[]);
         assert_eq!(report["addresses"][0]["address"], "2001:db8:1::200");
         assert!(
@@ -297,7 +312,15 @@ fn a_router_without_a_prefix_routes_what_a_server_grants() {
         );
         assert!(!routes().contains("2001:db8:1::/64"), "{}", routes());
         // More than the link has is refused by the kernel, and nothing else is lost.
-        assert!(log.contains("MTU of 9000 bytes is not set"), "{log}");
+        let refusal = "MTU of 9000 bytes is not set";
+        assert!(log.contains(refusal), "{log}");
+        // It is said once, and not for each advertisement.
+        router.forget();
+        let kept = keep(&["--family", "6"]);
+        wait_until("three advertisements", || {
+            router.count("timer_handler") >= 3
+        });
+        assert_eq!(kept.count(refusal), 1);
     });
 }
 

@@ -79,11 +79,11 @@ fn a_stateless_network_boots_by_tftp() {
         let far = Far::plug_in_ipv6();
         let folder = served(&far);
         let url = "tftp://[2001:db8:1::1]/boot.ipxe";
-        let _server = dnsmasq(&far, &folder, "2001:db8:1::,ra-stateless", url);
-        let plan = plan(&[]);
-        assert_eq!(plan["kernel"]["url"], "tftp://[2001:db8:1::1]/kernel");
+        let server = dnsmasq(&far, &folder, "2001:db8:1::,ra-stateless", url);
+        let made = plan(&[]);
+        assert_eq!(made["kernel"]["url"], "tftp://[2001:db8:1::1]/kernel");
         assert_eq!(
-            plan["command_line"],
+            made["command_line"],
             format!("six={FORMED}/64 by={ROUTER} dns={ROUTER} four=.")
         );
         is_as_found();
@@ -100,6 +100,12 @@ fn a_stateless_network_boots_by_tftp() {
             assert_eq!(code, Some(0), "{log}");
             is_as_found();
         }
+        // A kernel alone, with its words in option 60 beside a size.
+        drop(server);
+        let range =
+            "2001:db8:1::,ra-stateless --dhcp-option=option6:bootfile-param,17,root=/dev/nfs,a=b";
+        let _server = dnsmasq(&far, &folder, range, "tftp://[2001:db8:1::1]/kernel");
+        assert_eq!(plan(&[])["command_line"], "root=/dev/nfs a=b");
     });
 }
 
@@ -133,10 +139,16 @@ fn a_server_on_the_link_boots_a_machine_without_an_address() {
         );
         let _kea = kea(&far, &options);
         let _tftp = tftpd(&far, &folder);
-        let (code, _, log) = boot(&["--family", "6", "--stop-after", "image"]);
-        assert_eq!(code, Some(0), "{log}");
-        assert!(!log.contains(LINK_LOCAL), "{log}");
-        is_as_found();
+        let boots = || {
+            let (code, _, log) = boot(&["--family", "6", "--stop-after", "image"]);
+            assert_eq!(code, Some(0), "{log}");
+            assert!(!log.contains(LINK_LOCAL), "{log}");
+            is_as_found();
+        };
+        boots();
+        // Routers speak of no address either.
+        let _router = radvd(&far, "AdvOtherConfigFlag on;");
+        boots();
     });
 }
 

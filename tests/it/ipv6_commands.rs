@@ -198,13 +198,19 @@ fn a_script_hears_of_the_lease_in_the_words_of_three_clients() {
                     {{ "name": "bootfile-url", "data": "http://[2001:db8:1::1]/a$(x)" }} ], {POOL}"#
             ),
         );
-        let _router = radvd(
+        let router = radvd(
             &far,
             "AdvManagedFlag on; AdvLinkMTU 1400; prefix 2001:db8:2::/64 { };",
         );
         let (script, notes) = noting(&far, "");
         let mut kept = keep(&["--family", "6", "-v", "--script", &script]);
         wait_until("bound", || events(&notes).len() >= 2);
+        // An advertisement that changes nothing is no event.
+        let advertised = router.count("timer_handler");
+        wait_until("two more advertisements", || {
+            router.count("timer_handler") >= advertised + 2
+        });
+        assert_eq!(events(&notes).len(), 2);
         assert_eq!(events(&notes)[..2], ["deconfig", "bound"]);
         let said = fs::read_to_string(&notes).unwrap();
         for line in [
@@ -265,6 +271,40 @@ fn a_script_hears_of_the_lease_in_the_words_of_three_clients() {
         let (code, ..) = lease(&["--timeout", "2", "--script", &script]);
         assert_eq!(code, Some(3));
         assert_eq!(events(&notes), ["leasefail"]);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_script_hears_of_a_lease_that_is_over() {
+    in_new_namespace(|| {
+        let far = Far::plug_in_ipv6();
+        let short = POOL
+            .replace("600", "4")
+            .replace("500", "3")
+            .replace("100", "1")
+            .replace("\"rebind-timer\": 200", "\"rebind-timer\": 2");
+        let server = kea(&far, &short);
+        let (script, notes) = noting(&far, "");
+        let mut kept = keep(&["--family", "6", "--script", &script]);
+        wait_until("bound", || events(&notes).contains(&"bound".to_owned()));
+        drop(server);
+        wait_until("the script hears that it is over", || {
+            let said = fs::read_to_string(&notes).unwrap();
+            said.contains("reason=EXPIRE6\n")
+        });
+        assert!(!addresses().contains(GRANTED), "{}", addresses());
+        // It is asked for again.
+        let _server = kea(&far, &short);
+        wait_until("bound anew", || {
+            events(&notes)
+                .iter()
+                .filter(|event| *event == "bound")
+                .count()
+                == 2
+        });
+        kept.signal(Signal::SIGUSR2);
+        assert_eq!(kept.exit_code(), Some(0));
     });
 }
 

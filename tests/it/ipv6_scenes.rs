@@ -75,8 +75,8 @@ fn a_server_behind_a_router_is_reached() {
     });
 }
 
-/// Sends an advertisement whole as long as it says `whole`, and in two fragments.
-const FRAGMENTS: &str = "
+/// Makes advertisements, with a sum that is wrong by so much.
+const ADVERTISEMENTS: &str = "
 import socket, struct, sys, time
 P = socket.inet_pton
 def total(data):
@@ -85,18 +85,24 @@ def total(data):
     while s >> 16: s = (s & 0xffff) + (s >> 16)
     return ~s & 0xffff
 source, group = P(socket.AF_INET6, 'fe80::5054:ff:fe00:1'), P(socket.AF_INET6, 'ff02::1')
-def frames(prefix, is_whole):
+def advertisement(prefix, wrong=0):
     ra = struct.pack('!BBHBBHII', 134, 0, 0, 64, 0, 1800, 0, 0)
     ra += struct.pack('!BBBBIII', 3, 4, 64, 0xc0, 3600, 1800, 0) + P(socket.AF_INET6, prefix)
     sums = source + group + struct.pack('!II', len(ra), 58) + ra
-    ra = ra[:2] + struct.pack('!H', total(sums)) + ra[4:]
+    return ra[:2] + struct.pack('!H', total(sums) ^ wrong) + ra[4:]
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86dd))
+s.bind(('far', 0x86dd))
+";
+
+/// Sends an advertisement whole as long as it says `whole`, and in two fragments.
+const FRAGMENTS: &str = "
+def frames(prefix, is_whole):
+    ra = advertisement(prefix)
     head = b'\\x33\\x33\\0\\0\\0\\1' + b'\\x52\\x54\\0\\0\\0\\1' + b'\\x86\\xdd'
     def packet(following, body): return head + struct.pack('!IHBB', 6 << 28, len(body), following, 255) + source + group + body
     if is_whole: return [packet(58, ra)]
     def part(at, end, more): return packet(44, struct.pack('!BBHI', 58, 0, at | more, 7) + ra[at:end])
     return [part(0, 32, 1), part(32, len(ra), 0)]
-s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-s.bind(('far', 0))
 while True:
     for frame in frames('2001:db8:6::', False): s.send(frame)
     time.sleep(0.4)
@@ -110,7 +116,7 @@ while True:
 fn an_advertisement_in_fragments_is_ignored() {
     in_new_namespace(|| {
         let far = Far::plug_in_ipv6();
-        let script = far.write("fragments.py", FRAGMENTS);
+        let script = far.write("fragments.py", &format!("{ADVERTISEMENTS}{FRAGMENTS}"));
         let parts = far.start(&format!("python3 {script} parts"));
         let (code, _, log) = lease(&["--timeout", "3"]);
         assert_eq!(code, Some(3), "{log}");
@@ -126,6 +132,49 @@ fn an_advertisement_in_fragments_is_ignored() {
         let given = report["addresses"].as_array().unwrap();
         assert_eq!(given.len(), 1, "{report}");
         assert_eq!(given[0]["address"], FORMED.replace(":1:", ":7:"));
+    });
+}
+
+/// Answers questions for configuration: the first without a sum, the second with a wrong one, and each later
+/// one with a right one; each answer names another boot file. Before each, an advertisement has a wrong sum.
+const SUMS: &str = "
+asked = 0
+print('ready', flush=True)
+while True:
+    frame = s.recv(2048)
+    if frame[20] != 17 or frame[56:58] != b'\\x02\\x23' or frame[62] != 11: continue
+    client, destination, at, own = frame[22:38], frame[6:12], 66, b''
+    while at < len(frame):
+        code, size = struct.unpack('!HH', frame[at:at + 4])
+        if code == 1: own = frame[at:at + 4 + size]
+        at += 4 + size
+    asked += 1
+    url = b'tftp://[2001:db8:1::1]/%d' % min(asked, 3)
+    body = b'\\7' + frame[63:66] + own + struct.pack('!HHH', 2, 2, 9) + struct.pack('!HH', 59, len(url)) + url
+    udp = struct.pack('!HHHH', 547, 546, len(body) + 8, 0)
+    right = total(source + client + struct.pack('!II', len(udp + body), 17) + udp + body)
+    udp = udp[:6] + struct.pack('!H', [0, right ^ 1, right][min(asked, 3) - 1])
+    def send(to, following, address, body):
+        head = to + b'\\x52\\x54\\0\\0\\0\\1' + b'\\x86\\xdd'
+        s.send(head + struct.pack('!IHBB', 6 << 28, len(body), following, 255) + source + address + body)
+    send(b'\\x33\\x33\\0\\0\\0\\1', 58, group, advertisement('2001:db8:8::', 1))
+    send(destination, 17, client, udp + body)
+";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and python3"]
+fn what_has_no_sum_or_a_wrong_one_is_ignored() {
+    in_new_namespace(|| {
+        let far = Far::plug_in_ipv6();
+        let script = far.write("sums.py", &format!("{ADVERTISEMENTS}{SUMS}"));
+        let _server = far.serve(&format!("python3 {script}"), "ready");
+        let _router = radvd(&far, "AdvOtherConfigFlag on; prefix 2001:db8:1::/64 { };");
+        let (report, log) = leased(&["--timeout", "30"]);
+        assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/3", "{log}");
+        assert!(log.matches("INFORMATION-REQUEST\n").count() >= 3, "{log}");
+        let given = report["addresses"].as_array().unwrap();
+        assert_eq!(given.len(), 1, "{report}");
+        assert_eq!(given[0]["address"], FORMED);
     });
 }
 

@@ -5,7 +5,10 @@ use nix::sys::signal::Signal;
 use crate::common::client::keep;
 use crate::common::far::{Far, Server};
 use crate::common::{in_new_namespace, ip, wait_until};
-use crate::ipv6::{FORMED, POOL, ROUTER, addresses, beside, is_as_found, kea, leased, radvd};
+use crate::ipv6::{
+    FORMED, POOL, ROUTER, addresses, beside, is_as_found, kea, kea_config, leased, radvd,
+    radvd_config,
+};
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -25,13 +28,16 @@ fn a_server_is_asked_where_no_router_is() {
 fn a_server_without_addresses_is_asked_for_the_boot_file() {
     in_new_namespace(|| {
         let far = Far::plug_in_ipv6();
-        let options = r#""option-data": [ { "name": "bootfile-url", "data": "http://[2001:db8:1::1]/x" } ],
+        let options = r#""option-data": [ { "name": "bootfile-url", "data": "http://[2001:db8:1::1]/x" },
+                { "name": "v6-captive-portal", "data": "https://portal.example/api" } ],
             "subnet6": [ { "id": 1, "subnet": "2001:db8:1::/64", "interface": "far", "pools": [ ] } ]"#;
         let _server = kea(&far, options);
         let _router = radvd(&far, "AdvManagedFlag on; prefix 2001:db8:1::/64 { };");
         let (report, log) = leased(&[]);
         assert_eq!(report["addresses"][0]["address"], FORMED);
         assert_eq!(report["boot_file"], "http://[2001:db8:1::1]/x");
+        assert_eq!(report["captive_portal"], "https://portal.example/api");
+        assert!(log.contains("a captive portal is here"), "{log}");
         assert!(log.contains("NoAddrsAvail"), "{log}");
     });
 }
@@ -89,6 +95,51 @@ fn a_lease_is_renewed_and_given_back() {
         assert_eq!(client.exit_code(), Some(0));
         is_as_found();
         server.wait_for("DHCP6_RELEASE_NA");
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_network_that_is_renumbered_is_followed() {
+    in_new_namespace(|| {
+        let far = Far::plug_in_ipv6();
+        let server = kea(&far, POOL);
+        let router = radvd(
+            &far,
+            "AdvManagedFlag on; prefix 2001:db8:1::/64 { AdvAutonomous off; };",
+        );
+        let mut client = keep(&["--family", "6", "-vv"]);
+        client.wait_for("2001:db8:1::200/128 from a server");
+        kea_config(
+            &far,
+            &POOL
+                .replace("2001:db8:1::", "2001:db8:2::")
+                .replace("\"id\": 1", "\"id\": 2"),
+        );
+        radvd_config(
+            &far,
+            "AdvManagedFlag on; prefix 2001:db8:2::/64 { AdvAutonomous off; };
+            prefix 2001:db8:1::/64 { AdvAutonomous off; AdvValidLifetime 0; AdvPreferredLifetime 0; };",
+        );
+        router.signal(Signal::SIGHUP);
+        server.signal(Signal::SIGHUP);
+        server.wait_for("DHCP6_DYNAMIC_RECONFIGURATION_SUCCESS");
+        client.signal(Signal::SIGHUP);
+        // The old one has 600 s left, and ends by the word of the server.
+        wait_until("the new address alone", || {
+            addresses().contains("2001:db8:2::200/128") && !addresses().contains("2001:db8:1::200")
+        });
+        let routes = || ip("-6 route show dev near proto ra");
+        wait_until("the new network alone is on the link", || {
+            routes().contains("2001:db8:2::/64") && !routes().contains("2001:db8:1::")
+        });
+        assert_eq!(
+            client.count("near: REBIND") + client.count("near: CONFIRM"),
+            0
+        );
+        client.signal(Signal::SIGUSR2);
+        assert_eq!(client.exit_code(), Some(0));
+        is_as_found();
     });
 }
 
@@ -205,31 +256,54 @@ fn a_server_of_isc_without_addresses_answers_a_question_for_a_boot_file() {
     });
 }
 
+/// Makes a namespace behind `host`, which it reaches by 2001:db8:`network`::/64, and waits until relays between
+/// them can send.
+fn linked(host: &Far, network: u8) -> Far {
+    let behind = host.behind();
+    for (namespace, port, address) in [(host, "behind", 1), (&behind, "far", 2)] {
+        namespace.run(&format!(
+            "ip address add 2001:db8:{network}::{address}/64 dev {port} nodad"
+        ));
+        wait_until("a link-local address that was probed", || {
+            let own = namespace.output(&format!("ip -6 address show dev {port} scope link"));
+            own.contains("fe80::") && !own.contains("tentative")
+        });
+    }
+    behind.run(&format!(
+        "ip route add 2001:db8::/32 via 2001:db8:{network}::1"
+    ));
+    behind
+}
+
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn a_server_behind_a_relay_grants_an_address() {
+fn a_server_behind_relays_grants_an_address() {
     in_new_namespace(|| {
         let far = Far::plug_in_ipv6();
-        let behind = far.behind();
-        far.run("ip address add 2001:db8:9::1/64 dev behind nodad");
-        behind.run("ip address add 2001:db8:9::2/64 dev far nodad");
-        behind.run("ip route add 2001:db8:1::/64 via 2001:db8:9::1");
-        for (namespace, port) in [(&far, "behind"), (&behind, "far")] {
-            wait_until("a link-local address that was probed", || {
-                let own = namespace.output(&format!("ip -6 address show dev {port} scope link"));
-                own.contains("fe80::") && !own.contains("tentative")
-            });
-        }
-        let server = dhcpd(&behind, &subnet("subnet6 2001:db8:9::/64 { }"));
+        let behind = linked(&far, 9);
         let _router = radvd(&far, "AdvManagedFlag on;");
-        // It says nothing when it is ready, and is asked again.
-        let _relay = far.start("dhcrelay -6 -d --no-pid -l far -u behind");
-        let (report, log) = leased(&["--timeout", "30"]);
-        assert_eq!(
-            report["addresses"][0]["address"], "2001:db8:1::300",
-            "{log}"
-        );
-        assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/boot.ipxe");
-        server.wait_for("Relay-forward message from");
+        let granted = |server: &Server, forward: &str| {
+            let (report, log) = leased(&["--timeout", "30"]);
+            assert_eq!(
+                report["addresses"][0]["address"], "2001:db8:1::300",
+                "{log}"
+            );
+            assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/boot.ipxe");
+            server.wait_for(forward);
+        };
+        {
+            let server = dhcpd(&behind, &subnet("subnet6 2001:db8:9::/64 { }"));
+            // It says nothing when it is ready, and is asked again.
+            let _relay = far.start("dhcrelay -6 -d --no-pid -l far -u behind");
+            granted(&server, "Relay-forward message from 2001:db8:9::1");
+        }
+        // Behind another relay.
+        let beyond = linked(&behind, 8);
+        let server = dhcpd(&beyond, &subnet("subnet6 2001:db8:8::/64 { }"));
+        let _relays = [
+            far.start("dhcrelay -6 -d --no-pid -l far -u 2001:db8:9::2%behind"),
+            behind.start("dhcrelay -6 -d --no-pid -l far -u behind"),
+        ];
+        granted(&server, "Relay-forward message from");
     });
 }

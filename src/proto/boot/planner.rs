@@ -15,6 +15,7 @@ use super::step::{Answer, FetchResult, Step};
 use super::{bls, ipxe, language, loaders, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
+use crate::text::safe::Safe;
 use crate::text::url::Url;
 
 /// Limit of boot files that chain one to the next; they can chain in a circle.
@@ -214,10 +215,11 @@ impl Planner {
         match classify(&head) {
             KernelFormat::Linux | KernelFormat::Uki | KernelFormat::Zboot => {
                 self.context.note(&place, "is a kernel");
+                let words = self.words_of_lease(&place);
                 let initrds = self.context.facts.initrds.iter().cloned();
                 Ok(Turn::Done(Box::new(BootPlan {
                     initrds: initrds.map(Into::into).collect(),
-                    ..BootPlan::of_kernel(url.clone().into(), String::new())
+                    ..BootPlan::of_kernel(url.clone().into(), words)
                 })))
             }
             KernelFormat::IpxeScript => {
@@ -240,6 +242,23 @@ impl Planner {
                 }
             },
         }
+    }
+
+    /// Returns what the lease has for the command line of a kernel that is the boot file itself: the assignments
+    /// among the parameters of DHCPv6 (RFC 5970 §3.2).
+    fn words_of_lease(&mut self, place: &Place) -> String {
+        let facts = &self.context.facts;
+        let is_word =
+            |text: &str| !facts.must_be_signed && text.contains('=') && !Url::has_scheme(text);
+        let given = facts.ipv6.as_ref().map(|lease| &lease.boot_parameters);
+        let given = given.into_iter().flatten().cloned();
+        let (words, others): (Vec<_>, Vec<_>) = given.partition(|text| is_word(text));
+        for text in others {
+            let text = Safe::name(&text);
+            let what = format!("the parameter {text} is not for a kernel, or not signed; ignored");
+            self.context.note(place, &what);
+        }
+        words.join(" ")
     }
 
     fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, PlanError> {

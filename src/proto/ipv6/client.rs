@@ -9,7 +9,7 @@ use super::address;
 use super::configuration::Configuration;
 use super::dhcp::{Dhcp6, Ignored, NoAddress, Purpose};
 use super::identity::Identity;
-use super::lease::{Lease6, LeasedAddress};
+use super::lease::{Lease6, LeasedAddress, Route6};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
 use super::offer::Offer;
 use super::probe::AddressProbes;
@@ -17,6 +17,7 @@ use crate::dhcp::config::Detection;
 use crate::packet::dhcpv6::MessageType;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::neighbor::NeighborMessage;
+use crate::text::url::Url;
 use crate::time::{Instant, Random, earliest};
 
 /// How long a router may take to advertise itself before servers are asked without one: some networks have
@@ -28,6 +29,8 @@ const DEFAULT_ROUTER_TIME: Duration = Duration::from_secs(2);
 const SERVER_TIME: Duration = Duration::from_secs(5);
 /// So many SOLICITs without an address, and configuration alone is asked for, too.
 const PATIENT_SOLICITS: u32 = 2;
+
+const NO_CAPTIVE_PORTAL: &str = "urn:ietf:params:capport:unrestricted";
 
 /// Configuration of a client.
 #[derive(Debug, Clone)]
@@ -89,6 +92,9 @@ pub struct Ipv6Client {
     began_at: Instant,
     /// When there was an address first.
     address_at: Option<Instant>,
+    /// When something is over next that nobody prolongs.
+    ends_at: Option<Instant>,
+    has_ended: bool,
     random: Random,
 }
 
@@ -122,6 +128,8 @@ impl Ipv6Client {
             probes,
             began_at,
             address_at: None,
+            ends_at: None,
+            has_ended: false,
             random,
         }
     }
@@ -194,12 +202,21 @@ impl Ipv6Client {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.given.is_none() {
             self.ask(now);
+            self.has_ended |= self.ends_at.is_some_and(|at| now >= at);
+            let granted = self.servers.grant();
+            let granted = granted.and_then(|grant| grant.ends_next(now));
+            self.ends_at = earliest(&[self.routers.ends_next(now), granted]);
         }
         if now >= self.began_at && self.detection != Detection::Off {
             for address in self.addresses(now) {
                 self.probes.add(address.address, now, &mut self.random);
             }
         }
+    }
+
+    /// Returns whether something of the lease is over since the last time, which no message says.
+    pub const fn take_ended(&mut self) -> bool {
+        core::mem::replace(&mut self.has_ended, false)
     }
 
     /// Asks routers, and servers when that is due.
@@ -209,7 +226,7 @@ impl Ipv6Client {
             return;
         }
         if !self.asks_routers() {
-            if self.is_over || self.servers.informed().is_some() {
+            if self.is_over || self.servers.is_informed() {
                 self.servers.end_information();
             } else {
                 self.servers.inform(now);
@@ -233,11 +250,11 @@ impl Ipv6Client {
         let needs_file = self.wants_boot_file && !self.has_boot_file();
         let is_stateless =
             is_heard && !self.routers.is_managed() && (self.routers.has_other() || needs_file);
-        let is_open = self.servers.informed().is_none() || needs_file;
+        let is_open = !self.servers.is_informed() || needs_file;
         if is_open && (is_stateless || is_in_vain || (has_grant && needs_file)) {
             self.servers.inform(now);
         }
-        if self.servers.informed().is_some() && !needs_file {
+        if self.servers.is_informed() && !needs_file {
             self.servers.end_information();
         }
         if self.addresses(now).is_empty() {
@@ -278,13 +295,13 @@ impl Ipv6Client {
         let mut waits = [
             Some(began_at),
             router_at,
+            Some(began_at + DEFAULT_ROUTER_TIME),
             self.probes.answered_by(),
-            None,
+            self.ends_at,
             None,
             None,
         ];
-        if let (Some(at), [.., default_router, server, boot_file]) = (self.address_at, &mut waits) {
-            *default_router = Some(began_at + DEFAULT_ROUTER_TIME);
+        if let (Some(at), [.., server, boot_file]) = (self.address_at, &mut waits) {
             *server = Some(at + SERVER_TIME);
             *boot_file = Some(at + self.boot_file_wait);
         }
@@ -311,10 +328,11 @@ impl Ipv6Client {
             Purpose::Lease | Purpose::Preview => {}
         }
         let Some(address_at) = self.address_at else {
-            // Servers on the link, and with an address of it, need no other.
-            return self.wants_boot_file
-                && self.servers.refused().is_some()
-                && self.has_boot_file();
+            // Nobody has one to give, or routers speak of none; another router may be slower.
+            let has_none = self.routers.is_heard() && !self.routers.is_managed();
+            let is_late = now >= self.began_at + DEFAULT_ROUTER_TIME;
+            let is_in_vain = self.servers.refused().is_some() || (has_none && is_late);
+            return self.wants_boot_file && is_in_vain && self.boots_from_link(now);
         };
         let has_grant = self.servers.grant().is_some();
         let is_answered = if self.wants_boot_file {
@@ -332,6 +350,20 @@ impl Ipv6Client {
             || (self.routers.is_heard() && !has_grant)
             || now >= self.began_at + DEFAULT_ROUTER_TIME;
         is_answered && has_routes
+    }
+
+    /// Returns whether the boot file is on the link, where it is fetched with the link-local address alone.
+    fn boots_from_link(&self, now: Instant) -> bool {
+        let configured = self.servers.informed();
+        let file = configured.and_then(|configured| configured.boot_file.as_deref());
+        let url = file.and_then(|file| file.parse::<Url>().ok());
+        let Some(host) = url.and_then(|url| url.host().parse::<Ipv6Addr>().ok()) else {
+            return false;
+        };
+        let is_beside = |route: &Route6| {
+            route.gateway.is_none() && address::network(host, route.prefix_len) == route.destination
+        };
+        host.is_unicast_link_local() || self.routers.routes(now).iter().any(is_beside)
     }
 
     /// Returns what there is at present.
@@ -356,6 +388,10 @@ impl Ipv6Client {
             time_servers: configuration.time_servers,
             search: configuration.search,
             nat64: self.routers.nat64(now),
+            // This name says that there is none (RFC 8910 §2).
+            captive_portal: configuration
+                .captive_portal
+                .filter(|uri| uri != NO_CAPTIVE_PORTAL),
             boot_file: configuration.boot_file,
             boot_parameters: configuration.boot_parameters,
             server: granted.map(|grant| grant.server),
@@ -451,13 +487,12 @@ impl Ipv6Client {
             "a router gives a prefix"
         };
         let servers = match self.servers.refused() {
-            _ if self.servers.grant().is_some() || self.servers.informed().is_some() => {
-                "a DHCPv6 server answers".to_owned()
-            }
+            _ if self.servers.grant().is_some() => "a DHCPv6 server answers".to_owned(),
             Some((server, status)) => {
                 let why = NoAddress(status);
                 format!("the DHCPv6 server {server} has no address ({why})")
             }
+            None if self.servers.informed().is_some() => "a DHCPv6 server answers".to_owned(),
             None => match (self.servers.solicits(), self.servers.information_requests()) {
                 (0, 0) => "no DHCPv6 server was asked".to_owned(),
                 (solicits, informs) => format!(

@@ -6,7 +6,7 @@ use core::net::Ipv6Addr;
 use super::address;
 use crate::packet::dhcpv6::{Options, code, counted_texts};
 use crate::packet::neighbor::domains;
-use crate::text::names;
+use crate::text::names::text;
 
 /// So many resolvers, domains and parameters of a boot file are used.
 const MAX_ITEMS: usize = 16;
@@ -23,6 +23,8 @@ pub struct Configuration {
     pub time_servers: Vec<Ipv6Addr>,
     /// Domains that names are looked up in (option 24).
     pub search: Vec<String>,
+    /// Where a captive portal is asked about (option 103).
+    pub captive_portal: Option<String>,
     /// URL of the boot file (option 59).
     pub boot_file: Option<String>,
     /// Parameters of the boot file (option 60).
@@ -37,6 +39,7 @@ impl Configuration {
             dns: Vec::new(),
             time_servers: Vec::new(),
             search: domains(value(code::DOMAIN_LIST)),
+            captive_portal: text(value(code::CAPTIVE_PORTAL)),
             boot_file: text(value(code::BOOT_FILE_URL)),
             boot_parameters: Vec::new(),
         };
@@ -77,6 +80,9 @@ impl Configuration {
                 self.search.push(domain.clone());
             }
         }
+        if self.captive_portal.is_none() {
+            self.captive_portal.clone_from(&other.captive_portal);
+        }
         // Parameters are those of their own boot file.
         if self.boot_file.is_none() {
             self.boot_file.clone_from(&other.boot_file);
@@ -94,11 +100,4 @@ fn add_servers(to: &mut Vec<Ipv6Addr>, list: &[u8]) {
             to.push(server);
         }
     }
-}
-
-/// Reads a text, without a NUL at its end; none if it is empty or has control characters.
-fn text(bytes: &[u8]) -> Option<String> {
-    let text = bytes.split(|byte| *byte == 0).next()?;
-    let text = names::trimmed(core::str::from_utf8(text).ok()?);
-    names::is_path(text).then(|| text.to_owned())
 }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use super::configuration::Configuration;
 use super::exchange::{Exchange, Pace};
 use super::identity::Identity;
+use super::lease::Expiry;
 use super::offer::Offer;
 use crate::packet::dhcpv6::{Message, MessageType, Status, code, put};
 use crate::reader::DecodeError;
@@ -45,6 +46,10 @@ const MAX_DECLINES: u32 = 4;
 const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 /// Values of SOL_MAX_RT and INF_MAX_RT that count, in seconds (RFC 8415 §21.24).
 const MAX_RT: core::ops::RangeInclusive<u32> = 60..=86_400;
+/// After so many seconds configuration is asked for again, if a server does not say, and not earlier than that
+/// (RFC 8415 §21.23).
+const IRT_DEFAULT: u32 = 86_400;
+const IRT_MINIMUM: u32 = 600;
 /// What a boot file adds to the preference.
 const FILE_RANK: u16 = 256;
 /// What the preference adds that ends the search (RFC 8415 §18.2.1).
@@ -133,6 +138,10 @@ pub struct Dhcp6 {
     information: Option<Exchange>,
     /// What servers have said that were asked for no address.
     informed: Option<Configuration>,
+    /// When they are asked for it again.
+    refresh_at: Expiry,
+    /// It is used until one of them has answered.
+    is_stale: bool,
     solicit_pace: Pace,
     inform_pace: Pace,
     /// How many SOLICITs were sent since there was an address.
@@ -160,6 +169,8 @@ impl Dhcp6 {
             exchange: None,
             information: None,
             informed: None,
+            refresh_at: Expiry::NEVER,
+            is_stale: false,
             solicit_pace: BOOTING,
             inform_pace: BOOTING,
             solicits: 0,
@@ -248,7 +259,13 @@ impl Dhcp6 {
         }
         if is_information {
             let configuration = Configuration::read(options);
+            if core::mem::take(&mut self.is_stale) {
+                self.informed = None;
+            }
             self.informed.get_or_insert_default().add(&configuration);
+            let seconds = options.u32(code::INFORMATION_REFRESH_TIME);
+            let seconds = seconds.unwrap_or(IRT_DEFAULT).max(IRT_MINIMUM);
+            self.refresh_at = Expiry::after(seconds, now);
             return Ok(());
         }
         if let State::Declining { solicit_at, .. } = self.state {
@@ -440,6 +457,9 @@ impl Dhcp6 {
     /// Drives the timers.
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        if is_due(self.refresh_at.at()) {
+            (self.refresh_at, self.is_stale) = (Expiry::NEVER, true);
+        }
         let exchange = self.exchange.as_ref();
         let kind = exchange.map(|exchange| exchange.kind);
         let is_sent = |times: u32| {
@@ -528,8 +548,13 @@ impl Dhcp6 {
             State::Idle | State::Requesting(_) | State::Releasing(_) => None,
         };
         let next_at = |exchange: &Exchange| exchange.next_at;
-        let information = self.information.as_ref();
-        earliest(&[own, exchange.map(next_at), information.map(next_at)])
+        let information = self.information.as_ref().map(next_at);
+        earliest(&[
+            own,
+            exchange.map(next_at),
+            information,
+            self.refresh_at.at(),
+        ])
     }
 
     /// Returns the lease.
@@ -547,6 +572,11 @@ impl Dhcp6 {
     /// Returns what servers have said that were asked for no address.
     pub const fn informed(&self) -> Option<&Configuration> {
         self.informed.as_ref()
+    }
+
+    /// Returns whether that is as new as it is to be.
+    pub const fn is_informed(&self) -> bool {
+        self.informed.is_some() && !self.is_stale
     }
 
     /// Returns how many SOLICITs nobody has answered with an address.

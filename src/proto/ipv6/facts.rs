@@ -71,6 +71,9 @@ pub fn of_router(message: &Advertisement<'_>) -> Vec<Fact> {
                     put(&mut facts, "domain", &format_args!("{domain} {lifetime}"));
                 }
             }
+            RouterOption::CaptivePortal(uri) => {
+                put(&mut facts, "captive portal", &Safe::name(&uri));
+            }
             RouterOption::Nat64(prefix, lifetime) => {
                 let lifetime = Lifetime(lifetime);
                 put(&mut facts, "NAT64", &format_args!("{prefix} {lifetime}"));
@@ -110,6 +113,7 @@ pub fn of_dhcp(options: Options<'_>) -> Vec<Fact> {
     servers.for_each(|server: &Ipv6Addr| put(&mut facts, "time server", server));
     for (name, texts) in [
         ("domain", &read.search[..]),
+        ("captive portal", read.captive_portal.as_slice()),
         ("boot file", read.boot_file.as_slice()),
         ("boot parameter", &read.boot_parameters),
     ] {

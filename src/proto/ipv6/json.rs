@@ -31,6 +31,7 @@ pub struct Lease6Fields<'a> {
     ntp: Vec<String>,
     search: &'a [String],
     nat64: Option<Text<'a>>,
+    captive_portal: Option<&'a str>,
     boot_file: Option<&'a str>,
     boot_parameters: &'a [String],
 }
@@ -107,6 +108,7 @@ impl<'a> Lease6Fields<'a> {
             ntp: lease.time_servers.iter().map(ToString::to_string).collect(),
             search: &lease.search,
             nat64: lease.nat64.as_ref().map(|prefix| Text(prefix)),
+            captive_portal: lease.captive_portal.as_deref(),
             boot_file: lease.boot_file.as_deref(),
             boot_parameters: &lease.boot_parameters,
         }

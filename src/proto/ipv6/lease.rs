@@ -13,8 +13,6 @@ use crate::time::Instant;
 
 /// A lifetime without end, in seconds.
 pub const FOREVER: u32 = u32::MAX;
-/// An instant that does not come.
-const NEVER: Instant = Instant::from_millis(u64::MAX);
 
 /// Addresses, routes and configuration of an interface.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +31,8 @@ pub struct Lease6 {
     pub search: Vec<String>,
     /// Behind which hosts of IPv4 are reached.
     pub nat64: Option<Nat64Prefix>,
+    /// Where a captive portal is asked about, which nobody here does (RFC 8910): a URI.
+    pub captive_portal: Option<String>,
     /// The boot file, a URL (option 59).
     pub boot_file: Option<String>,
     /// What goes with it (option 60).
@@ -72,6 +72,18 @@ impl Lease6 {
             .iter()
             .find(is_path)
             .map(String::as_str)
+    }
+
+    /// Returns it without the time that is left, which is another at each moment.
+    pub fn without_times(mut self) -> Self {
+        for given in &mut self.addresses {
+            given.preferred = given.preferred.min(1);
+            given.valid = 1;
+        }
+        for route in &mut self.routes {
+            route.lifetime = 1;
+        }
+        self
     }
 
     /// Returns the default router that is preferred.
@@ -163,24 +175,32 @@ impl fmt::Display for Route6 {
 pub struct Expiry(Instant);
 
 impl Expiry {
+    /// No end.
+    pub const NEVER: Self = Self(Instant::from_millis(u64::MAX));
+
     /// Returns the end of a lifetime that begins now.
     pub fn after(seconds: u32, now: Instant) -> Self {
-        Self(match seconds {
-            FOREVER => NEVER,
-            seconds => now + Duration::from_secs(seconds.into()),
-        })
+        match seconds {
+            FOREVER => Self::NEVER,
+            seconds => Self(now + Duration::from_secs(seconds.into())),
+        }
     }
 
     /// Returns the whole seconds that are left, rounded down: nothing outlives its lifetime.
     pub fn left(self, now: Instant) -> u32 {
-        match self.0 {
-            NEVER => FOREVER,
-            at => at.since(now).as_secs().try_into().unwrap_or(FOREVER - 1),
+        match self.at() {
+            None => FOREVER,
+            Some(at) => at.since(now).as_secs().try_into().unwrap_or(FOREVER - 1),
         }
     }
 
     /// Returns the instant; none if it has no end.
     pub fn at(self) -> Option<Instant> {
-        Some(self.0).filter(|at| *at != NEVER)
+        Some(self.0).filter(|at| *at != Self::NEVER.0)
+    }
+
+    /// Returns the instant; none if it has no end or is over.
+    pub fn to_come(self, now: Instant) -> Option<Instant> {
+        self.at().filter(|at| *at > now)
     }
 }

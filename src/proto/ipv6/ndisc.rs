@@ -17,7 +17,7 @@ use crate::packet::neighbor::{
     Advertisement, Preference, Prefix, RouterOption, router_solicitation,
 };
 use crate::reader::DecodeError;
-use crate::time::{Backoff, Instant, Random};
+use crate::time::{Backoff, Instant, Random, earliest};
 
 /// A link has a few routers; more are a flood.
 const MAX_ROUTERS: usize = 16;
@@ -54,6 +54,7 @@ pub struct RouterDiscovery {
     managed: bool,
     other: bool,
     mtu_octets: Option<u32>,
+    captive_portal: Option<String>,
     /// Each with the network behind it; a default router has one of no bits.
     routes: Vec<KnownRoute>,
     prefixes: Vec<KnownPrefix>,
@@ -87,6 +88,15 @@ struct FormedAddress {
     is_taken: bool,
 }
 
+impl KnownPrefix {
+    /// Returns whether it is on the link, or an address in it is valid.
+    fn is_in_force(&self, now: Instant) -> bool {
+        let address = self.address.as_ref().map(|formed| formed.valid);
+        let mut ends = [self.on_link, address].into_iter().flatten();
+        ends.any(|ends| ends.left(now) > 0)
+    }
+}
+
 impl RouterDiscovery {
     /// Begins to ask routers.
     pub const fn new(mac: MacAddress, now: Instant) -> Self {
@@ -101,6 +111,7 @@ impl RouterDiscovery {
             managed: false,
             other: false,
             mtu_octets: None,
+            captive_portal: None,
             routes: Vec::new(),
             prefixes: Vec::new(),
             resolvers: Vec::new(),
@@ -162,6 +173,7 @@ impl RouterDiscovery {
                         set(&mut self.domains, domain, seconds, now);
                     }
                 }
+                RouterOption::CaptivePortal(uri) => self.captive_portal = Some(uri),
                 RouterOption::Nat64(prefix, seconds) => {
                     set(&mut self.translators, prefix, seconds, now);
                 }
@@ -209,6 +221,9 @@ impl RouterDiscovery {
             return;
         }
         let is_same = |known: &KnownPrefix| known.network == network && known.len == prefix.len;
+        // Of a network that is renumbered again and again the last ones are known.
+        self.prefixes
+            .retain(|known| is_same(known) || known.is_in_force(now));
         if !self.prefixes.iter().any(is_same) && self.prefixes.len() < MAX_PREFIXES {
             self.prefixes.push(KnownPrefix {
                 network,
@@ -360,6 +375,22 @@ impl RouterDiscovery {
         routes
     }
 
+    /// Returns when something is over next, unless a router says it again.
+    pub fn ends_next(&self, now: Instant) -> Option<Instant> {
+        let mut first = None;
+        let mut note = |ends: Expiry| first = earliest(&[first, ends.to_come(now)]);
+        self.routes.iter().for_each(|known| note(known.ends));
+        for known in &self.prefixes {
+            known.on_link.into_iter().for_each(&mut note);
+            let formed = known.address.as_ref();
+            formed.into_iter().for_each(|formed| note(formed.valid));
+        }
+        self.resolvers.iter().for_each(|(_, ends)| note(*ends));
+        self.domains.iter().for_each(|(_, ends)| note(*ends));
+        self.translators.iter().for_each(|(_, ends)| note(*ends));
+        first
+    }
+
     /// Returns the MTU of the link.
     pub const fn mtu_octets(&self) -> Option<u32> {
         self.mtu_octets
@@ -374,7 +405,10 @@ impl RouterDiscovery {
 
     /// Returns the resolvers and domains.
     pub fn configuration(&self, now: Instant) -> Configuration {
-        let mut configuration = Configuration::default();
+        let mut configuration = Configuration {
+            captive_portal: self.captive_portal.clone(),
+            ..Configuration::default()
+        };
         for (resolver, ends) in &self.resolvers {
             if ends.left(now) > 0 {
                 configuration.dns.push(*resolver);

@@ -162,6 +162,12 @@ impl Offer {
         self.addresses.is_empty()
     }
 
+    /// Returns when the next address is over.
+    pub fn ends_next(&self, now: Instant) -> Option<Instant> {
+        let ends = self.addresses.iter();
+        ends.filter_map(|(.., valid)| valid.to_come(now)).min()
+    }
+
     /// Returns when the last address is over.
     pub fn ends(&self) -> Option<Instant> {
         let ends = self.addresses.iter().map(|(.., valid)| *valid);

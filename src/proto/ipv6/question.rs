@@ -9,7 +9,7 @@ use crate::packet::dhcpv6::{MessageType, begin, code, put};
 use crate::time::Instant;
 
 /// What is asked for; 82 and 83 must be (RFC 8415 §18.2.1, §18.2.6).
-const REQUESTED: [u16; 8] = [
+const REQUESTED: [u16; 9] = [
     code::DNS_SERVERS,
     code::DOMAIN_LIST,
     code::BOOT_FILE_URL,
@@ -18,6 +18,7 @@ const REQUESTED: [u16; 8] = [
     code::SNTP_SERVERS,
     code::SOL_MAX_RT,
     code::INF_MAX_RT,
+    code::CAPTIVE_PORTAL,
 ];
 
 impl Identity {
@@ -44,6 +45,10 @@ impl Identity {
             let mut requested = Vec::new();
             for code in REQUESTED {
                 requested.extend(code.to_be_bytes());
+            }
+            // RFC 8415 §21.23.
+            if kind == MessageType::INFORMATION_REQUEST {
+                requested.extend(code::INFORMATION_REFRESH_TIME.to_be_bytes());
             }
             put(&mut message, code::OPTION_REQUEST, &requested);
         }

@@ -8,7 +8,9 @@ use super::identity::Identity;
 use super::lease::{FOREVER, Lease6, LeasedAddress, Origin};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
 use super::offer::Offer;
-use crate::dhcp::config::Detection;
+use crate::dhcp::config::{ClientId, Detection, Identify, Introduction};
+use crate::dhcp::identity::{MachineIdentity, options};
+use crate::dhcp::lease::Lease;
 use crate::packet::dhcpv6::{Message, MessageType, Status, begin, code, counted, put};
 use crate::packet::ethernet::MacAddress;
 use crate::packet::neighbor::{NeighborMessage, Preference};
@@ -185,17 +187,81 @@ impl Scene {
 }
 
 #[test]
+fn no_message_is_longer_than_every_link_carries() {
+    // With all that a client may say of itself, and a renewal of as many addresses as are used.
+    let label = "a".repeat(60);
+    let name = [&*label; 4].join(".");
+    let introduction = Introduction {
+        client_id: ClientId::Bytes(vec![7; 130]),
+        ..Introduction::default()
+    };
+    let machine = MachineIdentity {
+        architecture: 7,
+        uuid: None,
+    };
+    let options = options(Identify::Ipxe, &introduction, Some(&name), MAC, || machine);
+    let identity = Identity::new(Identify::Ipxe, &introduction, MAC, &options);
+    let held: Vec<_> = (1..=8)
+        .map(|host| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host))
+        .collect();
+    let pace = super::exchange::Pace {
+        first: Duration::from_secs(1),
+        longest: Duration::from_secs(1),
+    };
+    let mut random = Random::new(1);
+    let exchange = super::exchange::Exchange::begin(MessageType::RENEW, pace, ms(0), &mut random);
+    let lease = Offer::held(vec![9; 130], &held, ms(0));
+    let message = identity.message(&exchange, 0, Some(&lease), ms(0));
+    let read = Message::decode(&message).unwrap().options;
+    assert_eq!(read.associations().next().unwrap().addresses().count(), 8);
+    assert!(read.get(code::CLIENT_FQDN).is_some());
+    // RFC 8200 §5, without the headers of IPv6 and UDP.
+    assert!(message.len() <= 1280 - 40 - 8, "{}", message.len());
+}
+
+#[test]
+fn parameters_of_a_boot_file_are_told_apart() {
+    for (parameters, expected) in [
+        (&["1234"][..], None),
+        (&["a=b", "root=/dev/nfs ro"], None),
+        (&["4", "/boot/menu.cfg"], Some("/boot/menu.cfg")),
+        (
+            &["http://[2001:db8::1]/x?a=b", "second"],
+            Some("http://[2001:db8::1]/x?a=b"),
+        ),
+        (&[], None),
+    ] {
+        let lease = Lease6 {
+            boot_parameters: parameters.iter().copied().map(str::to_owned).collect(),
+            ..Lease6::default()
+        };
+        assert_eq!(lease.configuration_file(), expected, "{parameters:?}");
+        let path = Lease::of_ipv6(lease);
+        let path = path.options.get(209).map(<[u8]>::to_vec);
+        assert_eq!(path.as_deref(), expected.map(str::as_bytes));
+    }
+    // A server for Windows sends one text without lengths, which may be of two octets.
+    let mut message = begin(MessageType::REPLY, [0; 3]);
+    put(&mut message, code::BOOT_FILE_PARAMETERS, b"5120");
+    let read = Configuration::read(Message::decode(&message).unwrap().options);
+    assert_eq!(read.boot_parameters, ["5120"]);
+}
+
+#[test]
 fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     let mut scene = Scene::new(config());
     assert_eq!(scene.solicitations(), 1);
     scene.until(3);
-    scene.advertise(&advertisement(O, 1800, SUBNET));
+    let mut message = advertisement(O, 1800, SUBNET);
+    message.extend([25, 3, 0, 0, 0, 0, 1, 0]);
+    message.extend(SERVER.octets());
+    scene.advertise(&message);
     assert_eq!(scene.settled(), None);
     let request = scene.last(MessageType::INFORMATION_REQUEST);
     let asked = Message::decode(&request).unwrap().options;
     let requested = asked.get(code::OPTION_REQUEST).unwrap();
     let requested: Vec<_> = requested.chunks(2).map(|pair| pair[1]).collect();
-    assert_eq!(requested, [23, 24, 59, 60, 56, 31, 82, 83]);
+    assert_eq!(requested, [23, 24, 59, 60, 56, 31, 82, 83, 103, 32]);
     assert_eq!((asked.get(3), asked.get(20)), (None, None));
     let answer = Answer::new(MessageType::REPLY, &request)
         .with(code::BOOT_FILE_URL, b"http://[2001:db8::1]/boot.ipxe")
@@ -203,7 +269,8 @@ fn a_stateless_network_gives_an_address_and_is_asked_for_the_rest() {
     scene.answer(answer).unwrap();
     let lease = scene.settled().unwrap();
     assert_eq!(lease.boot_file.unwrap(), "http://[2001:db8::1]/boot.ipxe");
-    assert_eq!(lease.dns, [ROUTER]);
+    // That of the router first, and then that of the server.
+    assert_eq!(lease.dns, [SERVER, ROUTER]);
     let [address] = lease.addresses[..] else {
         panic!("{:?}", lease.addresses)
     };
@@ -336,6 +403,9 @@ fn a_silent_network_is_asked_with_growing_pauses() {
             .iter()
             .all(|(_, sent)| transaction(sent) == transaction(&messages[0].1))
     );
+    // Each exchange has a number of its own (RFC 8415 §16.1).
+    let question = scene.last(MessageType::INFORMATION_REQUEST);
+    assert_ne!(transaction(&question), transaction(&messages[0].1));
     let elapsed = Message::decode(&messages[1].1)
         .unwrap()
         .options
@@ -722,6 +792,120 @@ fn a_server_that_boots_from_its_link_needs_no_address() {
     scene.answer(reply).unwrap();
     let lease = scene.settled().unwrap();
     assert!(lease.addresses.is_empty());
+    let text = scene.client.explain();
+    assert!(text.contains("has no address (NoAddrsAvail)"), "{text}");
+    // Routers speak of no address, or may yet, where none is heard; a file elsewhere is of no use.
+    let with_prefix = |len| advertisement(O, 1800, Some((len, 1800, 3600)));
+    for (router, file, is_reached) in [
+        (
+            Some(advertisement(O, 1800, None)),
+            "tftp://[fe80::2]/x",
+            true,
+        ),
+        (Some(with_prefix(126)), "tftp://[2001:db8:1::2]/x", true),
+        (Some(with_prefix(126)), "tftp://[2001:db8:1::7]/x", false),
+        (None, "tftp://[fe80::2%25eth0]/x", false),
+        (None, "tftp://[2001:db8:1::2]/x", false),
+        (None, "tftp://boot.example/x", false),
+    ] {
+        let mut boots = config();
+        boots.wants_boot_file = true;
+        let mut scene = Scene::new(boots);
+        if let Some(router) = router {
+            scene.advertise(&router);
+        }
+        scene.until(1_800);
+        let question = scene.last(MessageType::INFORMATION_REQUEST);
+        let reply = Answer::new(MessageType::REPLY, &question);
+        scene
+            .answer(reply.with(code::BOOT_FILE_URL, file.as_bytes()))
+            .unwrap();
+        assert_eq!(scene.settled(), None, "{file}");
+        // Another router may be slower.
+        scene.until(2_000);
+        assert_eq!(scene.settled().is_some(), is_reached, "{file}");
+    }
+}
+
+#[test]
+fn what_is_over_is_news_though_nobody_says_it() {
+    let mut scene = Scene::new(config());
+    let mut message = advertisement(M, 40, Some((64, 10, 30)));
+    message.extend([25, 3, 0, 0, 0, 0, 0, 20]);
+    message.extend(ROUTER.octets());
+    scene.advertise(&message);
+    for (wanted, kind) in [
+        (MessageType::SOLICIT, MessageType::ADVERTISE),
+        (MessageType::REQUEST, MessageType::REPLY),
+    ] {
+        let asked = scene.last(wanted);
+        let answer = Answer::new(kind, &asked).with(code::PREFERENCE, &[255]);
+        scene
+            .answer(answer.with_address("2001:db8::7", 5, 10))
+            .unwrap();
+    }
+    let mut seen = Vec::new();
+    while scene.now < ms(50_000) {
+        scene.now = scene.client.poll_timeout(scene.now).unwrap();
+        scene.drain();
+        if scene.client.take_ended() {
+            let lease = scene.client.lease(scene.now);
+            let routes = lease.routes.len();
+            seen.push((
+                scene.now.as_millis(),
+                lease.addresses.len(),
+                lease.dns.len(),
+                routes,
+            ));
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            (10_000, 1, 1, 2),
+            (20_000, 1, 0, 2),
+            (30_000, 0, 0, 1),
+            (40_000, 0, 0, 0)
+        ]
+    );
+}
+
+#[test]
+fn configuration_alone_is_asked_for_again_in_time_and_used_until_then() {
+    // RFC 8415 §21.23: a day, or what a server says, but 10 min at least.
+    for (said, seconds) in [(None, 86_400), (Some(7_200), 7_200), (Some(1), 600)] {
+        let mut scene = Scene::new(config());
+        scene.advertise(&advertisement(O, 0, Some((64, FOREVER, FOREVER))));
+        let answer = |scene: &Scene, server: &[u8]| {
+            let question = scene.last(MessageType::INFORMATION_REQUEST);
+            let mut answer = Answer::new(MessageType::REPLY, &question);
+            if let Some(said) = said {
+                answer = answer.with(code::INFORMATION_REFRESH_TIME, &u32::to_be_bytes(said));
+            }
+            answer.with(code::DNS_SERVERS, server)
+        };
+        scene.answer(answer(&scene, &ROUTER.octets())).unwrap();
+        let questions = |scene: &Scene| scene.messages(MessageType::INFORMATION_REQUEST).len();
+        scene.until(seconds * 1000 - 1);
+        assert_eq!(questions(&scene), 1);
+        scene.until(seconds * 1000 + 400);
+        assert_eq!(questions(&scene), 2);
+        assert_eq!(scene.client.lease(scene.now).dns, [ROUTER]);
+        scene.answer(answer(&scene, &SERVER.octets())).unwrap();
+        assert_eq!(scene.client.lease(scene.now).dns, [SERVER]);
+        scene.until(seconds * 1000 + 60_000);
+        assert_eq!(questions(&scene), 2);
+    }
+    let mut scene = Scene::new(config());
+    scene.advertise(&advertisement(O, 1800, Some((64, FOREVER, FOREVER))));
+    let question = scene.last(MessageType::INFORMATION_REQUEST);
+    let reply = Answer::new(MessageType::REPLY, &question);
+    let never = FOREVER.to_be_bytes();
+    scene
+        .answer(reply.with(code::INFORMATION_REFRESH_TIME, &never))
+        .unwrap();
+    scene.until(1_000_000_000);
+    assert_eq!(scene.messages(MessageType::INFORMATION_REQUEST).len(), 1);
 }
 
 /// A step of a network that does what it likes.

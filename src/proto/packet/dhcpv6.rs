@@ -41,6 +41,7 @@ pub mod code {
     pub const DNS_SERVERS: u16 = 23;
     pub const DOMAIN_LIST: u16 = 24;
     pub const SNTP_SERVERS: u16 = 31;
+    pub const INFORMATION_REFRESH_TIME: u16 = 32;
     pub const CLIENT_FQDN: u16 = 39;
     pub const NTP_SERVER: u16 = 56;
     pub const BOOT_FILE_URL: u16 = 59;
@@ -49,6 +50,7 @@ pub mod code {
     pub const CLIENT_NII: u16 = 62;
     pub const SOL_MAX_RT: u16 = 82;
     pub const INF_MAX_RT: u16 = 83;
+    pub const CAPTIVE_PORTAL: u16 = 103;
 }
 
 /// The type of a message.

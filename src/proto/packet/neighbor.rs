@@ -8,7 +8,7 @@
 //! option                 | type 1 | length 1, of 8 bytes each | value |
 //! ```
 //!
-//! Left out: captive portals (RFC 8910) and everything that only the kernel uses.
+//! Left out: everything that only the kernel uses.
 
 use crate::prelude::*;
 use core::net::Ipv6Addr;
@@ -34,6 +34,8 @@ const ROUTE_INFORMATION: u8 = 24;
 /// RFC 8106 §5.1 and §5.2.
 const RECURSIVE_DNS: u8 = 25;
 const DNS_SEARCH_LIST: u8 = 31;
+/// RFC 8910 §2.3.
+const CAPTIVE_PORTAL: u8 = 37;
 /// RFC 8781 §4.
 const PREF64: u8 = 38;
 
@@ -70,6 +72,8 @@ pub enum RouterOption {
     Resolvers(Vec<Ipv6Addr>, u32),
     /// Domains that names are looked up in, and their lifetime.
     Domains(Vec<String>, u32),
+    /// Where a captive portal is asked about (RFC 8910), a URI.
+    CaptivePortal(String),
     /// The prefix behind which hosts of IPv4 are reached (RFC 8781), and its lifetime.
     Nat64(Nat64Prefix, u32),
 }
@@ -210,6 +214,7 @@ impl RouterOption {
                 Self::Resolvers(addresses.collect(), number)
             }
             DNS_SEARCH_LIST => Self::Domains(domains(rest), number),
+            CAPTIVE_PORTAL => Self::CaptivePortal(names::text(value)?),
             // 13 bits of lifetime, in units of 8 s, 3 of the length, and the prefix, whose last bits are zero.
             PREF64 => {
                 let scaled = u16::from_be_bytes([len, flags]);
@@ -362,6 +367,7 @@ mod tests {
         message.extend(option(25, &resolver.concat()));
         let search = b"\0\0\0\0\0\x3c\x03lab\x07example\0\x04boot\0";
         message.extend(option(31, search));
+        message.extend(option(37, b"https://portal.example/api"));
         // 600 s, 96 bits.
         let translator = [&[2, 0x58][..], &address("64:ff9b::")[..12]].concat();
         message.extend(option(38, &translator));
@@ -392,6 +398,7 @@ mod tests {
             }),
             RouterOption::Resolvers(vec!["fe80::1".parse().unwrap()], u32::MAX),
             RouterOption::Domains(vec!["lab.example".to_owned(), "boot".to_owned()], 60),
+            RouterOption::CaptivePortal("https://portal.example/api".to_owned()),
             RouterOption::Nat64(
                 Nat64Prefix::new([0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0], 0).unwrap(),
                 600,

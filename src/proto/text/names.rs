@@ -1,6 +1,8 @@
 //! Names: those from the network, which are checked before use, and those of enumerations in settings
 //! and files.
 
+use crate::prelude::*;
+
 use core::fmt;
 
 /// Returns whether `text` is a host or domain name (RFC 1123 §2.1; underscores and a final dot
@@ -23,6 +25,13 @@ fn is_label(label: &str) -> bool {
 /// Returns whether `text` can be a path or URL: not empty, and without control characters.
 pub fn is_path(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
+}
+
+/// Reads a text of a server, up to a NUL that pads it; none if it is empty or has control characters.
+pub fn text(bytes: &[u8]) -> Option<String> {
+    let text = bytes.split(|byte| *byte == 0).next()?;
+    let text = trimmed(core::str::from_utf8(text).ok()?);
+    is_path(text).then(|| text.to_owned())
 }
 
 /// Returns `text` without the blanks, line ends and quotes that configurations of servers leave around it.

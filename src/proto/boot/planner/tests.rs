@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::boot::{Architecture, Outcome};
 use crate::format::kernel_image::fixture::bz_image;
+use crate::ipv6::lease::Lease6;
 
 mod pxelinux;
 
@@ -23,6 +24,29 @@ fn a_bare_kernel_is_recognised_by_its_octets_and_fetched_once() {
     assert_eq!(plan.kernel.url.path(), "/strange-name.txt");
     assert_eq!(plan.initrds[0].url.path(), "/initrd");
     assert_eq!(plan.with_append(&plan.command_line), "quiet");
+}
+
+#[test]
+fn a_bare_kernel_has_the_words_of_dhcpv6_unless_they_must_be_signed() {
+    let parameters = [
+        "12345",
+        "root=/dev/nfs ro",
+        "http://[2001:db8::1]/x?a=b",
+        "ip=auto6",
+    ];
+    for (must_be_signed, expected) in [(false, "root=/dev/nfs ro ip=auto6"), (true, "")] {
+        let mut facts = facts("http://192.0.2.1/kernel");
+        facts.must_be_signed = must_be_signed;
+        facts.ipv6 = Some(Box::new(Lease6 {
+            boot_parameters: parameters.map(str::to_owned).to_vec(),
+            ..Lease6::default()
+        }));
+        let (_, end) = drive(facts, &[("http://192.0.2.1/kernel", &bz_image())]);
+        let Step::Done(plan) = end else {
+            panic!("{end:?}")
+        };
+        assert_eq!(plan.command_line, expected);
+    }
 }
 
 #[test]

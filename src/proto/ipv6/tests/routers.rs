@@ -163,6 +163,39 @@ fn a_flood_is_limited() {
 }
 
 #[test]
+fn a_network_may_be_renumbered_for_ever() {
+    let mut known = discovery();
+    for number in 0..200_u16 {
+        // Each is over before the next one is advertised; the first is of no use at all.
+        let mut message = advertisement(0, 1800, Some((64, 10, u32::from(number.min(20)))));
+        if number == 0 {
+            message[20..28].fill(0);
+        }
+        message[36..38].copy_from_slice(&number.to_be_bytes());
+        let at = u64::from(number) * 30_000;
+        hear(&mut known, ROUTER, &message, at);
+        let formed = addresses(&known, at);
+        assert_eq!(formed.len(), usize::from(number > 9), "{number}");
+        if let Some(formed) = formed.first() {
+            assert_eq!(formed.address.segments()[2], number);
+        }
+    }
+}
+
+#[test]
+fn a_prefix_for_delegation_forms_an_address_as_its_other_flag_says() {
+    // RFC 9762: who asks for no prefix of its own does not heed the flag P.
+    for (flags, count) in [(0xd0, 1), (0x90, 0)] {
+        let mut known = discovery();
+        let mut message = advertisement(0, 1800, SUBNET);
+        message[19] = flags;
+        hear(&mut known, ROUTER, &message, 0);
+        assert_eq!(addresses(&known, 0).len(), count);
+        assert_eq!(known.routes(ms(0)).len(), 2);
+    }
+}
+
+#[test]
 fn resolvers_and_mtu_are_checked() {
     let mut known = discovery();
     let mut message = advertisement(0, 1800, None);
@@ -181,4 +214,39 @@ fn resolvers_and_mtu_are_checked() {
     message[20..24].fill(0);
     hear(&mut known, ROUTER, &message, 0);
     assert_eq!(resolvers(&known, 0).len(), 0);
+}
+
+#[test]
+fn a_captive_portal_is_told_unless_it_is_the_name_for_none() {
+    let none = "urn:ietf:params:capport:unrestricted";
+    let uri = "https://portal.example/api";
+    for (by_router, by_server, expected) in [
+        (Some(uri), None, Some(uri)),
+        (None, Some(uri), Some(uri)),
+        (Some(uri), Some("https://other.example/"), Some(uri)),
+        (Some(none), None, None),
+        (None, Some(none), None),
+        (Some("a\nb"), None, None),
+        (None, None, None),
+    ] {
+        let mut scene = Scene::new(config());
+        let mut message = advertisement(O, 1800, SUBNET);
+        if let Some(uri) = by_router {
+            // Padded to a multiple of 8 (RFC 8910 §2.3).
+            let units = (uri.len() + 2).div_ceil(8);
+            let end = message.len() + units * 8;
+            message.extend([37, units.try_into().unwrap()]);
+            message.extend(uri.as_bytes());
+            message.resize(end, 0);
+        }
+        scene.advertise(&message);
+        let question = scene.last(MessageType::INFORMATION_REQUEST);
+        let mut reply = Answer::new(MessageType::REPLY, &question);
+        if let Some(uri) = by_server {
+            reply = reply.with(code::CAPTIVE_PORTAL, uri.as_bytes());
+        }
+        scene.answer(reply).unwrap();
+        let lease = scene.settled().unwrap();
+        assert_eq!(lease.captive_portal.as_deref(), expected);
+    }
 }

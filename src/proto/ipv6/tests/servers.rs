@@ -184,6 +184,23 @@ fn the_longest_delay_of_a_server_counts_even_without_an_address() {
         last = asked.now;
     }
     assert!((108..=132).contains(&longest.as_secs()), "{longest:?}");
+    // For a question for configuration alone, too, by an option of its own.
+    let mut asked = Asked::new();
+    let (_, solicit) = asked.next();
+    let none = Answer::new(MessageType::ADVERTISE, &solicit).with(code::STATUS_CODE, &[0, 2]);
+    let none = none.with(code::INF_MAX_RT, &200_u32.to_be_bytes());
+    assert!(asked.hear(none).is_err());
+    asked.client.inform(asked.now);
+    let mut sent = Vec::new();
+    while sent.len() < 12 {
+        let (kind, _) = asked.next();
+        if kind == MessageType::INFORMATION_REQUEST {
+            sent.push(asked.now);
+        }
+    }
+    let pauses = sent.windows(2).map(|pair| pair[1].since(pair[0]).as_secs());
+    let longest = pauses.max().unwrap();
+    assert!((180..=220).contains(&longest), "{sent:?}");
 }
 
 #[test]
@@ -297,7 +314,7 @@ fn time_servers_are_those_of_both_options_that_are_addresses() {
     let (codes, []) = asked_for.get(code::OPTION_REQUEST).unwrap().as_chunks() else {
         panic!("{solicit:?}");
     };
-    for wanted in [23, 24, 31, 56, 59, 60, 82, 83_u16] {
+    for wanted in [23, 24, 31, 56, 59, 60, 82, 83, 103_u16] {
         assert!(codes.contains(&wanted.to_be_bytes()), "{wanted}");
     }
     let [one, other] = ["2001:db8::123", "2001:db8::124"].map(|text| text.parse().unwrap());
