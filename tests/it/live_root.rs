@@ -385,6 +385,124 @@ for name, value in (\"security.capability\", bytes.fromhex(\"{capability}\")), (
     });
 }
 
+/// Makes what is hard to archive in the folder `$1`.
+const ODD_FILES: &str = r#"
+import os, sys
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+def sparse(name, size, parts):
+    with open(name, "wb") as file:
+        for at, text in parts:
+            file.seek(at)
+            file.write(text)
+        file.truncate(size)
+sparse("holes", 5000001, [(number * 160000 + 65536, bytes([65 + number]) * 4096) for number in range(29)])
+sparse("hole", 3000000, [])
+sparse("tail", 3000000, [(0, b"begin")])
+sparse("head", 3000000, [(2999995, b"end..")])
+name, target = "n" * 200, "t" * 150 + "/" + "t" * 150
+os.mkdir("d" * 130)
+for path in name, "d" * 130 + "/" + name, "café ☃":
+    open(path, "w").write(path)
+os.symlink(target, "link")
+os.link(name, "hard")
+open("rights", "w").write("content")
+os.chown("rights", 3000000, 4000000)
+os.chmod("rights", 0o6751)
+open("program", "w").write("content")
+os.setxattr("program", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+for path in "rights", "d" * 130:
+    os.utime(path, (86400.75, 86400.75))
+"#;
+
+/// Prints all there is about the files in the folder `$1`; attributes if `$2` is `attributes`.
+const LISTING: &str = r#"
+import hashlib, os, sys
+os.chdir(sys.argv[1])
+for folder, names, files in os.walk("."):
+    names.sort()
+    for path in [folder] + [os.path.join(folder, name) for name in sorted(files)]:
+        found = os.lstat(path)
+        print(path, oct(found.st_mode), found.st_uid, found.st_gid, end=" ")
+        if os.path.islink(path):
+            print(os.readlink(path))
+            continue
+        print(int(found.st_mtime), end=" ")
+        if os.path.isfile(path):
+            is_sparse = found.st_blocks * 512 * 2 < found.st_size
+            print(found.st_nlink, found.st_size, is_sparse, hashlib.sha256(open(path, "rb").read()).hexdigest(), end=" ")
+        if sys.argv[2] == "attributes":
+            print({name: os.getxattr(path, name).hex() for name in os.listxattr(path)}, end="")
+        print()
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, GNU tar, bsdtar and Python"]
+fn archives_of_each_program_are_unpacked_with_holes_long_names_and_large_numbers() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("fig");
+        let init = format!("{INIT}/bin/busybox sleep 60\n");
+        fs::write(tree.join("sbin/init"), init).unwrap();
+        let python = |script: &str, folder: &str, more: &str| {
+            let output = Command::new("python3")
+                .args(["-c", script, folder, more])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let folder = tree.join("extra").display().to_string();
+        python(ODD_FILES, &folder, "");
+        // One whose first state is another.
+        let before = "echo old >$tree/extra/twice; tar -C $tree -cf a.tar ./extra/twice
+            echo new >$tree/extra/twice; tar -C $tree -rf a.tar -S";
+        let python_archive = |format: &str| {
+            format!(
+                "python3 -c 'import sys, tarfile
+with tarfile.open(\"a.tar\", \"w\", format=tarfile.{format}, pax_headers={{\"comment\": \"of all\"}}) as archive:
+    archive.add(sys.argv[1], \"/\")' $tree"
+            )
+        };
+        let gnu = "tar -C $tree -cf a.tar -S --numeric-owner";
+        let pax = format!("{gnu} --format=pax --xattrs --xattrs-include='*' --sparse-version");
+        for (commands, keeps_attributes, keeps_holes) in [
+            (format!("{before} ."), false, true),
+            (format!("{gnu} --format=oldgnu ."), false, true),
+            (format!("{gnu} --format=gnu -g snapshot ."), false, true),
+            (format!("{pax}=0.0 ."), true, true),
+            (format!("{pax}=0.1 ."), true, true),
+            (format!("{pax}=1.0 ."), true, true),
+            (
+                "bsdtar -C $tree --format=pax -cf a.tar .".to_owned(),
+                true,
+                true,
+            ),
+            (
+                "bsdtar -C $tree --format=gnutar -cf a.tar .".to_owned(),
+                false,
+                false,
+            ),
+            (python_archive("PAX_FORMAT"), false, false),
+            (python_archive("GNU_FORMAT"), false, false),
+        ] {
+            site.make(&commands);
+            let machine = site.start("root=http://192.0.2.1/a.tar");
+            machine.says("the end");
+            let more = if keeps_attributes { "attributes" } else { "" };
+            let unpacked = format!("/proc/{}/root/extra", machine.first_process());
+            let [mut expected, mut found] =
+                [&folder, &unpacked].map(|path| python(LISTING, path, more));
+            if !keeps_holes {
+                for text in [&mut expected, &mut found] {
+                    *text = text.replace(" True ", " False ");
+                }
+            }
+            assert_eq!(found, expected, "{commands}:\n{}", machine.text());
+        }
+    });
+}
+
 /// Writes archives that mean harm.
 const HOSTILE: &str = r#"
 import io, os, tarfile
