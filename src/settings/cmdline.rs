@@ -115,7 +115,35 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
         }
     }
     line.choose_interfaces();
+    #[cfg(feature = "root")]
+    if line.config.root.source.is_none() {
+        line.remarks.retain(|remark| {
+            let key = remark.word.split('=').next().unwrap_or_default();
+            let why = root::no_choice(&key.replace('_', "-"));
+            why.is_none_or(|why| remark.meaning != Meaning::Refused(why.to_owned()))
+        });
+    }
     line
+}
+
+/// Returns the words by which other live systems name their root, each with what wireboot takes in its
+/// place: for a boot whose `config` has no root, and which nobody but wireboot does.
+#[cfg(feature = "root")]
+pub fn roots_of_others(text: &str, config: &Config) -> Vec<Remark> {
+    let mut remarks = Vec::new();
+    if config.root.source.is_some() {
+        return remarks;
+    }
+    for word in words(text).into_iter().take_while(|word| word != "--") {
+        let (key, value) = word.split_once('=').unwrap_or((&word, ""));
+        if let Some(instead) = root::of_others(&key.replace('_', "-"), value) {
+            let why =
+                format!("it is for the initramfs of another system; wireboot takes {instead}");
+            let meaning = Meaning::Refused(why);
+            remarks.push(Remark { word, meaning });
+        }
+    }
+    remarks
 }
 
 impl CommandLine {

@@ -631,7 +631,7 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
                 "good",
                 "wireboot.overlay=LABEL=no-such-disk",
                 6,
-                "no disk with the label",
+                "no disk with the file system LABEL=no-such-disk",
             ),
         ] {
             site.fails_with(&format!("root=http://192.0.2.1/{name} {words}"), code, why);

@@ -141,6 +141,24 @@ impl FileSystem {
         }
     }
 
+    /// Returns its identifier, with small letters; none for one that is never written to.
+    pub fn uuid(self, head: &[u8]) -> Option<String> {
+        let at = match self {
+            Self::Ext4 => 1024 + 104,
+            Self::Xfs => 32,
+            Self::Btrfs => 0x1_0020,
+            Self::Squashfs | Self::Erofs => return None,
+        };
+        let mut text = String::new();
+        for (place, byte) in head.get(at..at + 16)?.iter().enumerate() {
+            if matches!(place, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            text.push_str(&format!("{byte:02x}"));
+        }
+        Some(text)
+    }
+
     /// Returns its label; none for one that is never written to.
     pub fn label(self, head: &[u8]) -> Option<String> {
         let (at, len) = match self {
