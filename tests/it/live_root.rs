@@ -237,6 +237,20 @@ fn images_of_each_kind_are_mounted_packed_or_not_and_out_of_a_disk() {
             ("part", ext4.to_owned()),
             ("part.gz", format!("{ext4} && gzip part")),
             ("a.raw", disk.clone()),
+            // Its first table is gone, as after a program that has written a boot sector of its own.
+            (
+                "copy.raw",
+                format!(
+                    "{disk}; dd if=/dev/zero of=a.raw bs=512 count=34 conv=notrunc status=none; mv a.raw copy.raw"
+                ),
+            ),
+            // The first of the type; a table that ends in front of the end of the image.
+            (
+                "two.raw",
+                format!(
+                    "{disk}; sgdisk -n 3:57344:+1M -t 3:8304 a.raw >/dev/null; truncate -s 40M a.raw; mv a.raw two.raw"
+                ),
+            ),
             ("a.raw.zst", format!("{disk}; zstd -q --rm a.raw")),
             ("a.raw.xz", format!("{disk}; xz -1 a.raw")),
             (
@@ -596,6 +610,14 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
             mksquashfs $tree no-shell -quiet; cp $tree/bin/busybox $tree/sbin/init
             printf '\\377' | dd of=$tree/sbin/init bs=1 seek=18 conv=notrunc status=none
             mksquashfs $tree other-processor -quiet; rmdir $tree/sys; mksquashfs $tree no-sys -quiet
+            rm $tree/sbin/init; ln -s ../lib/none $tree/sbin/init; mksquashfs $tree dangling -quiet
+            mkfs.erofs cut.erofs $tree >/dev/null 2>&1; truncate -s -4096 cut.erofs
+            truncate -s 24M cut.ext4; mkfs.ext4 -q -d $tree cut.ext4; truncate -s 20M cut.ext4
+            truncate -s 3M old.raw; printf '\\125\\252' | dd of=old.raw bs=1 seek=510 conv=notrunc status=none
+            truncate -s 30M lvm.raw; sgdisk -n 1:2048:+20M -t 1:8304 lvm.raw >/dev/null
+            printf LABELONE | dd of=lvm.raw bs=512 seek=2049 conv=notrunc status=none
+            printf 'LVM2 001' | dd of=lvm.raw bs=1 seek=$((2049 * 512 + 24)) conv=notrunc status=none
+            head -c 15000000 lvm.raw >cut.raw
             head -c 9000 /dev/zero >zeros; zstd -q zeros; head -c 5000 good >damaged.zst
             printf '\\x28\\xb5\\x2f\\xfd' | dd of=damaged.zst conv=notrunc status=none
             cp good damaged; dd if=/dev/urandom of=damaged bs=1 seek=8 count=20 conv=notrunc status=none",
@@ -606,10 +628,17 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
             (&format!("good#sha256={pin}"), "", 8, "its SHA-256 is"),
             ("good", "wireboot.require-signature", 1, "key"),
             ("cut", "", 6, "and only 100000 are there"),
+            ("cut.erofs", "", 6, "its erofs has"),
+            ("cut.ext4", "", 6, "and only 20971520 are there"),
+            ("cut.raw", "", 6, "which may be cut off"),
+            ("old.raw", "", 6, "it has an MBR"),
+            ("lvm.raw", "", 6, "it is a volume of LVM"),
             ("good.xz", "", 6, "pack it with --check=crc64"),
             ("cut.xz", "", 6, "it ends inside of an xz stream"),
             ("no-init", "", 6, "the root has no init"),
             ("good", "init=/sbin/other", 6, "no program /sbin/other"),
+            ("dangling", "", 6, "the root has no init"),
+            ("dangling", "init=/sbin/init", 6, "no program /sbin/init"),
             ("no-shell", "", 6, "\"/bin/none\": it is not in the root"),
             ("other-processor", "", 6, "for another processor"),
             ("no-sys", "rd.overlay=0", 6, "no directory /sys"),
