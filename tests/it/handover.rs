@@ -7,15 +7,11 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::client::{addresses, at_home, ipv4_addresses, json};
+use crate::common::client::{addresses, at_home, ipv4_addresses, json, networkd};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dnsmasq};
 use crate::common::{in_new_namespace, ip, wait_until};
 use crate::ipv6;
-
-/// networkd takes no notice of interfaces that udev has not handled, unless there is no udev: it
-/// tells by /sys, which nobody may write then.
-const WITHOUT_UDEV: &str = "mount -t sysfs -o ro sysfs /sys";
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -40,14 +36,8 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
         let address = only_address();
         let granted = server.count("DHCPACK");
 
-        let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
-        assert!(mounted.unwrap().success());
         let changes = Server::start(Command::new("ip").args(["-4", "monitor", "address"]));
-        let networkd = Server::start(
-            Command::new("/lib/systemd/systemd-networkd")
-                .env("SYSTEMD_LOG_LEVEL", "debug")
-                .env("SYSTEMD_LOG_TARGET", "console"),
-        );
+        let networkd = networkd();
         wait_until("networkd has asked for the address, and renewed it", || {
             server.count("DHCPACK") >= granted + 2
         });
@@ -110,13 +100,7 @@ fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
         let before = granted();
         assert_eq!(before.len(), 1, "{before:?}");
         assert!(read("/run/net6-near.conf").contains("IPV6PROTO='dhcp6'"));
-        let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
-        assert!(mounted.unwrap().success());
-        let networkd = Server::start(
-            Command::new("/lib/systemd/systemd-networkd")
-                .env("SYSTEMD_LOG_LEVEL", "debug")
-                .env("SYSTEMD_LOG_TARGET", "console"),
-        );
+        let networkd = networkd();
         // Its own, and a renewal.
         server.wait_for("DHCP6_LEASE_ALLOC");
         networkd.wait_for("DHCPv6 client: Sent Renew");

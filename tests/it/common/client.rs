@@ -67,6 +67,21 @@ pub fn keep(more: &[&str]) -> Server {
     Server::start(command.args(["lease", "-i", "near", "--keep"]).args(more))
 }
 
+/// networkd takes no notice of interfaces that udev has not handled, unless there is no udev: it
+/// tells by /sys, which nobody may write then.
+const WITHOUT_UDEV: &str = "mount -t sysfs -o ro sysfs /sys";
+
+/// systemd-networkd in this namespace, by the files in `/run/systemd/network`.
+pub fn networkd() -> Server {
+    let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
+    assert!(mounted.unwrap().success());
+    Server::start(
+        Command::new("/lib/systemd/systemd-networkd")
+            .env("SYSTEMD_LOG_LEVEL", "debug")
+            .env("SYSTEMD_LOG_TARGET", "console"),
+    )
+}
+
 /// Runs `wireboot lease -i near` with more arguments to its end; returns its exit code and what it
 /// said.
 pub fn wireboot(more: &[&str]) -> (Option<i32>, String) {
