@@ -450,7 +450,15 @@ impl Decoder {
         match text {
             Text::LongPath => self.next.path = Some(until_nul(&bytes).to_vec()),
             Text::LongTarget => self.next.target = Some(until_nul(&bytes).to_vec()),
-            Text::Pax => self.pax(&bytes)?,
+            Text::Pax => {
+                // A member has one such header, and whoever sends many must not fill the memory by them.
+                self.next = Extended {
+                    path: self.next.path.take(),
+                    target: self.next.target.take(),
+                    ..Extended::default()
+                };
+                self.pax(&bytes)?;
+            }
             Text::Map(pending) => return self.sparse_map(pending, &bytes),
             Text::Target(mut entry) => {
                 entry.kind = Kind::Symlink(checked_target(bytes)?);
@@ -754,6 +762,21 @@ mod tests {
         ];
         assert_eq!(attributes[5], expected);
         assert_eq!(attributes.concat().len(), expected.len());
+    }
+
+    #[test]
+    fn of_several_headers_of_pax_the_last_one_counts() {
+        let attribute = |value: &str| format!("25 SCHILY.xattr.user.a={value}\n");
+        let archive = with_end(&[
+            tar("L", b'L', "", b"long\0"),
+            tar("pax", b'x', "", (attribute("b") + "9 size=9\n").as_bytes()),
+            tar("pax", b'x', "", attribute("c").as_bytes()),
+            tar("short", b'0', "", b"abc"),
+        ]);
+        let read = members(&archive, 512).unwrap();
+        let (entry, content) = &read[0];
+        assert_eq!((&entry.path[..], &content[..]), (&b"long"[..], &b"abc"[..]));
+        assert_eq!(entry.attributes, [b"user.a=c"]);
     }
 
     #[test]
