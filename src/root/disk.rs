@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::sys;
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
+use wireboot_proto::packet::option::known::parse_hex;
 
 /// Interval of looking for a disk, whose driver may still be starting.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -57,7 +58,7 @@ fn file_system_of(path: &str, name: &str) -> Option<FileSystem> {
     };
     let is_it = match name.split_once('=') {
         Some(("LABEL", label)) => file_system.label(&head).as_deref() == Some(label),
-        Some((_, uuid)) => file_system.uuid(&head).as_deref() == Some(uuid),
+        Some((_, uuid)) => parse_hex(&uuid.replace('-', "")).as_deref() == file_system.uuid(&head),
         None => true,
     };
     is_it.then_some(file_system)

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::config::{Config, Overlay, RootConfig, RootSource};
@@ -133,86 +133,79 @@ pub(super) fn word(
         | "rd.live.overlay.thin"
         | "rd.live.overlay.nouserconfirmprompt"
         | "rd.minmem" => return Some(Ok(None)),
-        "rd.live.check" => return None,
-        _ => Err(no_choice(key)?.to_owned()),
+        _ => return None,
     };
     Some(meaning.map(Some))
 }
 
-/// Returns why a word that chooses something about a root is not followed; such a word is reported only
-/// where there is a root by the network, which may be named behind it.
+/// Words that choose something about a root, by their ends, and why each is not followed.
+const NO_CHOICES: [(&str, &str); 7] = [
+    ("rootfstype", "the file system is recognized by itself"),
+    (
+        "rootflags",
+        "nothing is mounted with options, but NFS with those behind its path",
+    ),
+    (
+        "overlay.readonly",
+        "changes on a disk are added to; wireboot.overlay=tmpfs does without it",
+    ),
+    (
+        "overlay.reset",
+        "remove the folder wireboot-overlay from the disk",
+    ),
+    (
+        "rd.writable.fsimg",
+        "changes go into an overlay; an image is fetched as it is, and not in a tar",
+    ),
+    (
+        "rd.nfs.domain",
+        "owners are numbers; /etc/idmapd.conf of the root has the domain",
+    ),
+    ("rd.break", "use wireboot.stop-after="),
+];
+
+/// Returns why a word that chooses something about a root is not followed, of those that are not: such a
+/// word is reported only where there is a root by the network, which may be named behind it.
 pub(super) fn no_choice(key: &str) -> Option<&'static str> {
-    let is_of_live = ["rd.live.", "rd.overlay."]
-        .iter()
-        .any(|start| key.starts_with(start));
-    Some(match key {
-        "rootfstype" => "the file system is recognized by itself",
-        "rootflags" => {
-            "file systems are mounted without options; those of NFS stand behind its path"
-        }
-        "rd.live.overlay.readonly" | "rd.overlay.readonly" => {
-            "a disk with changes is written to; wireboot.overlay=tmpfs does without it"
-        }
-        "rd.live.overlay.reset" | "rd.overlay.reset" => {
-            "remove the folder wireboot-overlay from the disk"
-        }
-        "rd.live.overlay.cowfs" => "disks are not formatted",
-        "rd.writable.fsimg" => {
-            "changes go into an overlay (wireboot.overlay=); an image is fetched as it is, not in a tar"
-        }
-        "rd.nfs.domain" => "owners are numbers here; /etc/idmapd.conf of the root has the domain",
-        "rd.break" => "use wireboot.stop-after=",
-        "live.updates" => "there is no such choice for a root that wireboot mounts",
-        _ if is_of_live => "there is no such choice for a root that wireboot mounts",
-        _ => return None,
-    })
+    if let Some((_, why)) = NO_CHOICES.iter().find(|(end, _)| key.ends_with(end)) {
+        return Some(why);
+    }
+    let mut starts = ["rd.live.", "rd.overlay.", "live.updates"].iter();
+    let is_of_live = starts.any(|start| key.starts_with(start)) && key != "rd.live.check";
+    is_of_live.then_some("there is no such choice for a root that wireboot mounts")
 }
 
-/// Words by which other live systems name their root: the word, how its value begins or ends, and what
-/// wireboot takes in place of it. A `-` stands for `_` too.
-const OF_OTHERS: [(&str, &str, &str); 17] = [
-    ("fetch", "", IMAGE_URL),
-    ("httpfs", "", IMAGE_URL),
-    ("ftpfs", "", IMAGE_URL),
-    ("rd.systemd.pull", "", IMAGE_URL),
-    ("url", ".iso", IN_ISO),
-    ("iso-url", "", IN_ISO),
-    ("boot", "live", IMAGE_URL),
-    ("boot", "casper", IN_ISO),
-    ("boot", "nfs", "root=/dev/nfs"),
+/// Words by which other live systems name their root, as they begin, and what wireboot takes in place of
+/// them. A `-` stands for `_` too.
+const OF_OTHERS: [(&str, &str); 3] = [
     (
-        "netboot",
-        "",
-        "root=live:URL, or root=nfs:SERVER:/PATH for a folder that is the root itself",
+        "fetch= httpfs= ftpfs= rd.systemd.pull= url= iso-url= boot=live boot=casper netboot= archiso-http-srv= \
+         archiso-nfs-srv= archiso-nbd-srv=",
+        "root=live:URL of the file system (in an ISO image: URL.iso#/PATH), or root=nfs:SERVER:/PATH of the \
+         root itself",
     ),
-    ("archiso-http-srv", "", "root=live:URL of its airootfs.sfs"),
-    ("archiso-nfs-srv", "", "root=live:URL of its airootfs.sfs"),
-    ("archiso-nbd-srv", "", "root=live:URL of its airootfs.sfs"),
-    ("modloop", "", OWN_INITRAMFS),
-    ("alpine-repo", "", OWN_INITRAMFS),
-    ("root", "iscsi:", OWN_INITRAMFS),
-    ("netroot", "iscsi:", OWN_INITRAMFS),
+    ("boot=nfs", "root=/dev/nfs"),
+    (
+        "modloop= alpine-repo= root=iscsi: netroot=iscsi:",
+        "a boot file with that system's kernel and initramfs",
+    ),
 ];
-const IMAGE_URL: &str = "root=live:URL";
-const IN_ISO: &str = "root=live:URL.iso#/casper/filesystem.squashfs";
-const OWN_INITRAMFS: &str = "a boot file with that system's kernel and initramfs";
 
 /// Returns what wireboot takes in place of a word by which another live system names its root.
-pub(super) fn of_others(key: &str, value: &str) -> Option<&'static str> {
-    let (_, _, instead) = OF_OTHERS.iter().find(|(name, part, _)| {
-        *name == key && !value.is_empty() && (value.starts_with(part) || value.ends_with(part))
-    })?;
-    Some(instead)
+pub(super) fn of_others(word: &str) -> Option<&'static str> {
+    let word = word.replace('_', "-");
+    // Installers have a word url= too, for their answers.
+    let is_it =
+        |start: &str| word.starts_with(start) && (start != "url=" || word.ends_with(".iso"));
+    let found = OF_OTHERS
+        .iter()
+        .find(|(starts, _)| starts.split(' ').any(is_it));
+    found.map(|(_, instead)| *instead)
 }
 
 fn is_nfs_of_address(value: &str) -> bool {
     let server = value.split_once(":/").map(|(server, _)| server);
-    server.is_some_and(|server| match server.strip_prefix('[') {
-        Some(inner) => {
-            (inner.strip_suffix(']')).is_some_and(|text| text.parse::<Ipv6Addr>().is_ok())
-        }
-        None => server.parse::<Ipv4Addr>().is_ok(),
-    })
+    server.is_some_and(|server| server.trim_matches(['[', ']']).parse::<IpAddr>().is_ok())
 }
 
 /// Returns the root that a plan is to mount in place of its kernel, with what else the words of its
@@ -232,7 +225,11 @@ pub fn of_plan(words: &[String]) -> Result<Option<RootConfig>, String> {
             "wireboot.root" => source(&mut config, value),
             "wireboot.overlay" => overlay(&mut config, value).map(drop),
             "root" | "netroot" => Ok(()),
-            _ => word(&mut config, key, value).map_or(Ok(()), |meaning| meaning.map(drop)),
+            _ => match (word(&mut config, key, value), no_choice(key)) {
+                (Some(meaning), _) => meaning.map(drop),
+                (None, Some(why)) => Err(why.to_owned()),
+                (None, None) => Ok(()),
+            },
         };
         meaning.map_err(|why| format!("{key}=: {why}"))?;
     }
@@ -477,8 +474,9 @@ mod tests {
             ("fetch=http://192.0.2.1/a.squashfs", "root=live:URL"),
             ("boot=live", "root=live:URL"),
             ("netboot=nfs", "root=nfs:SERVER:/PATH"),
-            ("url=http://192.0.2.1/ubuntu.iso", "#/casper/"),
-            ("archiso_http_srv=http://192.0.2.1/", "airootfs.sfs"),
+            ("url=http://192.0.2.1/ubuntu.iso", "URL.iso#/PATH"),
+            ("archiso_http_srv=http://192.0.2.1/", "root=live:URL"),
+            ("boot=nfs", "root=/dev/nfs"),
             ("modloop=http://192.0.2.1/modloop-lts", "a boot file"),
             (
                 "rd.systemd.pull=raw,blockdev:root:http://192.0.2.1/a",

@@ -8,7 +8,7 @@
 mod cpio;
 mod sparse;
 
-use self::sparse::{Pending, Run};
+use self::sparse::{Map, Pending, Run};
 use super::cpio::padding;
 use crate::prelude::*;
 use crate::text::safe::Quoted;
@@ -416,15 +416,14 @@ impl Decoder {
             len,
             attributes: next.attributes,
         };
-        if kind == b'S' {
-            return self.old_sparse(entry, &header);
-        }
-        let is_sparse = next.real_len.is_some() || next.has_inner_map || !next.numbers.is_empty();
-        if is_sparse && entry.kind == Kind::File {
-            let len = next.real_len;
-            let len = len.ok_or_else(|| self.fault("the length of a sparse file is missing"))?;
-            let numbers = (!next.has_inner_map).then_some(next.numbers);
-            return self.sparse(entry, len, numbers);
+        let map = match (kind, next.has_inner_map) {
+            (b'S', _) => Some(Map::Old),
+            (_, true) => Some(Map::Decimal(None)),
+            (_, false) if next.real_len.is_some() || !next.numbers.is_empty() => Some(Map::Header),
+            (_, false) => None,
+        };
+        if let Some(map) = map.filter(|_| entry.kind == Kind::File) {
+            return self.sparse(entry, next.real_len, next.numbers, map, &header);
         }
         // Only files have content, whatever a header says (read_header of GNU tar), but that list of names.
         let (content, left) = match entry.kind {
@@ -452,14 +451,11 @@ impl Decoder {
             Text::LongTarget => self.next.target = Some(until_nul(&bytes).to_vec()),
             Text::Pax => {
                 // A member has one such header, and whoever sends many must not fill the memory by them.
-                self.next = Extended {
-                    path: self.next.path.take(),
-                    target: self.next.target.take(),
-                    ..Extended::default()
-                };
+                self.next.attributes.clear();
+                self.next.numbers.clear();
                 self.pax(&bytes)?;
             }
-            Text::Map(pending) => return self.sparse_map(pending, &bytes),
+            Text::Map(pending) => return self.sparse_block(pending, &bytes),
             Text::Target(mut entry) => {
                 entry.kind = Kind::Symlink(checked_target(bytes)?);
                 let left = padding(entry.len) as u64;
@@ -488,6 +484,19 @@ impl Decoder {
             records = records.get(record.len()..).unwrap_or_default();
             let (key, value) = text.split_at(equals);
             let value = value.get(1..).unwrap_or_default();
+            if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                match key {
+                    b"name" => self.next.real_path = Some(value.to_vec()),
+                    b"size" | b"realsize" => self.next.real_len = decimal(value),
+                    b"major" => self.next.has_inner_map = value != b"0",
+                    b"offset" | b"numbytes" | b"map" => {
+                        let numbers = value.split(|byte| *byte == b',');
+                        self.next.numbers.extend(numbers.filter_map(decimal));
+                    }
+                    _ => {}
+                }
+                continue;
+            }
             let value_of =
                 || decimal(value).ok_or_else(|| self.fault("one of its numbers is none"));
             match key {
@@ -498,23 +507,6 @@ impl Decoder {
                 b"gid" => self.next.group = Some(id(value_of()?)),
                 // One before 1970 is none here.
                 b"mtime" => self.next.changed_at = decimal(value),
-                b"GNU.sparse.name" => self.next.real_path = Some(value.to_vec()),
-                b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
-                    self.next.real_len = Some(value_of()?);
-                }
-                b"GNU.sparse.major" => self.next.has_inner_map = value_of()? > 0,
-                b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
-                    let number = value_of()?;
-                    self.next.numbers.push(number);
-                }
-                b"GNU.sparse.map" => {
-                    for value in value.split(|byte| *byte == b',') {
-                        let number = decimal(value);
-                        let number =
-                            number.ok_or_else(|| self.fault("one of its numbers is none"))?;
-                        self.next.numbers.push(number);
-                    }
-                }
                 _ if key.starts_with(b"SCHILY.") => self.next.attributes.extend(attribute(text)),
                 _ => {}
             }
@@ -769,7 +761,7 @@ mod tests {
         let attribute = |value: &str| format!("25 SCHILY.xattr.user.a={value}\n");
         let archive = with_end(&[
             tar("L", b'L', "", b"long\0"),
-            tar("pax", b'x', "", (attribute("b") + "9 size=9\n").as_bytes()),
+            tar("pax", b'x', "", attribute("b").as_bytes()),
             tar("pax", b'x', "", attribute("c").as_bytes()),
             tar("short", b'0', "", b"abc"),
         ]);

@@ -143,22 +143,15 @@ impl FileSystem {
         }
     }
 
-    /// Returns its identifier, with small letters; none for one that is never written to.
-    pub fn uuid(self, head: &[u8]) -> Option<String> {
+    /// Returns its identifier; none for one that is never written to.
+    pub fn uuid(self, head: &[u8]) -> Option<&[u8]> {
         let at = match self {
             Self::Ext4 => 1024 + 104,
             Self::Xfs => 32,
             Self::Btrfs => 0x1_0020,
             Self::Squashfs | Self::Erofs => return None,
         };
-        let mut text = String::new();
-        for (place, byte) in head.get(at..at + 16)?.iter().enumerate() {
-            if matches!(place, 4 | 6 | 8 | 10) {
-                text.push('-');
-            }
-            text.push_str(&format!("{byte:02x}"));
-        }
-        Some(text)
+        head.get(at..at + 16)
     }
 
     /// Returns its label; none for one that is never written to.
