@@ -16,6 +16,7 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         texts.push(cmdline::read(KERNEL_COMMAND_LINE)?);
     }
     let text = texts.join(" ");
+    #[cfg_attr(not(feature = "root"), expect(unused_mut, reason = "roots are added"))]
     let mut line = cmdline::parse(&text, Config::for_boot());
     #[cfg(feature = "root")]
     (line.remarks).extend(cmdline::roots_of_others(&text, &line.config));

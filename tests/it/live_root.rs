@@ -850,7 +850,7 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
     let kernel = root_archive(&archive);
     let changes = served.folder.join("changes");
     shell(&format!(
-        "truncate -s 16M {0} && mkfs.ext4 -q -L changes {0}",
+        "truncate -s 16M {0} && mkfs.ext4 -q -L changes -U 2c7357ed-ebd2-46d9-aec1-23d437ec2bf5 {0}",
         changes.display()
     ));
     let run = |name: &str, words: &str, expected: &[&str]| {
@@ -886,16 +886,15 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
         "",
         &["the word is pear, before it was", "Power down"],
     );
-    let on_disk = "wireboot.overlay=LABEL=changes";
     let first = [
         "kept on /dev/vda",
         "the word is plum, before it was",
         "Power down",
     ];
-    run("a.erofs", on_disk, &first);
+    run("a.erofs", "wireboot.overlay=LABEL=changes", &first);
     run(
         "a.erofs",
-        on_disk,
+        "rd.overlay=UUID=2C7357ED-ebd2-46d9-aec1-23d437ec2bf5",
         &["the word is plum, before it was plum"],
     );
 }

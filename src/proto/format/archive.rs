@@ -426,11 +426,8 @@ impl Decoder {
             return self.sparse(entry, next.real_len, next.numbers, map, &header);
         }
         // Only files have content, whatever a header says (read_header of GNU tar), but that list of names.
-        let (content, left) = match entry.kind {
-            Kind::File => (len, 0),
-            _ if kind == b'D' => (0, len),
-            _ => (0, 0),
-        };
+        let content = if entry.kind == Kind::File { len } else { 0 };
+        let left = if kind == b'D' { len } else { 0 };
         entry.len = content;
         self.state = State::Content {
             runs: vec![(0, content)],

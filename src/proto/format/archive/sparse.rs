@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn stored() -> Vec<u8> {
-        (1..=PARTS * 30).map(|at| (at % 255) as u8 + 1).collect()
+        (0..PARTS * 30).map(|at| at.to_le_bytes()[0] | 1).collect()
     }
 
     fn whole() -> Vec<u8> {
@@ -177,7 +177,7 @@ mod tests {
             all.extend([0; 10]);
             all.extend(part);
         }
-        all.resize(LEN as usize, 0);
+        all.resize(usize::try_from(LEN).unwrap(), 0);
         all
     }
 
