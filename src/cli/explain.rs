@@ -15,7 +15,11 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
     if texts.is_empty() {
         texts.push(cmdline::read(KERNEL_COMMAND_LINE)?);
     }
-    let line = cmdline::parse(&texts.join(" "), Config::for_boot());
+    let text = texts.join(" ");
+    #[cfg_attr(not(feature = "root"), expect(unused_mut, reason = "roots are added"))]
+    let mut line = cmdline::parse(&text, Config::for_boot());
+    #[cfg(feature = "root")]
+    (line.remarks).extend(cmdline::roots_of_others(&text, &line.config));
     let text: String = line.remarks.iter().map(describe).collect();
     print(&(text + &summary(&line.config)));
     match line

@@ -5,6 +5,8 @@ use log::LevelFilter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::settings::cmdline;
+#[cfg(feature = "root")]
+use crate::settings::cmdline::Remark;
 use crate::settings::commands::Command;
 use crate::settings::options::Settings;
 use crate::settings::parse::Invocation;
@@ -28,7 +30,14 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
     if !settings.command_lines.is_empty() {
         let mut config = default;
         for path in &settings.command_lines {
-            complaints.extend(cmdline::apply(&cmdline::read(path)?, &mut config));
+            let text = cmdline::read(path)?;
+            complaints.extend(cmdline::apply(&text, &mut config));
+            // A lease may be for the very initramfs that such words are for.
+            #[cfg(feature = "root")]
+            if invocation.about.command == Command::Boot {
+                let remarks = cmdline::roots_of_others(&text, &config);
+                complaints.extend(remarks.iter().filter_map(Remark::refusal));
+            }
         }
         // Again, since flags override words.
         settings = invocation.over(config)?;

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ enum Pass {
 }
 
 fn unpack(mut archive: &File, packing: Option<Packing>, pass: Pass) -> io::Result<()> {
-    io::Seek::rewind(&mut archive)?;
+    archive.rewind()?;
     let mut extractor = Extractor {
         decoder: Decoder::default(),
         pass,
@@ -134,12 +134,8 @@ impl Write for Extractor {
         while let Some(event) = self.decoder.next(&mut rest).map_err(io::Error::other)? {
             match event {
                 Event::Entry(entry) => self.make(entry)?,
-                Event::Content(content) => {
-                    if let Some((Some(file), entry)) = &mut self.last {
-                        file.write_all(content)
-                            .map_err(|error| about(entry, &error))?;
-                    }
-                }
+                Event::Content(content) => self.fill(|file| file.write_all(content))?,
+                Event::Hole(len) => self.fill(|file| skip(file, len))?,
             }
         }
         Ok(bytes.len())
@@ -178,6 +174,14 @@ impl Extractor {
         }
         let Some(file) = file else { return Ok(()) };
         set_time(&file, entry.changed_at).map_err(|error| about(&entry, &error))
+    }
+
+    /// Adds to the content of the last member.
+    fn fill(&mut self, add: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+        let Some((Some(file), entry)) = &mut self.last else {
+            return Ok(());
+        };
+        add(file).map_err(|error| about(entry, &error))
     }
 
     fn make(&mut self, entry: Entry) -> io::Result<()> {
@@ -256,6 +260,13 @@ fn try_make(entry: &Entry, pass: Pass) -> io::Result<Option<File>> {
     chown(&path, Some(entry.user), Some(entry.group))?;
     fs::set_permissions(&path, Permissions::from_mode(entry.mode.into()))?;
     Ok(file)
+}
+
+/// Makes a file longer by a hole, which takes no memory.
+fn skip(file: &mut File, len: u64) -> io::Result<()> {
+    let end = file.stream_position()?.saturating_add(len);
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end)).map(drop)
 }
 
 /// Removes what a member of a layer hides.

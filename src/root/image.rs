@@ -235,6 +235,13 @@ fn file_system_in(
         let read = &mut |part| read(file, part);
         match gpt::root_partition(len, config.root_hash.as_deref(), read)? {
             Ok(found) => (part, hashes) = (found.root, found.hashes),
+            // The last bytes of a boot sector, which has four partitions.
+            Err(gpt::NoRoot::NoTable) if start.get(510..512) == Some(&[0x55, 0xaa]) => {
+                return nothing(
+                    "it has an MBR, and no GUID partition table; take the file system alone, or \
+                     convert the disk by sgdisk -g",
+                );
+            }
             Err(gpt::NoRoot::NoTable) => {
                 return nothing(
                     "it is neither a file system that is known nor a disk with a GUID \

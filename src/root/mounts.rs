@@ -128,11 +128,11 @@ pub fn mount(
             log::info!("changes to the root are kept in memory, up to {mib} MiB");
             mount_overlay(&mut mounted, lower, CHANGES, NEW_ROOT)?;
         }
-        Overlay::Label(label) => {
-            let Some((path, file_system)) = disk::labelled(label, DISK_PATIENCE) else {
+        Overlay::Disk(name) => {
+            let Some((path, file_system)) = disk::named(name, DISK_PATIENCE) else {
                 return Err(Box::new(Reason::NothingBootable {
                     what: format!(
-                        "there is no disk with the label {label} for changes to the root"
+                        "there is no disk with the file system {name} for changes to the root"
                     ),
                     source: None,
                 }));

@@ -79,8 +79,12 @@ pub(super) fn find(config: &RootConfig, lease: &Lease, fetcher: &Fetcher) -> Res
             Some(root) => root.clone(),
             None => {
                 let text = lease.options.text(code::ROOT_PATH);
-                let text = text
-                    .ok_or_else(|| nothing("the lease has no root path (option 17)".to_owned()))?;
+                let text = text.ok_or_else(|| {
+                    nothing(
+                        "the lease has no root path (option 17), and there is no nfsroot="
+                            .to_owned(),
+                    )
+                })?;
                 if let Ok(url) = text.trim_start_matches("live:").parse::<Url>() {
                     return Ok(image_at(url, config));
                 }

@@ -438,8 +438,8 @@ pub enum Overlay {
     Tmpfs,
     /// Nowhere: the root is read-only.
     None,
-    /// On the disk whose file system has this label.
-    Label(String),
+    /// On a disk: `LABEL=` or `UUID=` with that of its file system, or its path in `/dev`.
+    Disk(String),
 }
 
 #[cfg(feature = "root")]
@@ -447,11 +447,13 @@ impl FromStr for Overlay {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.strip_prefix("LABEL=")) {
-            ("tmpfs", _) => Ok(Self::Tmpfs),
-            ("none", _) => Ok(Self::None),
-            (_, Some(label)) if !label.is_empty() => Ok(Self::Label(label.to_owned())),
-            _ => Err("neither tmpfs nor none nor LABEL= with the label of a disk".to_owned()),
+        let starts = ["LABEL=", "UUID=", "/dev/"];
+        let mut names = starts.iter().filter_map(|start| text.strip_prefix(start));
+        match text {
+            "tmpfs" => Ok(Self::Tmpfs),
+            "none" => Ok(Self::None),
+            _ if names.any(|name| !name.is_empty()) => Ok(Self::Disk(text.to_owned())),
+            _ => Err("neither tmpfs nor none nor the LABEL=, UUID= or /dev/… of a disk".to_owned()),
         }
     }
 }

@@ -397,9 +397,9 @@ pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "overlay",
         of: WORD,
-        takes: Takes::Value("tmpfs|none|LABEL=NAME"),
-        help: "where changes to the root are kept: in memory, nowhere since it is read-only, or on the \
-               disk with the label NAME; tmpfs for an image, none for NFS",
+        takes: Takes::Value("tmpfs|none|DISK"),
+        help: "where changes to the root are kept: in memory, nowhere since it is read-only, or on a disk, \
+               by LABEL= or UUID= of its file system, or its path in /dev; tmpfs for an image, none for NFS",
         lands: Lands::Config(|config, input| {
             config.root.overlay = Some(input.value.parse()?);
             Ok(())
@@ -1534,10 +1534,7 @@ pub static FOREIGN: &[Foreign] = &[
         help: "the program in the image that becomes process 1",
     },
     Foreign {
-        words: &[
-            "rd.overlay=0|1|LABEL=NAME",
-            "rd.live.overlay=none|LABEL=NAME",
-        ],
+        words: &["rd.overlay=0|1|none|DISK", "rd.live.overlay=none|DISK"],
         help: "as wireboot.overlay",
     },
     Foreign {

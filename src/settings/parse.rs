@@ -465,7 +465,7 @@ mod tests {
                 Takes::Value("LIST") => "3,tz-posix",
                 Takes::Value("mac|duid|HEX") => "duid",
                 Takes::Value("TO,…") => "dracut,networkd",
-                Takes::Value("tmpfs|none|LABEL=NAME") => "none",
+                Takes::Value("tmpfs|none|DISK") => "none",
                 Takes::Value("URL") => "http://192.0.2.1/a",
                 Takes::Value(_) => "eth0",
             }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::config::{Config, Overlay, RootConfig, RootSource};
@@ -47,12 +47,12 @@ pub(super) fn word(
             let schemes = ["http://", "https://", "tftp://", "oci://", "oci+http://"];
             let is_image = schemes.iter().any(|scheme| address.starts_with(scheme));
             let address = match value {
-                "/dev/nfs" => "dhcp",
-                // SERVER:/PATH with an IPv4 address, without a word in front (parse-nfsroot.sh of dracut).
+                "/dev/nfs" | "dhcp6" => "dhcp",
+                // SERVER:/PATH with an address, without a word in front (parse-nfsroot.sh of dracut).
                 _ if is_nfs_of_address(value) => &format!("nfs:{value}"),
                 _ if is_image || value == "dhcp" || RemoteRoot::parse(value).is_some() => address,
                 // Those of dracut's handlers that have none here.
-                _ if is_live && Url::has_scheme(address) => {
+                _ if is_live && (Url::has_scheme(address) || address.starts_with("nfs")) => {
                     return Some(Err(
                         "an image is fetched by http, https or tftp, or from a registry".to_owned(),
                     ));
@@ -94,14 +94,21 @@ pub(super) fn word(
             config.root.init = Some(value.to_owned());
             Ok(format!("{value} becomes process 1 of a fetched root"))
         }
-        "rd.overlay" => match value {
+        "rd.overlay" | "rd.live.overlay" => match value {
             "0" | "no" | "off" => overlay(config, "none"),
             // A disk that another word names is not taken back (get_rd_overlay of dracut).
             "" | "1" | "yes" | "on" => match config.root.overlay {
-                Some(Overlay::Label(_)) => return Some(Ok(None)),
+                Some(Overlay::Disk(_)) => return Some(Ok(None)),
                 Some(Overlay::Tmpfs | Overlay::None) | None => overlay(config, "tmpfs"),
             },
-            other => overlay(config, other),
+            other => {
+                // Behind a colon is where on the disk dracut keeps them, which its overlay of blocks takes.
+                let (disk, path) = other.split_once(':').unwrap_or((other, ""));
+                match path {
+                    "" | "auto" => overlay(config, disk),
+                    _ => Err("the folder on the disk cannot be chosen".to_owned()),
+                }
+            }
         },
         "rd.live.dir" => {
             value
@@ -113,14 +120,6 @@ pub(super) fn word(
             value.clone_into(&mut config.root.live_image);
             return Some(Ok(None));
         }
-        "rd.live.overlay" => {
-            // Behind a colon is where on the disk dracut keeps them, which its overlay of blocks takes.
-            let (disk, path) = value.split_once(':').unwrap_or((value, ""));
-            match path {
-                "" | "auto" => overlay(config, disk),
-                _ => Err("the folder on the disk cannot be chosen".to_owned()),
-            }
-        }
         "rd.live.overlay.size" => match value.parse() {
             Ok(mib) if mib > 0 => {
                 config.root.overlay_mib = Some(mib);
@@ -128,27 +127,85 @@ pub(super) fn word(
             }
             _ => Err("it is not a number of MiB".to_owned()),
         },
-        "rd.live.image" | "rd.live.ram" | "rd.live.overlay.overlayfs" => return Some(Ok(None)),
-        "rd.live.check" => return None,
-        _ if ["rd.live.", "rd.overlay."]
-            .iter()
-            .any(|start| key.starts_with(start))
-            || matches!(
-                key,
-                "rootfstype" | "rootflags" | "rd.writable.fsimg" | "live.updates"
-            ) =>
-        {
-            config.root.source.as_ref()?;
-            Err("there is no such choice for a root that wireboot mounts".to_owned())
-        }
+        "rd.live.image"
+        | "rd.live.ram"
+        | "rd.live.overlay.overlayfs"
+        | "rd.live.overlay.thin"
+        | "rd.live.overlay.nouserconfirmprompt"
+        | "rd.minmem" => return Some(Ok(None)),
         _ => return None,
     };
     Some(meaning.map(Some))
 }
 
+/// Words that choose something about a root, by their ends, and why each is not followed.
+const NO_CHOICES: [(&str, &str); 7] = [
+    ("rootfstype", "the file system is recognized by itself"),
+    (
+        "rootflags",
+        "nothing is mounted with options, but NFS with those behind its path",
+    ),
+    (
+        "overlay.readonly",
+        "changes on a disk are added to; wireboot.overlay=tmpfs does without it",
+    ),
+    (
+        "overlay.reset",
+        "remove the folder wireboot-overlay from the disk",
+    ),
+    (
+        "rd.writable.fsimg",
+        "changes go into an overlay; an image is fetched as it is, and not in a tar",
+    ),
+    (
+        "rd.nfs.domain",
+        "owners are numbers; /etc/idmapd.conf of the root has the domain",
+    ),
+    ("rd.break", "use wireboot.stop-after="),
+];
+
+/// Returns why a word that chooses something about a root is not followed, of those that are not: such a
+/// word is reported only where there is a root by the network, which may be named behind it.
+pub(super) fn no_choice(key: &str) -> Option<&'static str> {
+    if let Some((_, why)) = NO_CHOICES.iter().find(|(end, _)| key.ends_with(end)) {
+        return Some(why);
+    }
+    let mut starts = ["rd.live.", "rd.overlay.", "live.updates"].iter();
+    let is_of_live = starts.any(|start| key.starts_with(start)) && key != "rd.live.check";
+    is_of_live.then_some("there is no such choice for a root that wireboot mounts")
+}
+
+/// Words by which other live systems name their root, as they begin, and what wireboot takes in place of
+/// them. A `-` stands for `_` too.
+const OF_OTHERS: [(&str, &str); 3] = [
+    (
+        "fetch= httpfs= ftpfs= rd.systemd.pull= url= iso-url= boot=live boot=casper netboot= archiso-http-srv= \
+         archiso-nfs-srv= archiso-nbd-srv=",
+        "root=live:URL of the file system (in an ISO image: URL.iso#/PATH), or root=nfs:SERVER:/PATH of the \
+         root itself",
+    ),
+    ("boot=nfs", "root=/dev/nfs"),
+    (
+        "modloop= alpine-repo= root=iscsi: netroot=iscsi:",
+        "a boot file with that system's kernel and initramfs",
+    ),
+];
+
+/// Returns what wireboot takes in place of a word by which another live system names its root.
+pub(super) fn of_others(word: &str) -> Option<&'static str> {
+    let word = word.replace('_', "-");
+    // Installers have a word url= too, for their answers.
+    let is_it =
+        |start: &str| word.starts_with(start) && (start != "url=" || word.ends_with(".iso"));
+    let found = OF_OTHERS
+        .iter()
+        .find(|(starts, _)| starts.split(' ').any(is_it));
+    found.map(|(_, instead)| *instead)
+}
+
 fn is_nfs_of_address(value: &str) -> bool {
     let server = value.split_once(":/").map(|(server, _)| server);
-    server.is_some_and(|server| server.parse::<Ipv4Addr>().is_ok())
+    server.is_some_and(|server| server.trim_matches(['[', ']']).parse::<IpAddr>().is_ok())
 }
 
 /// Returns the root that a plan is to mount in place of its kernel, with what else the words of its
@@ -159,13 +216,20 @@ fn is_nfs_of_address(value: &str) -> bool {
 /// What is wrong with a word, in plain words.
 pub fn of_plan(words: &[String]) -> Result<Option<RootConfig>, String> {
     let mut config = Config::for_boot();
+    if !words.iter().any(|word| word.starts_with("wireboot.root=")) {
+        return Ok(None);
+    }
     for text in words {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
         let meaning = match key {
             "wireboot.root" => source(&mut config, value),
             "wireboot.overlay" => overlay(&mut config, value).map(drop),
             "root" | "netroot" => Ok(()),
-            _ => word(&mut config, key, value).map_or(Ok(()), |meaning| meaning.map(drop)),
+            _ => match (word(&mut config, key, value), no_choice(key)) {
+                (Some(meaning), _) => meaning.map(drop),
+                (None, Some(why)) => Err(why.to_owned()),
+                (None, None) => Ok(()),
+            },
         };
         meaning.map_err(|why| format!("{key}=: {why}"))?;
     }
@@ -196,9 +260,7 @@ fn overlay(config: &mut Config, text: &str) -> Result<String, String> {
     Ok(match config.root.overlay.insert(overlay) {
         Overlay::Tmpfs => "changes to a fetched root are kept in memory".to_owned(),
         Overlay::None => "a fetched root is read-only".to_owned(),
-        Overlay::Label(label) => {
-            format!("changes to a fetched root are kept on the disk with the label {label}")
-        }
+        Overlay::Disk(name) => format!("changes to a fetched root are kept on the disk {name}"),
     })
 }
 
@@ -237,7 +299,11 @@ mod tests {
         ] {
             assert_eq!(root_of(other), RootConfig::default(), "{other}");
         }
-        for refused in ["root=live:ftp://h/a.iso", "root=live:nfs://h/a.iso"] {
+        for refused in [
+            "root=live:ftp://h/a.iso",
+            "root=live:nfs://h/a.iso",
+            "root=live:nfs:h:/a.iso",
+        ] {
             let refused = cmdline::apply(refused, &mut Config::for_boot());
             assert!(refused[0].contains("fetched by http"), "{refused:?}");
         }
@@ -259,6 +325,11 @@ mod tests {
             (
                 "root=192.0.2.7:/srv:rw",
                 RootSource::Remote(RemoteRoot::nfs("192.0.2.7:/srv:rw", false).unwrap()),
+                None,
+            ),
+            (
+                "root=[2001:db8::1]:/srv",
+                RootSource::Remote(RemoteRoot::nfs("[2001:db8::1]:/srv", false).unwrap()),
                 None,
             ),
             (
@@ -340,7 +411,8 @@ mod tests {
 
     #[test]
     fn the_words_of_dracut_say_where_changes_are_kept() {
-        let label = || Overlay::Label("data".to_owned());
+        let label = || Overlay::Disk("LABEL=data".to_owned());
+        let disk = |name: &str| Overlay::Disk(name.to_owned());
         for (words, overlay, mib) in [
             ("wireboot.overlay=none", Overlay::None, None),
             ("wireboot.overlay=LABEL=data", label(), None),
@@ -351,6 +423,12 @@ mod tests {
             ("rd.live.overlay=LABEL=data rd.overlay=1", label(), None),
             ("rd.overlay=LABEL=data", label(), None),
             ("rd.live.overlay=none", Overlay::None, None),
+            ("rd.overlay=/dev/sdb1", disk("/dev/sdb1"), None),
+            (
+                "rd.overlay=UUID=7-a:auto rd.overlay",
+                disk("UUID=7-a"),
+                None,
+            ),
             ("rd.live.overlay=LABEL=data:auto", label(), None),
             (
                 "wireboot.overlay=tmpfs rd.live.overlay.size=700 rd.live.ram=1",
@@ -367,8 +445,11 @@ mod tests {
         }
         for wrong in [
             "wireboot.overlay=LABEL=",
-            "rd.overlay=UUID=7",
+            "rd.overlay=PARTUUID=7",
+            "rd.overlay=/dev/sdb1:/b",
             "rd.live.overlay=LABEL=a:/b",
+            "rootflags=subvol=a root=http://192.0.2.1/a",
+            "root=nfs:h:/a rd.nfs.domain=example.org",
             "rd.live.overlay.size=0",
             "root=http://192.0.2.1/a rd.live.overlay.reset",
             "root=http://192.0.2.1/a rd.overlay.readonly",
@@ -377,6 +458,48 @@ mod tests {
         ] {
             let mut config = Config::for_boot();
             assert_eq!(cmdline::apply(wrong, &mut config).len(), 1, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn words_of_other_live_systems_are_told_of_where_no_root_is_named() {
+        let told = |text: &str| {
+            let mut config = Config::for_boot();
+            assert_eq!(cmdline::apply(text, &mut config), [""; 0], "{text}");
+            let remarks = cmdline::roots_of_others(text, &config);
+            let refusals = remarks.iter().filter_map(cmdline::Remark::refusal);
+            refusals.collect::<Vec<_>>()
+        };
+        for (word, instead) in [
+            ("fetch=http://192.0.2.1/a.squashfs", "root=live:URL"),
+            ("boot=live", "root=live:URL"),
+            ("netboot=nfs", "root=nfs:SERVER:/PATH"),
+            ("url=http://192.0.2.1/ubuntu.iso", "URL.iso#/PATH"),
+            ("archiso_http_srv=http://192.0.2.1/", "root=live:URL"),
+            ("boot=nfs", "root=/dev/nfs"),
+            ("modloop=http://192.0.2.1/modloop-lts", "a boot file"),
+            (
+                "rd.systemd.pull=raw,blockdev:root:http://192.0.2.1/a",
+                "root=live:",
+            ),
+            ("root=iscsi:192.0.2.1::::iqn.a", "a boot file"),
+        ] {
+            let said = told(word);
+            let [said] = &said[..] else {
+                panic!("{word}: {said:?}");
+            };
+            assert!(said.contains(word) && said.contains(instead), "{said}");
+            // One that is named is mounted, whatever else is there for the system in it.
+            assert!(told(&format!("{word} root=live:http://192.0.2.1/a")).is_empty());
+        }
+        for other in [
+            "url=http://192.0.2.1/preseed",
+            "boot=local",
+            "fetch",
+            "root=/dev/sda1",
+            "-- boot=live",
+        ] {
+            assert!(told(other).is_empty(), "{other}");
         }
     }
 }

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 
 /// Returns the number of columns of the terminal that standard output is; that of COLUMNS where it is
 /// none; none if neither says.
-#[cfg(feature = "discover")]
+#[cfg(any(feature = "discover", feature = "hand"))]
 pub fn columns() -> Option<usize> {
     let mut size = libc::winsize {
         ws_row: 0,

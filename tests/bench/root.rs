@@ -6,11 +6,12 @@
 //! ```
 //!
 //! Both have the same kernel and get the squashfs from the same nginx, which counts its bytes; they boot
-//! in turn, `WIREBOOT_BENCH_ROUNDS` times, by default 5. Medians are printed: seconds from the kernel's
-//! start, by its own clock, to the first line of the root's first process, the bytes of bodies that nginx
-//! has sent, and the memory that is available at that line. Two more benchmarks print what becomes of
-//! either where the server's connection is cut five times, and the least memory that a machine boots with,
-//! to 32 MiB.
+//! in turn, `WIREBOOT_BENCH_ROUNDS` times, by default 5. Medians are printed, as rows of the chapter on
+//! measurements: seconds from the kernel's start, by its own clock, to the first line of the root's first
+//! process; what a machine without a disk has fetched until then, which is the kernel and the initramfs that
+//! its firmware gets (the emulator is handed them here) and the bytes of bodies that nginx has sent; and the
+//! memory that is available at that line. Two more benchmarks print what becomes of either where the server's
+//! connection is cut five times, and the least memory that a machine boots with, to 32 MiB.
 
 use std::fs;
 use std::io::Read;
@@ -27,7 +28,7 @@ use crate::common::servers::{DNSMASQ, nginx};
 use crate::common::{in_new_namespace, ip};
 
 /// Several times what either takes on a busy host.
-const LIMIT_SECONDS: &str = "240";
+const LIMIT_SECONDS: &str = "900";
 /// The memory of a machine, where there is to be no want of it.
 const USUAL_MIB: u32 = 2048;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -72,19 +73,32 @@ fn a_debian_root_against_dracut() {
                 boots.push(boot.unwrap_or_else(|| panic!("{} fails:\n{console}", way.name)));
             }
         }
-        for (way, boots) in bench.ways.iter().zip(&boots) {
-            let median = |of: fn(&Boot) -> f64| {
+        let median = |of: fn(&Boot) -> f64| {
+            boots.each_ref().map(|boots| {
                 let mut values: Vec<_> = boots.iter().map(of).collect();
                 values.sort_by(f64::total_cmp);
                 values[values.len() / 2]
-            };
-            println!(
-                "{:<9} {:>6.1} s to the first line, {:.1} MiB sent, {:.0} MiB available, initramfs of {:.1} MiB",
-                way.name,
-                median(|boot| boot.seconds),
-                median(|boot| boot.sent_mib),
+            })
+        };
+        let kernel = [mib_of(&bench.folder.join("vmlinuz")); 2];
+        let initramfs = bench.ways.each_ref().map(|way| mib_of(&way.initramfs));
+        let sent = median(|boot| boot.sent_mib);
+        let all = [0, 1].map(|way| kernel[way] + initramfs[way] + sent[way]);
+        println!("| | wireboot | dracut | ratio |\n| --- | ---: | ---: | ---: |");
+        for (what, [first, second]) in [
+            ("seconds to the first line", median(|boot| boot.seconds)),
+            ("kernel, MiB", kernel),
+            ("initramfs, with drivers of all cards, MiB", initramfs),
+            ("bytes of the image sent, MiB", sent),
+            ("all three: what is fetched over the network, MiB", all),
+            (
+                "memory available at the first line, MiB",
                 median(|boot| boot.available_mib),
-                fs::metadata(&way.initramfs).unwrap().len() as f64 / MIB,
+            ),
+        ] {
+            println!(
+                "| {what} | {first:.1} | {second:.1} | {:.2} |",
+                first / second
             );
         }
     });
@@ -241,6 +255,10 @@ fn sent(log: &Path) -> u64 {
         count.expect("bytes").parse::<u64>().unwrap()
     });
     counts.sum()
+}
+
+fn mib_of(file: &Path) -> f64 {
+    fs::metadata(file).unwrap().len() as f64 / MIB
 }
 
 fn last_lines(console: &str) -> String {

@@ -8,15 +8,11 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::common::client::{addresses, at_home, ipv4_addresses, json};
+use crate::common::client::{addresses, at_home, hide_udev, ipv4_addresses, json, networkd};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dnsmasq};
 use crate::common::{in_new_namespace, ip, own_var_lib, wait_until};
 use crate::ipv6;
-
-/// networkd takes no notice of interfaces that udev has not handled, unless there is no udev: it
-/// tells by /sys, which nobody may write then.
-const WITHOUT_UDEV: &str = "mount -t sysfs -o ro sysfs /sys";
 
 /// Grants addresses for 2 min, to be renewed after 6 s, and writes them to that file.
 fn dnsmasq_with(far: &Far, leases: &str) -> Server {
@@ -46,14 +42,8 @@ fn networkd_keeps_the_address_and_renews_it_as_the_same_client() {
         let address = only_address();
         let granted = server.count("DHCPACK");
 
-        let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
-        assert!(mounted.unwrap().success());
         let changes = Server::start(Command::new("ip").args(["-4", "monitor", "address"]));
-        let networkd = Server::start(
-            Command::new("/lib/systemd/systemd-networkd")
-                .env("SYSTEMD_LOG_LEVEL", "debug")
-                .env("SYSTEMD_LOG_TARGET", "console"),
-        );
+        let networkd = networkd();
         wait_until("networkd has asked for the address, and renewed it", || {
             server.count("DHCPACK") >= granted + 2
         });
@@ -144,13 +134,7 @@ fn granted() -> Vec<String> {
 fn networkd_keeps_an_address_of_ipv6_as_the_same_client() {
     in_new_namespace(|| {
         let lease = Granted::for_another("networkd");
-        let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
-        assert!(mounted.unwrap().success());
-        let networkd = Server::start(
-            Command::new("/lib/systemd/systemd-networkd")
-                .env("SYSTEMD_LOG_LEVEL", "debug")
-                .env("SYSTEMD_LOG_TARGET", "console"),
-        );
+        let networkd = networkd();
         // Its own, and a renewal.
         lease.server.wait_for("DHCP6_LEASE_ALLOC");
         networkd.wait_for("DHCPv6 client: Sent Renew");
@@ -163,8 +147,7 @@ const NETWORK_MANAGER: &str =
 
 /// NetworkManager and its message bus, in the namespace of the test.
 fn network_manager(far: &Far) -> [Server; 2] {
-    let mounted = Command::new("sh").args(["-c", WITHOUT_UDEV]).status();
-    assert!(mounted.unwrap().success());
+    hide_udev();
     fs::create_dir("/run/dbus").unwrap();
     let bus =
         Server::start(Command::new("dbus-daemon").args(["--system", "--nofork", "--nopidfile"]));

@@ -2,12 +2,14 @@
 //! `--release` and `--inform`, and `wireboot boot` that takes longer than its lease, each test in
 //! network namespaces of its own.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::client::{
     address_changes, addresses, boot, boot_command, is_as_it_was, is_configured, json, keep, lease,
-    slow_kernel, succeeds, wireboot,
+    networkd, slow_kernel, succeeds, wireboot,
 };
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, kea_at_once, nginx};
@@ -495,6 +497,39 @@ fn a_boot_that_fails_leaves_an_address_with_its_lifetimes_and_routes_as_they_wer
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_that_fails_beside_a_client_that_keeps_its_lease_leaves_all_as_it_was() {
+    for is_own in [true, false] {
+        in_new_namespace(move || {
+            let far = Far::plug_in();
+            let server = dnsmasq(
+                &far,
+                "--dhcp-range=192.0.2.101,192.0.2.150,255.255.255.0,1h",
+            );
+            let _http = nginx(&far, &far.folder);
+            let client = if is_own {
+                keep(&[])
+            } else {
+                let folder = Path::new("/run/systemd/network");
+                fs::create_dir_all(folder).unwrap();
+                let unit = "[Match]\nName=near\n[Network]\nDHCP=ipv4\n";
+                fs::write(folder.join("near.network"), unit).unwrap();
+                networkd()
+            };
+            wait_until("it has a lease", || {
+                ip("-4 route show").contains("198.51.100.0/24 via 192.0.2.2")
+                    && ip("-4 route show").contains("default via 192.0.2.1")
+            });
+            let before = addresses();
+            fails_and_leaves_all_as_it_was(&far);
+            assert_eq!(addresses(), before);
+            assert_eq!(server.count("DHCPRELEASE"), 0);
+            assert_eq!(client.count("somebody has removed"), 0);
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
 fn a_plan_that_nobody_reads_is_no_fault() {
     in_new_namespace(|| {
         let far = Far::plug_in();
@@ -719,21 +754,28 @@ fn has_moved() {
 /// would be booted, and asserts that what the kernel has is as before.
 fn fails_and_leaves_all_as_it_was(far: &Far) {
     far.write("script", "#!ipxe\nmenu M\nitem a A\nchoose x || exit 1\n");
-    let (routes, before) = (ip("-4 route show"), addresses());
+    let network = || {
+        let routes = ip("-4 route show table all");
+        let resolvers = fs::read_to_string("/etc/resolv.conf").unwrap();
+        (
+            routes,
+            ip("-4 rule show"),
+            ip("link show near"),
+            addresses(),
+            resolvers,
+        )
+    };
+    let before = network();
     let mut misspelt = boot(&["--boot-file", "http://192.0.2.1/mispelt"]);
     assert_eq!(misspelt.exit_code(), Some(6));
-    assert_eq!(
-        (ip("-4 route show"), addresses()),
-        (routes.clone(), before.clone())
-    );
+    assert_eq!(network(), before);
     let mut left = Terminal::start(boot_command(&["--boot-file", "http://192.0.2.1/script"]));
     left.shows(&["1 A"]);
     left.types("\x1b");
     assert_eq!(left.child.wait().unwrap().code(), Some(6));
-    let now = (ip("-4 route show"), addresses());
-    assert_eq!(now, (routes.clone(), before.clone()));
+    assert_eq!(network(), before);
     far.write("planned", "#!ipxe\nkernel http://192.0.2.1/kernel\nboot\n");
-    std::fs::write(far.folder.join("kernel"), bz_image()).unwrap();
+    fs::write(far.folder.join("kernel"), bz_image()).unwrap();
     for step in ["plan", "image"] {
         let mut asked = boot(&[
             "--boot-file",
@@ -743,8 +785,7 @@ fn fails_and_leaves_all_as_it_was(far: &Far) {
         ]);
         asked.wait_for(&format!("stopped after {step}"));
         assert_eq!(asked.exit_code(), Some(0));
-        let now = (ip("-4 route show"), addresses());
-        assert_eq!(now, (routes.clone(), before.clone()), "{step}");
+        assert_eq!(network(), before, "{step}");
     }
 }
 

@@ -237,6 +237,20 @@ fn images_of_each_kind_are_mounted_packed_or_not_and_out_of_a_disk() {
             ("part", ext4.to_owned()),
             ("part.gz", format!("{ext4} && gzip part")),
             ("a.raw", disk.clone()),
+            // Its first table is gone, as after a program that has written a boot sector of its own.
+            (
+                "copy.raw",
+                format!(
+                    "{disk}; dd if=/dev/zero of=a.raw bs=512 count=34 conv=notrunc status=none; mv a.raw copy.raw"
+                ),
+            ),
+            // The first of the type; a table that ends in front of the end of the image.
+            (
+                "two.raw",
+                format!(
+                    "{disk}; sgdisk -n 3:57344:+1M -t 3:8304 a.raw >/dev/null; truncate -s 40M a.raw; mv a.raw two.raw"
+                ),
+            ),
             ("a.raw.zst", format!("{disk}; zstd -q --rm a.raw")),
             ("a.raw.xz", format!("{disk}; xz -1 a.raw")),
             (
@@ -385,6 +399,124 @@ for name, value in (\"security.capability\", bytes.fromhex(\"{capability}\")), (
     });
 }
 
+/// Makes what is hard to archive in the folder `$1`.
+const ODD_FILES: &str = r#"
+import os, sys
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+def sparse(name, size, parts):
+    with open(name, "wb") as file:
+        for at, text in parts:
+            file.seek(at)
+            file.write(text)
+        file.truncate(size)
+sparse("holes", 5000001, [(number * 160000 + 65536, bytes([65 + number]) * 4096) for number in range(29)])
+sparse("hole", 3000000, [])
+sparse("tail", 3000000, [(0, b"begin")])
+sparse("head", 3000000, [(2999995, b"end..")])
+name, target = "n" * 200, "t" * 150 + "/" + "t" * 150
+os.mkdir("d" * 130)
+for path in name, "d" * 130 + "/" + name, "café ☃":
+    open(path, "w").write(path)
+os.symlink(target, "link")
+os.link(name, "hard")
+open("rights", "w").write("content")
+os.chown("rights", 3000000, 4000000)
+os.chmod("rights", 0o6751)
+open("program", "w").write("content")
+os.setxattr("program", "security.capability", bytes.fromhex("0100000200200000000000000000000000000000"))
+for path in "rights", "d" * 130:
+    os.utime(path, (86400.75, 86400.75))
+"#;
+
+/// Prints all there is about the files in the folder `$1`; attributes if `$2` is `attributes`.
+const LISTING: &str = r#"
+import hashlib, os, sys
+os.chdir(sys.argv[1])
+for folder, names, files in os.walk("."):
+    names.sort()
+    for path in [folder] + [os.path.join(folder, name) for name in sorted(files)]:
+        found = os.lstat(path)
+        print(path, oct(found.st_mode), found.st_uid, found.st_gid, end=" ")
+        if os.path.islink(path):
+            print(os.readlink(path))
+            continue
+        print(int(found.st_mtime), end=" ")
+        if os.path.isfile(path):
+            is_sparse = found.st_blocks * 512 * 2 < found.st_size
+            print(found.st_nlink, found.st_size, is_sparse, hashlib.sha256(open(path, "rb").read()).hexdigest(), end=" ")
+        if sys.argv[2] == "attributes":
+            print({name: os.getxattr(path, name).hex() for name in os.listxattr(path)}, end="")
+        print()
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, nginx, GNU tar, bsdtar and Python"]
+fn archives_of_each_program_are_unpacked_with_holes_long_names_and_large_numbers() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        let tree = site.tree("fig");
+        let init = format!("{INIT}/bin/busybox sleep 60\n");
+        fs::write(tree.join("sbin/init"), init).unwrap();
+        let python = |script: &str, folder: &str, more: &str| {
+            let output = Command::new("python3")
+                .args(["-c", script, folder, more])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let folder = tree.join("extra").display().to_string();
+        python(ODD_FILES, &folder, "");
+        // One whose first state is another.
+        let before = "echo old >$tree/extra/twice; tar -C $tree -cf a.tar ./extra/twice
+            echo new >$tree/extra/twice; tar -C $tree -rf a.tar -S";
+        let python_archive = |format: &str| {
+            format!(
+                "python3 -c 'import sys, tarfile
+with tarfile.open(\"a.tar\", \"w\", format=tarfile.{format}, pax_headers={{\"comment\": \"of all\"}}) as archive:
+    archive.add(sys.argv[1], \"/\")' $tree"
+            )
+        };
+        let gnu = "tar -C $tree -cf a.tar -S --numeric-owner";
+        let pax = format!("{gnu} --format=pax --xattrs --xattrs-include='*' --sparse-version");
+        for (commands, keeps_attributes, keeps_holes) in [
+            (format!("{before} ."), false, true),
+            (format!("{gnu} --format=oldgnu ."), false, true),
+            (format!("{gnu} --format=gnu -g snapshot ."), false, true),
+            (format!("{pax}=0.0 ."), true, true),
+            (format!("{pax}=0.1 ."), true, true),
+            (format!("{pax}=1.0 ."), true, true),
+            (
+                "bsdtar -C $tree --format=pax -cf a.tar .".to_owned(),
+                true,
+                true,
+            ),
+            (
+                "bsdtar -C $tree --format=gnutar -cf a.tar .".to_owned(),
+                false,
+                false,
+            ),
+            (python_archive("PAX_FORMAT"), false, false),
+            (python_archive("GNU_FORMAT"), false, false),
+        ] {
+            site.make(&commands);
+            let machine = site.start("root=http://192.0.2.1/a.tar");
+            machine.says("the end");
+            let more = if keeps_attributes { "attributes" } else { "" };
+            let unpacked = format!("/proc/{}/root/extra", machine.first_process());
+            let [mut expected, mut found] =
+                [&folder, &unpacked].map(|path| python(LISTING, path, more));
+            if !keeps_holes {
+                for text in [&mut expected, &mut found] {
+                    *text = text.replace(" True ", " False ");
+                }
+            }
+            assert_eq!(found, expected, "{commands}:\n{}", machine.text());
+        }
+    });
+}
+
 /// Writes archives that mean harm.
 const HOSTILE: &str = r#"
 import io, os, tarfile
@@ -478,6 +610,14 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
             mksquashfs $tree no-shell -quiet; cp $tree/bin/busybox $tree/sbin/init
             printf '\\377' | dd of=$tree/sbin/init bs=1 seek=18 conv=notrunc status=none
             mksquashfs $tree other-processor -quiet; rmdir $tree/sys; mksquashfs $tree no-sys -quiet
+            rm $tree/sbin/init; ln -s ../lib/none $tree/sbin/init; mksquashfs $tree dangling -quiet
+            mkfs.erofs cut.erofs $tree >/dev/null 2>&1; truncate -s -4096 cut.erofs
+            truncate -s 24M cut.ext4; mkfs.ext4 -q -d $tree cut.ext4; truncate -s 20M cut.ext4
+            truncate -s 3M old.raw; printf '\\125\\252' | dd of=old.raw bs=1 seek=510 conv=notrunc status=none
+            truncate -s 30M lvm.raw; sgdisk -n 1:2048:+20M -t 1:8304 lvm.raw >/dev/null
+            printf LABELONE | dd of=lvm.raw bs=512 seek=2049 conv=notrunc status=none
+            printf 'LVM2 001' | dd of=lvm.raw bs=1 seek=$((2049 * 512 + 24)) conv=notrunc status=none
+            head -c 15000000 lvm.raw >cut.raw
             head -c 9000 /dev/zero >zeros; zstd -q zeros; head -c 5000 good >damaged.zst
             printf '\\x28\\xb5\\x2f\\xfd' | dd of=damaged.zst conv=notrunc status=none
             cp good damaged; dd if=/dev/urandom of=damaged bs=1 seek=8 count=20 conv=notrunc status=none",
@@ -488,10 +628,17 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
             (&format!("good#sha256={pin}"), "", 8, "its SHA-256 is"),
             ("good", "wireboot.require-signature", 1, "key"),
             ("cut", "", 6, "and only 100000 are there"),
+            ("cut.erofs", "", 6, "its erofs has"),
+            ("cut.ext4", "", 6, "and only 20971520 are there"),
+            ("cut.raw", "", 6, "which may be cut off"),
+            ("old.raw", "", 6, "it has an MBR"),
+            ("lvm.raw", "", 6, "it is a volume of LVM"),
             ("good.xz", "", 6, "pack it with --check=crc64"),
             ("cut.xz", "", 6, "it ends inside of an xz stream"),
             ("no-init", "", 6, "the root has no init"),
             ("good", "init=/sbin/other", 6, "no program /sbin/other"),
+            ("dangling", "", 6, "the root has no init"),
+            ("dangling", "init=/sbin/init", 6, "no program /sbin/init"),
             ("no-shell", "", 6, "\"/bin/none\": it is not in the root"),
             ("other-processor", "", 6, "for another processor"),
             ("no-sys", "rd.overlay=0", 6, "no directory /sys"),
@@ -513,7 +660,7 @@ fn what_cannot_be_a_root_is_refused_with_its_exit_code_and_nothing_stays_mounted
                 "good",
                 "wireboot.overlay=LABEL=no-such-disk",
                 6,
-                "no disk with the label",
+                "no disk with the file system LABEL=no-such-disk",
             ),
         ] {
             site.fails_with(&format!("root=http://192.0.2.1/{name} {words}"), code, why);
@@ -703,7 +850,7 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
     let kernel = root_archive(&archive);
     let changes = served.folder.join("changes");
     shell(&format!(
-        "truncate -s 16M {0} && mkfs.ext4 -q -L changes {0}",
+        "truncate -s 16M {0} && mkfs.ext4 -q -L changes -U 2c7357ed-ebd2-46d9-aec1-23d437ec2bf5 {0}",
         changes.display()
     ));
     let run = |name: &str, words: &str, expected: &[&str]| {
@@ -739,16 +886,15 @@ fn a_machine_runs_from_an_image_with_changes_in_memory_or_on_a_disk() {
         "",
         &["the word is pear, before it was", "Power down"],
     );
-    let on_disk = "wireboot.overlay=LABEL=changes";
     let first = [
         "kept on /dev/vda",
         "the word is plum, before it was",
         "Power down",
     ];
-    run("a.erofs", on_disk, &first);
+    run("a.erofs", "wireboot.overlay=LABEL=changes", &first);
     run(
         "a.erofs",
-        on_disk,
+        "rd.overlay=UUID=2C7357ED-ebd2-46d9-aec1-23d437ec2bf5",
         &["the word is plum, before it was plum"],
     );
 }

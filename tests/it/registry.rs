@@ -463,3 +463,108 @@ fn a_mirror_of_a_registry_is_asked_beside_it_and_each_gets_what_is_meant_for_it(
         assert!(site.boots(words).contains("the word is fig"));
     });
 }
+
+/// A registry that answers each name in a way of its own.
+const ODD_REGISTRY: &str = r#"
+import hashlib, http.server, json
+image = open("a.squashfs", "rb").read()
+def manifest(**fields):
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    return json.dumps(dict({"schemaVersion": 2, "mediaType": kind}, **fields)).encode()
+def layer(digest, size):
+    kind, title = "application/octet-stream", {"org.opencontainers.image.title": "a.squashfs"}
+    return {"mediaType": kind, "digest": digest, "size": size, "annotations": title}
+digest = "sha256:" + hashlib.sha256(image).hexdigest()
+good = manifest(layers=[layer(digest, len(image))])
+other = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": 9}
+MANIFESTS = {
+    "no-json": b"<html>down for maintenance</html>",
+    "nothing": b"{}",
+    "deep": b"[" * 100000,
+    "no-layers": manifest(layers=[]),
+    "odd-digest": manifest(layers=[layer("sha256:../../etc/passwd", 7)]),
+    "other-processor": json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [dict(other, platform={"architecture": "s390x", "os": "linux"})]}).encode(),
+}
+CHALLENGES = {
+    "none": None, "kerberos": "Negotiate", "no-realm": "Bearer", "no-url": 'Bearer realm="here"',
+    "ftp": 'Bearer realm="ftp://192.0.2.1/token"', "open": 'Bearer realm="http://192.0.2.1:5100/token/nothing',
+}
+TOKENS = {
+    "empty": b"", "html": b"<html>sign in</html>", "list": b"[1]", "null": b'{"token": null}',
+    "lines": json.dumps({"token": "a\r\nX-Evil: 1"}).encode(), "long": b'{"token": "' + b"a" * 70000 + b'"}',
+    "never-enough": b'{"token": "a"}',
+}
+asked = {}
+class Registry(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *words): pass
+    def do_GET(self):
+        _, kind, name, *rest = self.path.split("?")[0].split("/")
+        asked[self.path] = asked.get(self.path, 0) + 1
+        assert "X-Evil" not in self.headers
+        status, headers, content = 200, {}, good
+        if kind == "token":
+            content = TOKENS[name]
+        elif rest[0] == "blobs":
+            content = image
+        elif name == "busy" and asked[self.path] == 1 or name == "always-busy":
+            status, headers["Retry-After"] = 429, "1"
+        elif name in CHALLENGES:
+            status = 401
+            if CHALLENGES[name]:
+                headers["WWW-Authenticate"] = CHALLENGES[name]
+        elif name in TOKENS:
+            status, headers["WWW-Authenticate"] = 401, 'Bearer realm="http://192.0.2.1:5100/token/%s"' % name
+        elif name == "circle":
+            status, headers["Location"] = 307, self.path
+        content = MANIFESTS.get(name, content)
+        self.send_response(status)
+        for header, value in dict(headers, **{"Content-Length": str(len(content))}).items():
+            self.send_header(header, value)
+        self.end_headers()
+        self.wfile.write(content)
+server = http.server.ThreadingHTTPServer(("0.0.0.0", 5100), Registry)
+print("the registry is ready", flush=True)
+server.serve_forever()
+"#;
+
+#[test]
+#[ignore = "needs CAP_SYS_ADMIN, Python, and a kernel with squashfs, loop and overlay"]
+fn odd_answers_of_a_registry_end_the_boot_by_what_they_are_and_one_that_is_busy_is_asked_again() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        site.tree("fig");
+        site.make("mksquashfs $tree a.squashfs -quiet");
+        let script = site.far.write("odd.py", ODD_REGISTRY);
+        let command = format!("env -C {} python3 {script}", site.served.display());
+        let _registry = site.far.serve(&command, "the registry is ready");
+        let of = |name: &str| format!("root=oci+http://192.0.2.1:5100/{name}:x");
+        assert!(site.boots(&of("busy")).contains("the word is fig"));
+        for (name, code, why) in [
+            ("always-busy", 7, "429"),
+            ("circle", 7, "more than 10 redirections"),
+            ("no-json", 6, "the manifest is damaged"),
+            ("nothing", 6, "the manifest has no layers"),
+            ("deep", 6, "the manifest is damaged"),
+            ("no-layers", 6, "the manifest has no layers"),
+            ("odd-digest", 6, "has no SHA-256"),
+            ("other-processor", 6, "no manifest for this processor"),
+            ("none", 7, "401 Unauthorized"),
+            ("kerberos", 7, "401 Unauthorized"),
+            ("no-realm", 7, "401 Unauthorized"),
+            ("no-url", 7, "asks for Bearer realm="),
+            ("ftp", 7, "asks for Bearer realm="),
+            ("open", 7, "there is no token"),
+            ("empty", 7, "gives no token"),
+            ("html", 7, "gives no token"),
+            ("list", 7, "gives no token"),
+            ("null", 7, "gives no token"),
+            ("lines", 7, "asks for Bearer realm="),
+            ("long", 7, "more than the allowed 65536 bytes"),
+            ("never-enough", 7, "asks for Bearer realm="),
+        ] {
+            site.fails_with(&of(name), code, why);
+        }
+    });
+}

@@ -2,11 +2,13 @@
 //! `newc`, as they are received.
 //!
 //! [`Decoder`] guarantees that paths are relative, without `..`, and no longer than [`MAX_PATH_LEN`]; links
-//! have targets of that length at most. It holds no content. Left out, and an error: sparse files, and
-//! archives of several volumes.
+//! have targets of that length at most. It holds no content. Left out, and an error: archives of several
+//! volumes.
 
 mod cpio;
+mod sparse;
 
+use self::sparse::{Map, Pending, Run};
 use super::cpio::padding;
 use crate::prelude::*;
 use crate::text::safe::Quoted;
@@ -100,6 +102,8 @@ pub enum Event<'a> {
     Entry(Entry),
     /// The next bytes of its content.
     Content(&'a [u8]),
+    /// This many bytes of its content are zeros, which are not stored: a hole in a sparse file.
+    Hole(u64),
 }
 
 /// A reader of an archive that is received piece by piece.
@@ -123,7 +127,14 @@ struct Extended {
     len: Option<u64>,
     user: Option<u32>,
     group: Option<u32>,
+    changed_at: Option<u64>,
     attributes: Vec<Vec<u8>>,
+    /// The length and the name of a sparse file, and where its content belongs unless that is said at the
+    /// beginning of it.
+    real_len: Option<u64>,
+    real_path: Option<Vec<u8>>,
+    numbers: Vec<u64>,
+    has_inner_map: bool,
 }
 
 #[derive(Debug)]
@@ -138,8 +149,12 @@ enum State {
     Name(CpioHeader, usize),
     /// A text of this length, and what it is.
     Text(Text, usize),
-    /// Content, and the padding behind it, in bytes.
-    Content { left: u64, padding: u64, then: Next },
+    /// Content, the last of it first, and the padding behind it, in bytes.
+    Content {
+        runs: Vec<Run>,
+        padding: u64,
+        then: Next,
+    },
     /// Bytes that are skipped.
     Skip { left: u64, then: Next },
     /// Zeros between archives of cpio.
@@ -165,6 +180,8 @@ enum Text {
     Pax,
     /// The target of a symbolic link of cpio.
     Target(Entry),
+    /// Where the content of a sparse file belongs.
+    Map(Pending),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -203,24 +220,28 @@ impl Decoder {
                     *input = &[];
                     return Ok(None);
                 }
-                &mut State::Content {
-                    left: 0,
+                State::Content {
+                    runs,
                     padding,
                     then,
-                } => {
-                    self.state = State::Skip {
-                        left: padding,
-                        then,
-                    };
-                }
-                State::Content { left, .. } => {
-                    let Some(content) = split(input, *left) else {
-                        return Ok(None);
-                    };
-                    *left -= content.len() as u64;
-                    self.at += content.len() as u64;
-                    return Ok(Some(Event::Content(content)));
-                }
+                } => match runs.last_mut() {
+                    None => {
+                        self.state = State::Skip {
+                            left: *padding,
+                            then: *then,
+                        };
+                    }
+                    Some((0, 0)) => drop(runs.pop()),
+                    Some((0, left)) => {
+                        let Some(content) = split(input, *left) else {
+                            return Ok(None);
+                        };
+                        *left -= content.len() as u64;
+                        self.at += content.len() as u64;
+                        return Ok(Some(Event::Content(content)));
+                    }
+                    Some((hole, _)) => return Ok(Some(Event::Hole(core::mem::take(hole)))),
+                },
                 State::Skip { left: 0, then } => {
                     self.state = match then {
                         Next::Tar => State::Tar,
@@ -361,17 +382,18 @@ impl Decoder {
         if field(257, 6) == b"ustar\0" && !prefix.is_empty() {
             path = [prefix, b"/", &path].concat();
         }
-        let path = next.path.unwrap_or(path);
+        let path = next.real_path.or(next.path).unwrap_or(path);
         let target = next
             .target
             .unwrap_or_else(|| until_nul(field(157, 100)).to_vec());
-        let kind = match kind {
+        let member = match kind {
             b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Directory,
             b'0' | 0 | b'7' => Kind::File,
             b'1' => Kind::HardLink(plain_path(&target)?),
             b'2' => Kind::Symlink(checked_target(target)?),
             b'3' | b'4' => Kind::Device,
-            b'5' => Kind::Directory,
+            // The names of what was in one are no content of it (GNU tar --listed-incremental).
+            b'5' | b'D' => Kind::Directory,
             b'6' => Kind::Fifo,
             // What is said about all members, and labels of volumes.
             b'g' | b'V' => {
@@ -381,26 +403,38 @@ impl Decoder {
                 };
                 return Ok(None);
             }
-            b'S' => return Err(self.fault("it is a sparse file, which is not supported")),
+            b'S' => Kind::File,
             _ => return Err(self.fault("its type is not known")),
         };
-        // Only files have content, whatever a header says (read_header of GNU tar).
-        let len = if kind == Kind::File { len } else { 0 };
-        self.state = State::Content {
-            left: len,
-            padding: tar_padding(len),
-            then: Next::Tar,
-        };
-        Ok(Some(Entry {
+        let mut entry = Entry {
             path: plain_path(&path)?,
-            kind,
+            kind: member,
             mode: permissions(mode),
             user: next.user.unwrap_or_else(|| id(user)),
             group: next.group.unwrap_or_else(|| id(group)),
-            changed_at: changed_at.unwrap_or_default(),
+            changed_at: next.changed_at.or(changed_at).unwrap_or_default(),
             len,
             attributes: next.attributes,
-        }))
+        };
+        let map = match (kind, next.has_inner_map) {
+            (b'S', _) => Some(Map::Old),
+            (_, true) => Some(Map::Decimal(None)),
+            (_, false) if next.real_len.is_some() || !next.numbers.is_empty() => Some(Map::Header),
+            (_, false) => None,
+        };
+        if let Some(map) = map.filter(|_| entry.kind == Kind::File) {
+            return self.sparse(entry, next.real_len, next.numbers, map, &header);
+        }
+        // Only files have content, whatever a header says (read_header of GNU tar), but that list of names.
+        let content = if entry.kind == Kind::File { len } else { 0 };
+        let left = if kind == b'D' { len } else { 0 };
+        entry.len = content;
+        self.state = State::Content {
+            runs: vec![(0, content)],
+            padding: left.saturating_add(tar_padding(content | left)),
+            then: Next::Tar,
+        };
+        Ok(Some(entry))
     }
 
     fn text(&mut self, text: Text) -> Result<Option<Entry>, ArchiveError> {
@@ -412,7 +446,13 @@ impl Decoder {
         match text {
             Text::LongPath => self.next.path = Some(until_nul(&bytes).to_vec()),
             Text::LongTarget => self.next.target = Some(until_nul(&bytes).to_vec()),
-            Text::Pax => self.pax(&bytes)?,
+            Text::Pax => {
+                // A member has one such header, and whoever sends many must not fill the memory by them.
+                self.next.attributes.clear();
+                self.next.numbers.clear();
+                self.pax(&bytes)?;
+            }
+            Text::Map(pending) => return self.sparse_block(pending, &bytes),
             Text::Target(mut entry) => {
                 entry.kind = Kind::Symlink(checked_target(bytes)?);
                 let left = padding(entry.len) as u64;
@@ -441,6 +481,19 @@ impl Decoder {
             records = records.get(record.len()..).unwrap_or_default();
             let (key, value) = text.split_at(equals);
             let value = value.get(1..).unwrap_or_default();
+            if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                match key {
+                    b"name" => self.next.real_path = Some(value.to_vec()),
+                    b"size" | b"realsize" => self.next.real_len = decimal(value),
+                    b"major" => self.next.has_inner_map = value != b"0",
+                    b"offset" | b"numbytes" | b"map" => {
+                        let numbers = value.split(|byte| *byte == b',');
+                        self.next.numbers.extend(numbers.filter_map(decimal));
+                    }
+                    _ => {}
+                }
+                continue;
+            }
             let value_of =
                 || decimal(value).ok_or_else(|| self.fault("one of its numbers is none"));
             match key {
@@ -449,9 +502,8 @@ impl Decoder {
                 b"size" => self.next.len = Some(value_of()?),
                 b"uid" => self.next.user = Some(id(value_of()?)),
                 b"gid" => self.next.group = Some(id(value_of()?)),
-                _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(self.fault("it is a sparse file, which is not supported"));
-                }
+                // One before 1970 is none here.
+                b"mtime" => self.next.changed_at = decimal(value),
                 _ if key.starts_with(b"SCHILY.") => self.next.attributes.extend(attribute(text)),
                 _ => {}
             }
@@ -561,7 +613,10 @@ mod tests {
     use super::*;
 
     /// Reads an archive in pieces of `step` bytes; returns its members with their content.
-    fn members(archive: &[u8], step: usize) -> Result<Vec<(Entry, Vec<u8>)>, ArchiveError> {
+    pub(super) fn members(
+        archive: &[u8],
+        step: usize,
+    ) -> Result<Vec<(Entry, Vec<u8>)>, ArchiveError> {
         let mut decoder = Decoder::default();
         let mut members = Vec::new();
         for mut piece in archive.chunks(step) {
@@ -569,6 +624,10 @@ mod tests {
                 match event {
                     Event::Entry(entry) => members.push((entry, Vec::new())),
                     Event::Content(bytes) => members.last_mut().unwrap().1.extend(bytes),
+                    Event::Hole(len) => {
+                        let content = &mut members.last_mut().unwrap().1;
+                        content.resize(content.len() + usize::try_from(len).unwrap(), 0);
+                    }
                 }
             }
             assert!(piece.is_empty());
@@ -577,13 +636,13 @@ mod tests {
         Ok(members)
     }
 
-    fn octal(header: &mut [u8], at: usize, len: usize, value: u64) {
+    pub(super) fn octal(header: &mut [u8], at: usize, len: usize, value: u64) {
         let text = format!("{value:0width$o}\0", width = len - 1);
         header[at..at + len].copy_from_slice(text.as_bytes());
     }
 
     /// A member of tar with its content.
-    fn tar(path: &str, kind: u8, target: &str, content: &[u8]) -> Vec<u8> {
+    pub(super) fn tar(path: &str, kind: u8, target: &str, content: &[u8]) -> Vec<u8> {
         let mut header = vec![0; BLOCK_LEN];
         header[..path.len()].copy_from_slice(path.as_bytes());
         for (at, len, value) in [
@@ -605,7 +664,7 @@ mod tests {
         header
     }
 
-    fn sign(header: &mut [u8]) {
+    pub(super) fn sign(header: &mut [u8]) {
         header[148..156].fill(b' ');
         let sum = header[..BLOCK_LEN]
             .iter()
@@ -614,7 +673,7 @@ mod tests {
         octal(header, 148, 7, sum);
     }
 
-    fn with_end(members: &[Vec<u8>]) -> Vec<u8> {
+    pub(super) fn with_end(members: &[Vec<u8>]) -> Vec<u8> {
         [members.concat(), vec![0; 2 * BLOCK_LEN]].concat()
     }
 
@@ -695,6 +754,21 @@ mod tests {
     }
 
     #[test]
+    fn of_several_headers_of_pax_the_last_one_counts() {
+        let attribute = |value: &str| format!("25 SCHILY.xattr.user.a={value}\n");
+        let archive = with_end(&[
+            tar("L", b'L', "", b"long\0"),
+            tar("pax", b'x', "", attribute("b").as_bytes()),
+            tar("pax", b'x', "", attribute("c").as_bytes()),
+            tar("short", b'0', "", b"abc"),
+        ]);
+        let read = members(&archive, 512).unwrap();
+        let (entry, content) = &read[0];
+        assert_eq!((&entry.path[..], &content[..]), (&b"long"[..], &b"abc"[..]));
+        assert_eq!(entry.attributes, [b"user.a=c"]);
+    }
+
+    #[test]
     fn members_of_cpio_are_read_with_their_links_and_archives_behind_each_other() {
         let member = |name: &str, inode: u32, mode: u32, links: u32, content: &[u8]| {
             let mut bytes = b"070701".to_vec();
@@ -760,11 +834,10 @@ mod tests {
             tar("a/../../b", b'5', "", b""),
             tar("a", b'1', "../b", b""),
             tar("a", b'2', "", b""),
-            tar("a", b'S', "", b""),
+            tar("a", b'S', "", b"content"),
             tar("a", b'?', "", b""),
             tar("a", b'x', "", b"9999 path=a\n"),
             tar("a", b'x', "", b"nonsense"),
-            tar("a", b'x', "", b"22 GNU.sparse.major=1\n"),
             tar("a", b'L', "", &[b'a'; MAX_PATH_LEN + 1]),
             vec![1; BLOCK_LEN],
         ] {

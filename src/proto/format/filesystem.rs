@@ -35,7 +35,7 @@ const FILE_SYSTEMS: [(FileSystem, usize, &[u8]); 5] = [
 ];
 
 /// What else is offered as an image, for messages.
-const OTHERS: [(&str, usize, &[u8]); 5] = [
+const OTHERS: [(&str, usize, &[u8]); 6] = [
     (
         "an ISO image; name the file system in it, as in live.iso#/live/filesystem.squashfs",
         0x8001,
@@ -52,6 +52,8 @@ const OTHERS: [(&str, usize, &[u8]); 5] = [
         b"07070",
     ),
     ("a LUKS volume", 0, b"LUKS\xba\xbe"),
+    // The label is in the second of four sectors by default (lib/label/label.h of LVM2).
+    ("a volume of LVM", 512 + 24, b"LVM2 001"),
     ("a program, such as a kernel", 0, b"MZ"),
 ];
 
@@ -139,6 +141,17 @@ impl FileSystem {
             }
             Self::Xfs | Self::Btrfs => None,
         }
+    }
+
+    /// Returns its identifier; none for one that is never written to.
+    pub fn uuid(self, head: &[u8]) -> Option<&[u8]> {
+        let at = match self {
+            Self::Ext4 => 1024 + 104,
+            Self::Xfs => 32,
+            Self::Btrfs => 0x1_0020,
+            Self::Squashfs | Self::Erofs => return None,
+        };
+        head.get(at..at + 16)
     }
 
     /// Returns its label; none for one that is never written to.

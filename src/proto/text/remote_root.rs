@@ -47,7 +47,8 @@ pub enum RemoteRoot {
 }
 
 impl RemoteRoot {
-    /// Reads `nfs:[SERVER:]PATH[:OPTIONS]`, `nfs4:…`, `nfs://SERVER[:PORT]/PATH`, `nbd:SERVER:PORT[/EXPORT]`, `nbd:SERVER:EXPORT` or
+    /// Reads `nfs:[SERVER:]PATH[:OPTIONS]`, `nfs:OPTIONS:SERVER:PATH`, the same with `nfs4:`,
+    /// `nfs://SERVER[:PORT]/PATH`, `nbd:SERVER:PORT[/EXPORT]`, `nbd:SERVER:EXPORT` or
     /// `nvme-tcp:SERVER[:PORT]/NQN`; none for an address of another kind.
     ///
     /// # Errors
@@ -56,8 +57,7 @@ impl RemoteRoot {
         let (kind, rest) = text.split_once(':')?;
         Some(match kind {
             "nfs" if rest.starts_with("//") => nfs_url(rest),
-            "nfs" => Self::nfs(rest, false),
-            "nfs4" => Self::nfs(rest, true),
+            "nfs" | "nfs4" => nfs_with_options(rest, kind == "nfs4"),
             "nbd" => nbd(rest),
             "nvme-tcp" => nvme(rest),
             _ => return None,
@@ -88,6 +88,21 @@ impl RemoteRoot {
             is_version_4,
         })
     }
+}
+
+/// Options may come first, as Anaconda has them.
+fn nfs_with_options(text: &str, is_version_4: bool) -> Result<RemoteRoot, &'static str> {
+    let (before, _) = text.split_once(":/").unwrap_or_default();
+    let (first, _) = before.split_once(':').unwrap_or_default();
+    if first.is_empty() || first.starts_with(['[', '/']) {
+        return RemoteRoot::nfs(text, is_version_4);
+    }
+    let rest = text.get(first.len() + 1..).unwrap_or_default();
+    let mut root = RemoteRoot::nfs(rest, is_version_4)?;
+    if let RemoteRoot::Nfs { options, .. } = &mut root {
+        checked(first)?.clone_into(options);
+    }
+    Ok(root)
 }
 
 /// The URL of RFC 2224, without its `nfs:`; a `:` without a port is let pass, as by dracut.
@@ -197,6 +212,14 @@ mod tests {
             (
                 "nfs4:h:/srv:vers=4.1,ro",
                 nfs(Some("h"), "/srv", "vers=4.1,ro", true),
+            ),
+            (
+                "nfs:vers=3,ro:h:/srv",
+                nfs(Some("h"), "/srv", "vers=3,ro", false),
+            ),
+            (
+                "nfs4:ro:[2001:db8::1]:/srv",
+                nfs(Some("2001:db8::1"), "/srv", "ro", true),
             ),
             ("nfs:/srv/%s,nolock", nfs(None, "/srv/%s", "nolock", false)),
             (

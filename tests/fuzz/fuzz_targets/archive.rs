@@ -26,6 +26,7 @@ fn decode(data: &[u8]) {
                     }
                 }
                 Ok(Some(Event::Content(content))) => content_len += content.len(),
+                Ok(Some(Event::Hole(len))) => assert!(len > 0),
                 Ok(None) => break,
                 Err(_) => return,
             }

@@ -67,6 +67,26 @@ pub fn keep(more: &[&str]) -> Server {
     Server::start(command.args(["lease", "-i", "near", "--keep"]).args(more))
 }
 
+/// Makes networkd and NetworkManager take notice of interfaces that udev has not handled, as where there is
+/// none: they tell by /sys, which nobody may write then.
+pub fn hide_udev() {
+    let mut mount = Command::new("mount");
+    let mounted = mount
+        .args(["-t", "sysfs", "-o", "ro", "sysfs", "/sys"])
+        .status();
+    assert!(mounted.unwrap().success());
+}
+
+/// systemd-networkd in this namespace, by the files in `/run/systemd/network`.
+pub fn networkd() -> Server {
+    hide_udev();
+    Server::start(
+        Command::new("/lib/systemd/systemd-networkd")
+            .env("SYSTEMD_LOG_LEVEL", "debug")
+            .env("SYSTEMD_LOG_TARGET", "console"),
+    )
+}
+
 /// Runs `wireboot lease -i near` with more arguments to its end; returns its exit code and what it
 /// said.
 pub fn wireboot(more: &[&str]) -> (Option<i32>, String) {

@@ -108,7 +108,7 @@ impl Decoder {
         }
         if matches!(entry.kind, Kind::File | Kind::HardLink(_)) {
             self.state = State::Content {
-                left: len,
+                runs: vec![(0, len)],
                 padding: padded,
                 then: Next::Cpio,
             };
