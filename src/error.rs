@@ -98,7 +98,7 @@ pub enum Reason {
         /// Why.
         source: Cause,
     },
-    /// A file that was fetched cannot be written to a pipe, device or standard output.
+    /// What goes to standard output, a pipe, a device or the file of a capture cannot be written.
     #[error("cannot write {target}")]
     Output {
         /// The path, or what else it is called.

@@ -148,6 +148,8 @@ pub mod settings {
     pub mod parse;
     #[cfg(feature = "root")]
     pub mod root;
+    #[cfg(feature = "capture")]
+    mod tcpdump;
 }
 pub mod sys;
 mod timeline;

@@ -53,6 +53,13 @@ pub struct Found {
     pub watch: Watch,
 }
 
+impl Found {
+    /// Returns the names of the interfaces.
+    pub fn names(&self) -> Vec<String> {
+        self.links.iter().map(|link| link.name.clone()).collect()
+    }
+}
+
 /// Finds the interfaces, raises them and waits until one of them has a carrier; returns them
 /// all, since the others may still get theirs.
 ///

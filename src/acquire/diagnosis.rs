@@ -218,7 +218,8 @@ impl Diagnosis {
         let is_answered = self.progress() >= LeaseProgress::Answered;
         let wanted = if is_answered { "lease" } else { "answer" };
         let sent = self.sent();
-        let mut text = format!("{name}: no {wanted} yet: {sent}, {left:.0} s left");
+        // What matters most comes first: a narrow terminal cuts the rest off.
+        let mut text = format!("{name}: no {wanted} yet, {left:.0} s left: {sent}");
         if let Some(refusal) = &self.refusal {
             text += &format!("; {refusal}");
         } else if !self.discards.is_empty() {

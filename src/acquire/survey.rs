@@ -323,7 +323,11 @@ fn ask(
         // Interfaces without a carrier are left out: their timers have not begun.
         sys::wait_readable(&sources, Some(until)).map_err(cannot_wait)?;
         watch.set_readable();
-        if signals.take().map_err(cannot_wait)?.is_some() {
+        if let Some(signal) = signals.take().map_err(cannot_wait)? {
+            let mut answers = surveyed.iter().map(|one| one.answers.len());
+            if config.dhcp.family != Some(Family::Either) && answers.all(|count| count == 0) {
+                return Err(Box::new(Reason::Interrupted(signal)));
+            }
             return end(surveyed);
         }
     }

@@ -61,10 +61,13 @@ pub fn survey6(
         });
         session.restore();
     }
-    if let Err(error) = ended
-        && !matches!(*error, Reason::NoOffer(_) | Reason::Interrupted(_))
-    {
-        return Err(error);
+    if let Err(error) = ended {
+        // What was heard before is shown.
+        let is_shown = matches!(*error, Reason::Interrupted(_))
+            && surveyed.iter().any(|one| !one.heard.is_empty());
+        if !is_shown && !matches!(*error, Reason::NoOffer(_)) {
+            return Err(error);
+        }
     }
     Ok(surveyed)
 }

@@ -1,6 +1,6 @@
 //! Reading capture files, to print or filter them: `capture -r`.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 
 use super::output::{FrameWriter, OutputFormat};
 use super::rotation::Rotation;
@@ -20,6 +20,8 @@ pub struct ReadConfig {
     pub filter: String,
     /// Maximum number of frames.
     pub count: Option<u64>,
+    /// What is written to, for messages.
+    pub target: String,
     /// The output format.
     pub format: OutputFormat,
     /// Most bytes of a frame that are kept.
@@ -52,6 +54,7 @@ pub fn read(
     rotation: Option<Rotation>,
 ) -> Result<ReadCounts, Error> {
     let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
+    output.set_target(&settings.target);
     output.set_snap_len(settings.snap_len);
     output.rotate_by(rotation);
     let mut counters = ReadCounts::default();
@@ -86,7 +89,7 @@ fn copy(
             broken(place, &error.to_string())
         })?;
         let Some((item, len)) = next else {
-            if !fill(&mut buf, at, from)? {
+            if !fill(&mut buf, at, from).map_err(|source| unreadable(settings, source))? {
                 if buf.is_empty() && place > 0 {
                     return Ok(());
                 }
@@ -124,7 +127,7 @@ fn copy(
 }
 
 /// Discards the first `used` bytes and reads more; returns whether there were any.
-fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Error> {
+fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> io::Result<bool> {
     buf.drain(..used.min(buf.len()));
     let len = buf.len();
     buf.resize(len + CHUNK_LEN, 0);
@@ -135,16 +138,14 @@ fn fill(buf: &mut Vec<u8>, used: usize, from: &mut dyn Read) -> Result<bool, Err
         }
     };
     buf.truncate(len + read.as_ref().copied().unwrap_or(0));
-    match read {
-        Ok(read) => Ok(read > 0),
-        Err(source) => {
-            let call = "read";
-            Err(Box::new(Reason::System {
-                doing: "reading a capture".to_owned(),
-                source: SyscallError::of(call, source),
-            }))
-        }
-    }
+    read.map(|read| read > 0)
+}
+
+fn unreadable(settings: &ReadConfig, source: io::Error) -> Error {
+    Box::new(Reason::System {
+        doing: settings.name.clone(),
+        source: SyscallError::of("read", source),
+    })
 }
 
 #[cfg(test)]
@@ -179,6 +180,7 @@ mod tests {
             program: expression.compile_for_files().unwrap(),
             filter,
             count,
+            target: String::new(),
             format,
             snap_len: usize::MAX,
         }
@@ -189,6 +191,8 @@ mod tests {
         quiet: false,
         ethernet: false,
         time: 0,
+        micro: false,
+        numbered: false,
         hex: [0, 0],
         ascii: false,
     });

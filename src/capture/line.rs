@@ -12,7 +12,7 @@ use super::protocols::{icmp, switch, tcp, text_of, tftp};
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
-    ETHERTYPE_SLOW, EthernetHeader,
+    ETHERTYPE_SLOW, EthernetHeader, MacAddress,
 };
 use wireboot_proto::packet::icmpv6::NEXT_HEADER_ICMPV6;
 use wireboot_proto::packet::udp::Datagram;
@@ -31,6 +31,10 @@ pub struct LineStyle {
     pub ethernet: bool,
     /// How often `-t` was given.
     pub time: usize,
+    /// With microseconds in place of nanoseconds (`--micro`).
+    pub micro: bool,
+    /// With the number of each frame (`-#`).
+    pub numbered: bool,
     /// How often `-x` was given, and `-X`.
     pub hex: [usize; 2],
     /// With the bytes as text (`-A`).
@@ -41,6 +45,10 @@ pub struct LineStyle {
 #[derive(Debug, Default)]
 pub struct Lines {
     style: LineStyle,
+    /// Number of frames.
+    count: u64,
+    /// Bytes of what the present frame carries, where that is known.
+    payload_len: Option<usize>,
     /// When the first frame was received, and the last.
     times: Option<(Timestamp, Timestamp)>,
     /// Clients of TFTP, whose transfers are between other ports than 69.
@@ -71,14 +79,25 @@ impl Lines {
 
     /// Returns the line for the next frame, of `original_len` bytes, with its tags in `bytes`.
     pub fn line(&mut self, timestamp: Timestamp, bytes: &[u8], original_len: u32) -> String {
-        let mut text = self.time(timestamp);
+        self.count += 1;
+        let mut text = if self.style.numbered {
+            format!("{:5}  ", self.count)
+        } else {
+            String::new()
+        };
+        text.push_str(&self.time(timestamp));
         if self.style.ethernet {
             ethernet(bytes, original_len, &mut text);
         }
-        if let Err(error) = self.frame(bytes, &mut text) {
+        self.payload_len = None;
+        if let Err(error) = self.frame(bytes, original_len, &mut text) {
             let _ = write!(text, "[{error}]");
         }
-        let _ = write!(text, ", length {original_len}");
+        // As tcpdump has it: of what the last protocol carries, and of the frame if that is not known.
+        let _ = match self.payload_len {
+            Some(len) => write!(text, ", length {len}"),
+            None => write!(text, ", length {original_len}"),
+        };
         if u32::try_from(bytes.len()).is_ok_and(|len| len < original_len) {
             let _ = write!(text, " ({} captured)", bytes.len());
         }
@@ -102,14 +121,18 @@ impl Lines {
         let (seconds, nanoseconds) = (shown.as_secs(), shown.subsec_nanos());
         let day = seconds % 86_400;
         let (hours, minutes, second) = (day / 3_600, day / 60 % 60, day % 60);
+        let (fraction, digits) = if self.style.micro {
+            (nanoseconds / 1_000, 6)
+        } else {
+            (nanoseconds, 9)
+        };
+        let clock = format!("{hours:02}:{minutes:02}:{second:02}.{fraction:0digits$} ");
         match self.style.time {
             1 => String::new(),
-            2 => format!("{seconds}.{nanoseconds:09} "),
-            4 => {
-                let date = Date::at(Duration::from_secs(seconds));
-                format!("{date} {hours:02}:{minutes:02}:{second:02}.{nanoseconds:09} ")
-            }
-            0 | 3 | 5.. => format!("{hours:02}:{minutes:02}:{second:02}.{nanoseconds:09} "),
+            2 => format!("{seconds}.{fraction:0digits$} "),
+            4 => format!("{} {clock}", Date::at(Duration::from_secs(seconds))),
+            0 => clock,
+            3 | 5.. => format!(" {clock}"),
         }
     }
 
@@ -129,15 +152,34 @@ impl Lines {
         }
     }
 
-    fn frame(&mut self, bytes: &[u8], text: &mut String) -> Result<(), DecodeError> {
+    fn frame(
+        &mut self,
+        bytes: &[u8],
+        original_len: u32,
+        text: &mut String,
+    ) -> Result<(), DecodeError> {
         let (header, payload) = EthernetHeader::decode(bytes)?;
         if let Some(tci) = header.vlan {
             let _ = write!(text, "vlan {}, ", tci & 0x0fff);
         }
+        // The header of Ethernet says it already.
+        let is_named = !self.style.ethernet;
         match header.ethertype {
-            ETHERTYPE_IPV4 => self.packet(payload, text),
-            ETHERTYPE_ARP => arp(payload, text),
-            ETHERTYPE_IPV6 => self.packet6(payload, text),
+            ETHERTYPE_IPV4 => {
+                text.push_str(if is_named { "IP " } else { "" });
+                self.packet(payload, text)
+            }
+            ETHERTYPE_ARP => {
+                text.push_str(if is_named { "ARP, " } else { "" });
+                let before = bytes.len() - payload.len();
+                let len = usize::try_from(original_len).unwrap_or_default();
+                self.payload_len = len.checked_sub(before);
+                arp(payload, text)
+            }
+            ETHERTYPE_IPV6 => {
+                text.push_str(if is_named { "IP6 " } else { "" });
+                self.packet6(payload, text)
+            }
             other => {
                 let (source, destination) = (header.source, header.destination);
                 let _ = write!(text, "{source} > {destination}: ");
@@ -158,8 +200,8 @@ impl Lines {
     }
 
     fn packet(&mut self, payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
-        text.push_str("IP ");
         let (header, bytes) = ipv4::Ipv4Header::decode(payload)?;
+        self.payload_len = Some(bytes.len());
         let (source, destination) = (header.source, header.destination);
         match header.protocol {
             6 => {
@@ -170,7 +212,8 @@ impl Lines {
                     text.push_str("TCP");
                     return Ok(());
                 }
-                return tcp(bytes, bytes.len(), text);
+                self.payload_len = Some(tcp(bytes, bytes.len(), text)?);
+                return Ok(());
             }
             1 => {
                 let _ = write!(text, "{source} > {destination}: ");
@@ -179,6 +222,7 @@ impl Lines {
             ipv4::PROTOCOL_UDP => {
                 // On the sender's side the network card often fills in the checksum later.
                 let datagram = Datagram::decode(source, destination, bytes, false)?;
+                self.payload_len = Some(datagram.payload.len());
                 let (from, to) = (datagram.source.port(), datagram.destination.port());
                 let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
                 match (from, to) {
@@ -217,14 +261,16 @@ impl Lines {
             reader.take(6 + len * 8, "extension header")?;
         }
         let bytes = reader.rest();
-        text.push_str("IP6 ");
+        self.payload_len = Some(bytes.len());
         if let 6 | 17 = next_header {
             let (from, to) = (reader.u16("source port")?, reader.u16("destination port")?);
             let _ = write!(text, "{source}.{from} > {destination}.{to}: ");
             if next_header == 6 && !self.style.quiet {
-                return tcp(bytes, bytes.len(), text);
+                self.payload_len = Some(tcp(bytes, bytes.len(), text)?);
+                return Ok(());
             }
             reader.take(4, "UDP header")?;
+            self.payload_len = Some(reader.rest().len());
             match (from, to) {
                 _ if self.style.quiet => text.push_str(&protocol(next_header)),
                 _ if line6::is_dhcp([from, to]) => {
@@ -302,7 +348,9 @@ pub fn dump(bytes: &[u8], has_text: bool) -> String {
         }
         if has_text {
             let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
-            let _ = write!(text, "{:width$}{}", "", text_of(chunk));
+            // A space would look like the end of the bytes.
+            let shown = text_of(chunk).replace(' ', ".");
+            let _ = write!(text, "{:width$}{shown}", "");
         }
     }
     text
@@ -312,14 +360,16 @@ fn arp(payload: &[u8], text: &mut String) -> Result<(), DecodeError> {
     let mut reader = Reader::new(payload);
     reader.take(6, "ARP header")?;
     let operation = reader.u16("operation")?;
-    reader.take(6, "sender hardware address")?;
+    let from = MacAddress(reader.array("sender hardware address")?);
     let sender = Ipv4Addr::from(reader.array("sender protocol address")?);
-    reader.take(6, "target hardware address")?;
+    let known = MacAddress(reader.array("target hardware address")?);
     let target = Ipv4Addr::from(reader.array("target protocol address")?);
+    // The words of tcpdump, which scripts look for.
     let _ = match operation {
-        1 => write!(text, "ARP, who has {target}, tell {sender}"),
-        2 => write!(text, "ARP, reply to {target} from {sender}"),
-        other => write!(text, "ARP, operation {other}, {sender} > {target}"),
+        1 if known.0 != [0; 6] => write!(text, "Request who-has {target} ({known}) tell {sender}"),
+        1 => write!(text, "Request who-has {target} tell {sender}"),
+        2 => write!(text, "Reply {sender} is-at {from}"),
+        other => write!(text, "operation {other}, {sender} > {target}"),
     };
     Ok(())
 }
@@ -377,7 +427,7 @@ mod tests {
         let time = Timestamp::new(86_400 + 3_661, 5);
         assert_eq!(
             line(time, &frame, 64, false),
-            "01:01:01.000000005 vlan 5, ARP, who has 192.0.2.2, tell 192.0.2.1, length 64 \
+            "01:01:01.000000005 vlan 5, ARP, Request who-has 192.0.2.2 tell 192.0.2.1, length 46 \
              (46 captured)"
         );
         for len in 0..frame.len() {
@@ -500,7 +550,7 @@ mod tests {
             (
                 6,
                 &[0, 80, 16, 0, 0, 0, 0, 9, 0, 0, 0, 5, 0x50, 0x12, 0xfa, 0xf0],
-                "fe80::1.80 > ff02::1.4096: Flags [S.], seq 9, ack 5, win 64240, 0 bytes",
+                "fe80::1.80 > ff02::1.4096: Flags [S.], seq 9, ack 5, win 64240",
             ),
             (44, &[0; 8], "fe80::1 > ff02::1: protocol 44"),
         ] {
@@ -508,7 +558,17 @@ mod tests {
             let len = u32::try_from(bytes.len()).unwrap();
             let text = line(Timestamp::default(), &bytes, len, false);
             let text = text.split_once(" IP6 ").unwrap().1;
-            assert_eq!(text, format!("{expected}, length {len}"));
+            let (said, payload_len) = text.rsplit_once(", length ").unwrap();
+            assert_eq!(said, expected);
+            // Behind 40 bytes of IPv6 come extension headers, those of UDP and TCP, and the rest.
+            let headers = match next_header {
+                0 => 8,
+                17 => 8,
+                6 => 16,
+                _ => 0,
+            };
+            let shown = payload_len.parse::<u32>().unwrap();
+            assert_eq!(shown, len - 14 - 40 - headers, "{expected}");
             // No end of a frame, and no byte of it, does harm.
             for at in 0..bytes.len() {
                 let _ = line(Timestamp::default(), &bytes[..at], len, true);
@@ -557,9 +617,9 @@ mod tests {
         };
         assert_eq!(written(1)[0], "");
         assert_eq!(written(2)[1], "951782401.000000005");
-        assert_eq!(written(3)[2], "00:00:02.000000000");
+        assert_eq!(written(3)[2], " 00:00:02.000000000");
         assert_eq!(written(4)[0], "2000-02-29 00:00:00.000000005");
-        assert_eq!(written(5)[2], "00:00:03.000000000");
+        assert_eq!(written(5)[2], " 00:00:03.000000000");
         for (day, expected) in [
             (0, "1970-01-01"),
             (19_723, "2024-01-01"),
@@ -588,10 +648,13 @@ mod tests {
         assert!(line(far(3000), near, b"\0\x03\0\x01x").contains(": UDP"));
         let request = line(near, far(69), b"\0\x01a\0octet\0");
         assert!(
-            request.contains(": TFTP read \"a\" octet, length 60"),
+            request.contains(": TFTP read \"a\" octet, length 10"),
             "{request}"
         );
         let block = line(far(3000), near, b"\0\x03\0\x01x");
-        assert!(block.contains(": TFTP data, block 1, 1 bytes, "), "{block}");
+        assert!(
+            block.contains(": TFTP data, block 1, 1 bytes, length 5"),
+            "{block}"
+        );
     }
 }

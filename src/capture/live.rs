@@ -34,6 +34,8 @@ pub struct CaptureConfig {
     pub promiscuous: bool,
     /// Maximum number of frames.
     pub count: Option<u64>,
+    /// What is written to, for messages.
+    pub target: String,
     /// The output format.
     pub format: OutputFormat,
     /// What is given up once the rings are mapped.
@@ -68,6 +70,28 @@ impl CaptureCounts {
             .packets
             .saturating_sub(self.statistics.drops)
     }
+}
+
+/// Returns the sums of the counters in tcpdump's words.
+pub fn sums<'a>(all: impl Iterator<Item = &'a CaptureCounts>) -> [String; 3] {
+    let mut sums = [0; 3];
+    for counters in all {
+        let kernel = counters.statistics;
+        let counts = [counters.captured, kernel.packets, kernel.drops];
+        for (sum, count) in sums.iter_mut().zip(counts) {
+            *sum += count;
+        }
+    }
+    let [captured, received, dropped] = sums;
+    [
+        (captured, "captured"),
+        (received, "received by filter"),
+        (dropped, "dropped by kernel"),
+    ]
+    .map(|(count, what)| {
+        let end = if count == 1 { "" } else { "s" };
+        format!("{count} packet{end} {what}")
+    })
 }
 
 /// Captures until `count` frames or one of [`Signals`]; returns the counters of each interface, in
@@ -144,6 +168,7 @@ impl<'a> Capture<'a> {
     fn open(settings: &'a CaptureConfig, to: &'a mut dyn Write) -> Result<Self, Error> {
         let mut sources = Vec::new();
         let mut output = FrameWriter::begin(to, settings.format, &settings.filter)?;
+        output.set_target(&settings.target);
         output.set_snap_len(settings.snap_len);
         if let Some((config, begun)) = &settings.rotation {
             output.rotate_by(Some(Rotation::start(config.clone(), *begun)?));
@@ -235,19 +260,11 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// Prints the sums of the counters so far in tcpdump's words.
+    /// Prints the sums of the counters so far.
     fn print_counters(&mut self) -> Result<(), Error> {
         self.read_counters()?;
-        let sum = |count: fn(&CaptureCounts) -> u64| -> u64 {
-            let all = self.sources.iter();
-            all.map(|source| count(&source.counters)).sum()
-        };
-        eprintln!(
-            "wireboot: {} packets captured, {} packets received by filter, {} packets dropped by kernel",
-            sum(|counters| counters.captured),
-            sum(|counters| counters.statistics.packets),
-            sum(|counters| counters.statistics.drops)
-        );
+        let all = sums(self.sources.iter().map(|source| &source.counters));
+        eprintln!("wireboot: {}", all.join(", "));
         Ok(())
     }
 

@@ -4,12 +4,11 @@
 //! the end of a line or block, so that a reader of the pipe never sees half of one.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 
 use super::line::{LineStyle, Lines};
 use super::rotation::{NextFile, Rotation};
 use crate::error::{Error, Reason};
-use crate::sys::SyscallError;
 use wireboot_proto::format::pcapng::{self, FrameRecord, InterfaceStatistics};
 use wireboot_proto::time::Timestamp;
 
@@ -38,6 +37,8 @@ pub struct FrameWriter<'a> {
     buf: Vec<u8>,
     filled: usize,
     filter: String,
+    /// What is written to, for messages.
+    target: String,
     /// Names of the interfaces, printed when there are several.
     names: Vec<String>,
 }
@@ -64,6 +65,7 @@ impl<'a> FrameWriter<'a> {
             buf: vec![0; BUFFER_LEN],
             filled: 0,
             filter: filter.to_owned(),
+            target: String::new(),
             names: Vec::new(),
         };
         output.begin_section()?;
@@ -103,17 +105,19 @@ impl<'a> FrameWriter<'a> {
         }
         let (created, name) = (rotation.create(), rotation.name());
         self.flush()?;
-        let created = created.map_err(|source| {
-            let doing = name;
-            Box::new(Reason::System { doing, source })
-        });
-        self.file = Some(created?);
+        self.target = name;
+        self.file = Some(created.map_err(|source| self.not_written(source))?);
         self.written = 0;
         self.begin_section()?;
         for name in std::mem::take(&mut self.names) {
             self.interface(name)?;
         }
         Ok(true)
+    }
+
+    /// Names what is written to.
+    pub fn set_target(&mut self, name: &str) {
+        name.clone_into(&mut self.target);
     }
 
     /// Keeps so many bytes of each frame.
@@ -221,11 +225,11 @@ impl<'a> FrameWriter<'a> {
         let written = to.write_all(gathered).and_then(|()| to.flush());
         self.written += self.filled as u64;
         self.filled = 0;
-        written.map_err(|source| {
-            Box::new(Reason::System {
-                doing: "writing what was captured".to_owned(),
-                source: SyscallError::of("write", source),
-            })
-        })
+        written.map_err(|source| self.not_written(source))
+    }
+
+    fn not_written(&self, source: io::Error) -> Error {
+        let target = self.target.clone();
+        Box::new(Reason::Output { target, source })
     }
 }

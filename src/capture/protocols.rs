@@ -1,6 +1,7 @@
 //! ICMP, TCP, TFTP and what switches say, each in a part of a line.
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 use wireboot_proto::packet::slow::SlowFrame;
 use wireboot_proto::packet::switch_frame::{PortState, SwitchFrame};
@@ -18,15 +19,6 @@ const ICMP: [(u8, &str); 8] = [
     (11, "time exceeded"),
     (12, "parameter problem"),
 ];
-/// Codes of "unreachable" over IPv4.
-const UNREACHABLE: [&str; 6] = [
-    "network",
-    "host",
-    "protocol",
-    "port",
-    "need to fragment",
-    "source route",
-];
 /// Flags of TCP, as tcpdump writes them.
 const FLAGS: [(u8, char); 8] = [
     (0x01, 'F'),
@@ -43,23 +35,24 @@ const FLAGS: [(u8, char); 8] = [
 pub(super) fn icmp(bytes: &[u8], text: &mut String) -> Result<(), DecodeError> {
     let mut reader = Reader::new(bytes);
     let (kind, code) = (reader.u8("ICMP type")?, reader.u8("ICMP code")?);
+    reader.u16("checksum")?;
+    if kind == 3
+        && let Ok(what) = unreachable(code, reader.rest())
+    {
+        text.push_str(&what);
+        return Ok(());
+    }
     let known = ICMP.iter().find(|(known, _)| *known == kind);
     let _ = match known {
         Some((_, what)) => write!(text, "ICMP {what}"),
         None => write!(text, "ICMP type {kind}"),
     };
-    reader.u16("checksum")?;
     match known.map(|(_, what)| *what) {
         Some("echo request" | "echo reply") => {
             let (id, number) = (reader.u16("identifier")?, reader.u16("sequence number")?);
             let _ = write!(text, ", id {id}, seq {number}");
         }
-        Some("unreachable") => {
-            let _ = match UNREACHABLE.get(usize::from(code)) {
-                Some(what) => write!(text, " ({what})"),
-                None => write!(text, " (code {code})"),
-            };
-        }
+        Some("time exceeded") if code == 0 => text.push_str(" in-transit"),
         _ if code != 0 => {
             let _ = write!(text, ", code {code}");
         }
@@ -68,8 +61,36 @@ pub(super) fn icmp(bytes: &[u8], text: &mut String) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// Describes a segment of TCP behind its ports, `len` bytes long.
-pub(super) fn tcp(bytes: &[u8], len: usize, text: &mut String) -> Result<(), DecodeError> {
+/// Describes what cannot be reached, of which the begin is in `bytes`, as tcpdump does.
+fn unreachable(code: u8, bytes: &[u8]) -> Result<String, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    reader.take(2, "unused")?;
+    let mtu = reader.u16("MTU")?;
+    let header_len = usize::from(reader.u8("ihl")? & 0x0f) * 4;
+    reader.take(8, "IPv4 header")?;
+    let protocol = reader.u8("protocol")?;
+    reader.take(6, "IPv4 header")?;
+    let to = Ipv4Addr::from(reader.array("destination")?);
+    reader.take(header_len.saturating_sub(20), "options")?;
+    let (mut before, mut behind, mut end) = ("", String::new(), String::new());
+    match (code, protocol) {
+        (0, _) => before = "net ",
+        (1, _) => before = "host ",
+        (2, _) => behind = format!(" protocol {protocol}"),
+        (3, 6 | 17) => {
+            reader.take(2, "source port")?;
+            let port = reader.u16("destination port")?;
+            let name = if protocol == 6 { "tcp" } else { "udp" };
+            behind = format!(" {name} port {port}");
+        }
+        (4, _) => end = format!(" - need to frag (mtu {mtu})"),
+        _ => end = format!(" (code {code})"),
+    }
+    Ok(format!("ICMP {before}{to}{behind} unreachable{end}"))
+}
+
+/// Describes a segment of TCP, `len` bytes long, behind its ports; returns how many it carries.
+pub(super) fn tcp(bytes: &[u8], len: usize, text: &mut String) -> Result<usize, DecodeError> {
     let mut reader = Reader::new(bytes);
     reader.take(4, "ports")?;
     let (number, acknowledged) = (
@@ -84,13 +105,20 @@ pub(super) fn tcp(bytes: &[u8], len: usize, text: &mut String) -> Result<(), Dec
         .map(|(_, letter)| *letter)
         .collect();
     let letters = if letters.is_empty() { "none" } else { &letters };
-    let _ = write!(text, "Flags [{letters}], seq {number}");
+    let payload = len.saturating_sub(usize::from(offset >> 4) * 4);
+    let _ = write!(text, "Flags [{letters}]");
+    // As tcpdump -S: without data it says something with SYN, FIN and RST alone.
+    let end = number.wrapping_add(u32::try_from(payload).unwrap_or_default());
+    let _ = match (payload, flags & 0x07) {
+        (0, 0) => Ok(()),
+        (0, _) => write!(text, ", seq {number}"),
+        _ => write!(text, ", seq {number}:{end}"),
+    };
     if flags & 0x10 != 0 {
         let _ = write!(text, ", ack {acknowledged}");
     }
-    let payload = len.saturating_sub(usize::from(offset >> 4) * 4);
-    let _ = write!(text, ", win {window}, {payload} bytes");
-    Ok(())
+    let _ = write!(text, ", win {window}");
+    Ok(payload)
 }
 
 /// Describes a packet of TFTP.
@@ -202,25 +230,39 @@ mod tests {
             said(icmp, &[8, 0, 0, 0, 0, 7, 0, 1]),
             "ICMP echo request, id 7, seq 1"
         );
-        assert_eq!(said(icmp, &[3, 3, 0, 0]), "ICMP unreachable (port)");
-        assert_eq!(said(icmp, &[3, 99, 0, 0]), "ICMP unreachable (code 99)");
+        assert_eq!(said(icmp, &[11, 0, 0, 0]), "ICMP time exceeded in-transit");
+        assert_eq!(said(icmp, &[3, 3, 0, 0]), "ICMP unreachable, code 3");
+        let refused = |code, protocol| {
+            let mut bytes = vec![
+                3, code, 0, 0, 0, 0, 5, 0xdc, 0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol,
+            ];
+            bytes.extend([0, 0, 192, 0, 2, 1, 192, 0, 2, 7, 0, 99, 0, 69]);
+            said(icmp, &bytes)
+        };
+        assert_eq!(refused(0, 17), "ICMP net 192.0.2.7 unreachable");
+        assert_eq!(refused(1, 17), "ICMP host 192.0.2.7 unreachable");
+        assert_eq!(refused(2, 47), "ICMP 192.0.2.7 protocol 47 unreachable");
+        assert_eq!(refused(3, 17), "ICMP 192.0.2.7 udp port 69 unreachable");
+        let frag = "ICMP 192.0.2.7 unreachable - need to frag (mtu 1500)";
+        assert_eq!(refused(4, 6), frag);
+        assert_eq!(refused(13, 6), "ICMP 192.0.2.7 unreachable (code 13)");
         assert_eq!(said(icmp, &[77, 1, 0, 0]), "ICMP type 77, code 1");
     }
 
     #[test]
     fn tcp_is_described_as_tcpdump_does() {
-        let describe = |bytes: &[u8], text: &mut String| tcp(bytes, 30, text);
+        let describe = |bytes: &[u8], text: &mut String| tcp(bytes, 30, text).map(drop);
         let mut segment = vec![
             0, 80, 0x30, 0x39, 0, 0, 0, 9, 0, 0, 0, 5, 0x50, 0x12, 0xfa, 0xf0,
         ];
         assert_eq!(
             said(describe, &segment),
-            "Flags [S.], seq 9, ack 5, win 64240, 10 bytes"
+            "Flags [S.], seq 9:19, ack 5, win 64240"
         );
         segment[13] = 0;
         assert_eq!(
             said(describe, &segment),
-            "Flags [none], seq 9, win 64240, 10 bytes"
+            "Flags [none], seq 9:19, win 64240"
         );
     }
 

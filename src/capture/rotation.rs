@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::error::{Error, Reason};
 use crate::sys::channel::Channel;
 use crate::sys::file::Target;
 use crate::sys::process::{self, Fork};
-use crate::sys::{SyscallError, sandbox, signal, since_1970};
+use crate::sys::{sandbox, signal, since_1970};
 use wireboot_proto::time::Date;
 
 /// When another file is begun, and its name.
@@ -218,16 +219,16 @@ impl Rotation {
     ///
     /// # Errors
     /// Why it cannot be created.
-    pub fn create(&self) -> Result<File, SyscallError> {
-        const CALL: &str = "open";
+    pub fn create(&self) -> io::Result<File> {
         let mut request = self.number.to_le_bytes().to_vec();
         request.extend(self.begun.to_le_bytes());
-        self.channel.send(&request, &[])?;
-        let (answer, files) = self.channel.receive(REQUEST_LEN)?.unwrap_or_default();
+        let sent = self.channel.send(&request, &[]);
+        let received = sent.and_then(|()| self.channel.receive(REQUEST_LEN));
+        let (answer, files) = received.map_err(io::Error::other)?.unwrap_or_default();
         let number = answer.try_into().map(i32::from_le_bytes).unwrap_or(0);
         match files.into_iter().next() {
             Some(file) => Ok(file.into()),
-            None => Err(SyscallError::new(CALL, Errno::from_raw(number))),
+            None => Err(Errno::from_raw(number).into()),
         }
     }
 

@@ -38,12 +38,12 @@ pub(super) fn run(settings: &Settings) -> Result<(), Error> {
 /// Writes a drawing to a file, or to standard output.
 #[cfg(feature = "hand")]
 fn draw(path: &std::path::Path, svg: &str) -> Result<(), Error> {
-    use crate::sys::file::{EVERYBODY, replace};
     if path.as_os_str() == "-" {
         print(svg);
         return Ok(());
     }
-    replace(path, svg.as_bytes(), EVERYBODY).map_err(|source| {
+    // A device is written to, and not replaced.
+    crate::sys::files::output(path, svg.as_bytes()).map_err(|source| {
         Box::new(Reason::Output {
             target: path.display().to_string(),
             source,

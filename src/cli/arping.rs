@@ -44,9 +44,15 @@ fn ask(settings: Settings) -> Result<(), Error> {
         return ended.or_else(unless_interrupted);
     }
     let [address] = &settings.operands[..] else {
-        return Err(Box::new(Reason::Usage(
-            "arping takes one address; see 'wireboot arping --help'".to_owned(),
-        )));
+        let advice = match &settings.operands[..] {
+            [first, address] if first.parse::<Ipv4Addr>().is_err() => {
+                format!(" (did you mean '-I {first} {address}'?)")
+            }
+            _ => String::new(),
+        };
+        return Err(Box::new(Reason::Usage(format!(
+            "arping takes one address{advice}; see 'wireboot arping --help'"
+        ))));
     };
     let target: Ipv4Addr = address
         .parse()

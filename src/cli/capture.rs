@@ -32,10 +32,21 @@ const BLOCK_LEN: u32 = 256 * 1024;
 const RETIRE_TIME: Duration = Duration::from_millis(100);
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {
+    let filter = match &settings.capture.filter_file {
+        None => settings.operands.join(" "),
+        Some(path) => {
+            if !settings.operands.is_empty() {
+                log::warn!(
+                    "the filter on the command line is ignored: that of {path} is used (-F)"
+                );
+            }
+            filter_of(path)?
+        }
+    };
     let task = CaptureTask {
         interfaces: settings.config.link.interfaces,
         sandbox: settings.config.trust.sandbox,
-        filter: settings.operands.join(" "),
+        filter,
         is_verbose: settings.verbosity > 0,
         options: settings.capture,
     };
@@ -68,13 +79,15 @@ struct CaptureTask {
 impl CaptureTask {
     /// Captures from interfaces.
     fn capture(&self, program: FilterProgram) -> Result<(), Error> {
-        if self.interfaces.is_empty() {
-            let advice =
-                "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'";
-            return Err(Box::new(Reason::Usage(advice.to_owned())));
-        }
         let present = Watch::list()?;
         let mut interfaces = Vec::new();
+        if self.interfaces.is_empty() {
+            let link = default_of(&present).ok_or_else(|| {
+                let why = "no interface is up; give one (-i IF), or a file (-r FILE)";
+                Box::new(Reason::NoInterface(why.to_owned()))
+            })?;
+            interfaces.push((link.index, link.name.clone()));
+        }
         for name in &self.interfaces {
             let no = |why: &str| Box::new(Reason::NoInterface(format!("{name}: {why}")));
             let before = interfaces.len();
@@ -88,7 +101,7 @@ impl CaptureTask {
                 interfaces.push((link.index, link.name.clone()));
             }
             if interfaces.len() == before {
-                return Err(no("no such interface"));
+                return Err(no("no such interface; 'wireboot capture -D' lists them"));
             }
         }
         for link in &present {
@@ -106,6 +119,7 @@ impl CaptureTask {
             layout: self.layout(),
             promiscuous: !self.options.own_only,
             count: self.options.count,
+            target: self.target(),
             format: self.format(),
             sandbox: self.sandbox,
             snap_len: self.snap_len(),
@@ -113,33 +127,21 @@ impl CaptureTask {
             rotation,
         };
         let all = live::capture(&settings, &mut *destination)?;
-        let mut sums = [0; 3];
-        for (name, counters) in names.iter().zip(all) {
-            let kernel = counters.statistics;
-            let counts = [counters.captured, kernel.packets, kernel.drops];
-            for (sum, count) in sums.iter_mut().zip(counts) {
-                *sum += count;
-            }
+        for (name, counters) in names.iter().zip(&all) {
             if self.options.prints_counters || names.len() > 1 {
-                let [captured, packets, drops] = counts;
+                let kernel = counters.statistics;
                 self.print_counters(&format!(
-                    "{name}: {captured} frames captured, {packets} received by filter, {drops} dropped by \
-                     kernel, {} after the end, {} queue freezes",
+                    "{name}: {} frames captured, {} received by filter, {} dropped by kernel, {} after the \
+                     end, {} queue freezes",
+                    counters.captured,
+                    kernel.packets,
+                    kernel.drops,
                     counters.left(),
                     kernel.freezes
                 ));
             }
         }
-        let [captured, packets, drops] = sums;
-        let counts = [
-            (captured, "captured"),
-            (packets, "received by filter"),
-            (drops, "dropped by kernel"),
-        ];
-        for (count, what) in counts {
-            let end = if count == 1 { "" } else { "s" };
-            eprintln!("{count} packet{end} {what}");
-        }
+        eprintln!("{}", live::sums(all.iter()).join("\n"));
         Ok(())
     }
 
@@ -158,6 +160,7 @@ impl CaptureTask {
             program,
             filter: self.filter.clone(),
             count: self.options.count,
+            target: self.target(),
             format: self.format(),
             snap_len: self.snap_len(),
         };
@@ -197,9 +200,19 @@ impl CaptureTask {
                 quiet: self.options.brief,
                 ethernet: self.options.ethernet,
                 time: self.options.time,
+                micro: self.options.micro,
+                numbered: self.options.numbered,
                 hex: [self.options.hex, self.options.hex_and_text],
                 ascii: self.options.ascii,
             }),
+        }
+    }
+
+    /// Returns what is written to.
+    fn target(&self) -> String {
+        match self.options.write.as_deref() {
+            None | Some("-") => "standard output".to_owned(),
+            Some(path) => path.to_owned(),
         }
     }
 
@@ -237,7 +250,10 @@ impl CaptureTask {
         let path = path.map_err(|why| usage(format!("-w: {why}")))?;
         // Not atomic, unlike fetched files: as with tcpdump -w, others read the file while it grows.
         let file = Target::create(Path::new(&path));
-        let file = file.map_err(|source| cannot("create", &path, source))?;
+        let file = file.map_err(|source| {
+            let target = path.clone();
+            Box::new(Reason::Output { target, source })
+        })?;
         Ok((Box::new(file), is_rotated.then_some((rotation, begun))))
     }
 
@@ -257,9 +273,21 @@ impl CaptureTask {
                 eprint!("{}", error.excerpt());
                 Box::new(Reason::Usage(format!("the filter: {error}")))
             })?;
+            let expression = match self.options.direction {
+                None => expression,
+                Some(direction) => {
+                    let both = match self.filter.trim() {
+                        "" => format!("{direction}bound"),
+                        filter => format!("{direction}bound and ({filter})"),
+                    };
+                    let parsed = language::parse(&both);
+                    parsed.map_err(|error| Box::new(Reason::Usage(format!("-Q: {error}"))))?
+                }
+            };
             if self.options.read.is_some() && expression.asks_kernel() {
                 return Err(Box::new(Reason::Usage(
-                    "inbound, outbound and ifindex are not known of frames from files".to_owned(),
+                    "-Q, inbound, outbound and ifindex are not known of frames from files"
+                        .to_owned(),
                 )));
             }
             let compile = match self.options.read {
@@ -269,15 +297,41 @@ impl CaptureTask {
             return compile(&expression)
                 .map_err(|error| Box::new(Reason::Usage(format!("the filter: {error}"))));
         };
-        if !self.filter.is_empty() {
+        if !self.filter.is_empty() || self.options.direction.is_some() {
             return Err(Box::new(Reason::Usage(
-                "--bpf and a filter exclude each other".to_owned(),
+                "--bpf excludes a filter and -Q".to_owned(),
             )));
         }
         let text = fs::read_to_string(path).map_err(|source| cannot("read", path, source))?;
         FilterProgram::parse(&text)
             .map_err(|error| Box::new(Reason::Usage(format!("{path}: {error}"))))
     }
+}
+
+/// Reads a filter from a file, without its comments.
+fn filter_of(path: &str) -> Result<String, Error> {
+    let text = match path {
+        "-" => io::read_to_string(io::stdin()),
+        path => fs::read_to_string(path),
+    };
+    let text = text.map_err(|source| cannot("read", path, source))?;
+    let mut is_comment = false;
+    let plain = |letter| {
+        is_comment = letter == '#' || is_comment && letter != '\n';
+        if is_comment || letter == '\n' {
+            ' '
+        } else {
+            letter
+        }
+    };
+    Ok(text.chars().map(plain).collect())
+}
+
+/// Returns the interface without `-i`: the first one that is up, rather with a carrier, and the loopback
+/// last, as libpcap has it.
+fn default_of(present: &[LinkInfo]) -> Option<&LinkInfo> {
+    let up = present.iter().filter(|link| link.up && has_ethernet(link));
+    up.min_by_key(|link| (link.hardware_type == ARPHRD_LOOPBACK, !link.carrier))
 }
 
 /// Returns the interface with this name, or with this number in the list of `-D`.

@@ -43,7 +43,7 @@ fn survey(settings: &Settings, recorder: &Recorder) -> Result<(), Error> {
 
 fn survey6(settings: &Settings, recorder: &Recorder, signals: &Signals) -> Result<Report6, Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
-    let found = link::find(&config.link, recorder, None)?;
+    let found = link::find(&config.link, recorder, Some(signals))?;
     acquire::survey6(found, config, wait, signals).map(Report6::read)
 }
 
@@ -53,7 +53,7 @@ fn survey4(
     signals: &Signals,
 ) -> Result<Vec<Surveyed>, Error> {
     let (config, wait) = (&settings.config, settings.discover.wait);
-    let found = link::find(&config.link, recorder, None)?;
+    let found = link::find(&config.link, recorder, Some(signals))?;
     acquire::survey(found, config, wait, signals)
 }
 

@@ -35,8 +35,8 @@ pub(super) fn follow(
     }
     let prints_lines = options.keep && report::service::begin(settings.json);
     let timeline = Timeline::begin();
-    let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Reason::no_signals)?;
+    let found = link::find(&config.link, recorder, Some(&signals))?;
     if options.dry_run {
         let (session, lease) = acquire::preview(found, config, Some(&signals))?;
         print(settings, session.link(), Some(&session), &lease);
@@ -55,16 +55,19 @@ pub(super) fn follow(
         session.restore();
         return Ok(());
     }
-    let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
+    let names = found.names();
     let session = acquire::lease(found, config, Some(&signals), &timeline);
-    let session = session.inspect_err(|error| {
-        timeline.broken_off(error.chain());
-        timeline.save();
-        for name in &names {
-            report::change(name, Event::LeaseFail);
-        }
-    })?;
+    let session = session.inspect_err(|error| failed(error, &names, &timeline))?;
     hold(settings, session, &signals, &timeline, prints_lines)
+}
+
+/// Tells the script, for each interface, and the account of a lease that could not be acquired.
+pub(super) fn failed(error: &Error, names: &[String], timeline: &Timeline) {
+    timeline.broken_off(error.chain());
+    timeline.save();
+    for name in names {
+        report::change(name, Event::LeaseFail);
+    }
 }
 
 /// Configures the interface of a session with a lease, and does with it what is asked for.

@@ -9,7 +9,6 @@ use crate::error::{Error, Reason};
 use crate::link;
 use crate::recorder::Recorder;
 use crate::report;
-use crate::script::Event;
 use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
 use crate::sys::terminal;
@@ -26,13 +25,13 @@ pub(super) fn follow(
     let options = &settings.lease;
     if options.release {
         let signals = Signals::open().map_err(Reason::no_signals)?;
-        let found = link::find(&config.link, recorder, None)?;
+        let found = link::find(&config.link, recorder, Some(&signals))?;
         return released(acquire::release_saved6(found, config, &signals)?);
     }
     let prints_lines = options.keep && report::service::begin(settings.json);
     let timeline = Timeline::begin();
-    let found = link::find(&config.link, recorder, None)?;
     let signals = Signals::open().map_err(Reason::no_signals)?;
+    let found = link::find(&config.link, recorder, Some(&signals))?;
     let previewed = match options.inform {
         Some(_) => Some(Purpose::Information),
         None => options.dry_run.then_some(Purpose::Preview),
@@ -43,14 +42,10 @@ pub(super) fn follow(
         bound.restore();
         return Ok(());
     }
-    let names: Vec<_> = found.links.iter().map(|link| link.name.clone()).collect();
+    let names = found.names();
     let leased = ipv6::lease(found, config, Some(&signals));
-    let leased = leased.inspect_err(|_| {
-        for name in &names {
-            report::change(name, Event::LeaseFail);
-        }
-    });
-    hold(settings, leased?, &signals, &timeline, prints_lines)
+    let leased = leased.inspect_err(|error| lease::failed(error, &names, &timeline))?;
+    hold(settings, leased, &signals, &timeline, prints_lines)
 }
 
 /// As [`follow`] for whichever family has a lease first; IPv6 waits a while for IPv4.
@@ -60,8 +55,8 @@ pub(super) fn follow_either(
     recorder: &Recorder,
 ) -> Result<(), Error> {
     let options = &settings.lease;
-    let found = || link::find(&config.link, recorder, None);
     let signals = Signals::open().map_err(Reason::no_signals)?;
+    let found = || link::find(&config.link, recorder, Some(&signals));
     if options.release {
         let count = acquire::release_saved(found()?.links, &config.dhcp)?;
         return released(count + acquire::release_saved6(found()?, config, &signals)?);
@@ -73,7 +68,10 @@ pub(super) fn follow_either(
     }
     let prints_lines = options.keep && report::service::begin(settings.json);
     let timeline = Timeline::begin();
-    match acquire::either(found()?, config, &signals, &timeline)? {
+    let found = found()?;
+    let names = found.names();
+    let winner = acquire::either(found, config, &signals, &timeline);
+    match winner.inspect_err(|error| lease::failed(error, &names, &timeline))? {
         Winner::V4(session) => lease::hold(settings, *session, &signals, &timeline, prints_lines),
         Winner::V6(bound) => hold(settings, *bound, &signals, &timeline, prints_lines),
     }

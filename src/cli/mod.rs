@@ -30,7 +30,7 @@ use crate::settings::commands::{COMMANDS, Command};
 use crate::settings::help as texts;
 use crate::settings::options::Settings;
 use crate::settings::parse::{self, ParsedArguments};
-use crate::sys::terminal::print;
+use crate::sys::terminal::{self, print};
 use crate::sys::{machine, sandbox};
 
 /// Runs the command that the arguments name.
@@ -41,6 +41,17 @@ pub fn run() -> Result<(), Error> {
     if is_init() {
         init::run();
     }
+    run_command()?;
+    match terminal::unprinted() {
+        None => Ok(()),
+        Some(source) => Err(Box::new(Reason::Output {
+            target: "standard output".to_owned(),
+            source,
+        })),
+    }
+}
+
+fn run_command() -> Result<(), Error> {
     if let Some(module) = init::requested(std::env::args_os().skip(1)) {
         init::load_requested(&module);
         return Ok(());

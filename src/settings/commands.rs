@@ -103,10 +103,7 @@ pub static COMMANDS: [About; 9] = [
     About {
         command: Command::Capture,
         name: "capture",
-        usage: &[
-            "-i IF [-i IF]… [FLAG]… [FILTER]",
-            "-r FILE [FLAG]… [FILTER]",
-        ],
+        usage: &["[-i IF]… [FLAG]… [FILTER]", "-r FILE [FLAG]… [FILTER]"],
         has_operands: true,
         purpose: "show frames, or write them to a file",
         text: &[
@@ -114,13 +111,16 @@ pub static COMMANDS: [About; 9] = [
              of tcpdump, and the filter is the part of pcap-filter that matters for network boot: arp, \
              rarp, ip, ip6, icmp, icmp6, tcp, udp, stp, vlan, ether host, host, net, src, dst, port, \
              portrange, proto, broadcast, multicast, llc, inbound, outbound, ifindex, greater, less, \
-             tcp[13] & 2 != 0, len > ip[2:2] + 14, and, or, not, ( ).",
+             tcp[13] & 2 != 0, len > ip[2:2] + 14, and, or, not, ( ). Without -i, the first interface that \
+             is up is captured from.",
         ],
         closing: &[
             "A file that is written grows under its name and always ends with a whole block, so \
              that it can be read at any time. SIGINT, SIGTERM and SIGHUP end the capture; all \
              frames received before are written. SIGUSR1 prints the counters, SIGUSR2 writes what is \
              buffered.",
+            "Taken too, as tcpdump has them: -b, -f, -H, -j host, -K, -N, -O, -S, -u, -y EN10MB, -Z USER, \
+             --immediate-mode and --nano.",
         ],
     },
     About {

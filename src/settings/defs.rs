@@ -116,8 +116,17 @@ pub const HELP_FLAG: &str = "help";
 #[cfg(feature = "manual")]
 pub const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
+#[cfg(feature = "capture")]
+const DIRECTIONS: [&str; 3] = ["in", "out", "inout"];
+
 /// Names of earlier versions, which are not shown, and what they are called now.
-const ALIASES: [(&str, &str); 2] = [("cert", "certificate"), ("command-line-append", "append")];
+const ALIASES: [(&str, &str); 4] = [
+    ("cert", "certificate"),
+    ("command-line-append", "append"),
+    // Those of tcpdump.
+    ("buffer-size", "buffer"),
+    ("immediate-mode", "packet-buffered"),
+];
 
 const NOTHING: Setting = Setting {
     name: "",
@@ -987,6 +996,56 @@ pub static SETTINGS: &[Setting] = &[
         of: CAPTURE,
         help: "as always: addresses and ports are numbers (for scripts)",
         lands: Lands::Own(|_, _| Ok(())),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "number",
+        short: Some('#'),
+        of: CAPTURE,
+        help: "show the number of each frame",
+        lands: Lands::Own(|all, _| {
+            all.capture.numbered = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "micro",
+        of: CAPTURE,
+        help: "show microseconds, not nanoseconds",
+        lands: Lands::Own(|all, _| {
+            all.capture.micro = true;
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "direction",
+        short: Some('Q'),
+        of: CAPTURE,
+        takes: Takes::OneOf("DIRECTION", &DIRECTIONS),
+        help: "frames of one direction",
+        lands: Lands::Own(|all, input| {
+            let direction = input.one_of(&DIRECTIONS)?;
+            all.capture.direction = (direction != "inout").then_some(direction);
+            Ok(())
+        }),
+        ..NOTHING
+    },
+    #[cfg(feature = "capture")]
+    Setting {
+        name: "filter-file",
+        short: Some('F'),
+        of: CAPTURE,
+        takes: Takes::Value("FILE"),
+        help: "read the filter from FILE, up to # in each line; - is standard input",
+        lands: Lands::Own(|all, input| {
+            all.capture.filter_file = Some(input.value.to_owned());
+            Ok(())
+        }),
         ..NOTHING
     },
     Setting {

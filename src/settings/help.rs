@@ -66,10 +66,14 @@ pub fn program() -> String {
     for About { name, purpose, .. } in &COMMANDS {
         let _ = writeln!(text, "  {name:<10}{purpose}");
     }
-    text.push_str("\nRun as process 1 it boots by the kernel command line.\n\nExit codes:\n\n");
+    text.push_str("\nRun as process 1 it boots by the kernel command line.\n\n");
+    // A list of its own is longer than the 24 lines of a console.
+    let mut codes = "Exit codes:".to_owned();
     for (code, meaning) in EXIT_CODES.iter().enumerate() {
-        let _ = writeln!(text, "  {code:<3} {meaning}");
+        let mark = if code == 0 { "" } else { ";" };
+        let _ = write!(codes, "{mark} {code} {meaning}");
     }
+    wrap(&mut text, 0, &codes);
     text
 }
 

@@ -352,7 +352,7 @@ fn fish() -> String {
         for row in flags(about.command) {
             let short = row
                 .short
-                .map_or(String::new(), |letter| format!(" -s {letter}"));
+                .map_or(String::new(), |letter| format!(" -s '{letter}'"));
             let value = match candidates(row) {
                 None => String::new(),
                 Some(Candidates::Files) => " -r -F".to_owned(),

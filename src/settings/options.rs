@@ -148,6 +148,14 @@ pub struct CaptureOptions {
     pub is_at_once: bool,
     /// Whether interfaces are listed only.
     pub lists: bool,
+    /// Whether each frame has its number.
+    pub numbered: bool,
+    /// Whether times have microseconds.
+    pub micro: bool,
+    /// The only direction, `in` or `out`.
+    pub direction: Option<&'static str>,
+    /// A file with the filter.
+    pub filter_file: Option<String>,
     /// Whether the ring hands over single frames instead of blocks.
     pub one_by_one: bool,
     /// Memory of a ring, in KiB.
@@ -176,6 +184,10 @@ impl Default for CaptureOptions {
             snap_len: 0,
             is_at_once: false,
             lists: false,
+            numbered: false,
+            micro: false,
+            direction: None,
+            filter_file: None,
             one_by_one: false,
             buffer_kib: 2048,
         }

@@ -9,6 +9,8 @@ use super::config::Config;
 use super::defs::{HELP_FLAG, Lands, SETTINGS, Setting, Takes};
 use super::input::SettingText;
 use super::options::Settings;
+#[cfg(feature = "capture")]
+use super::tcpdump;
 use crate::error::{Error, Reason};
 
 /// The request that the arguments make.
@@ -55,6 +57,10 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<ParsedAr
         Some("-V" | "--version") => Ok(ParsedArguments::Version),
         Some(name) => match COMMANDS.iter().find(|about| about.name == name) {
             Some(about) => Invocation::read(about, arguments),
+            None if name.starts_with('-') => Err(Box::new(Reason::Usage(format!(
+                "'{name}' stands before the command: wireboot COMMAND {name}; 'wireboot help' lists the \
+                 commands"
+            )))),
             None => {
                 let names = COMMANDS.iter().map(|about| about.name);
                 let nearest = suggestion(name, names, "");
@@ -93,15 +99,23 @@ impl Invocation {
                     None => (long, None),
                 };
                 let setting = invocation.setting(|setting| setting.is_named(name));
-                let setting = setting.ok_or_else(|| invocation.unknown(name))?;
-                invocation.flag(setting, value, &mut arguments)?;
+                match setting {
+                    Some(setting) => invocation.flag(setting, value, &mut arguments)?,
+                    None => drop(invocation.foreign(name, value, &mut arguments)?),
+                }
             } else {
                 let mut letters = argument.get(1..).unwrap_or_default().chars();
                 while let Some(letter) = letters.next() {
                     let setting = invocation.setting(|setting| setting.short == Some(letter));
-                    let setting = setting
-                        .ok_or_else(|| invocation.fault(&format!("unknown flag '-{letter}'")))?;
                     let rest = letters.as_str();
+                    let Some(setting) = setting else {
+                        let value = (!rest.is_empty()).then_some(rest);
+                        let name = letter.encode_utf8(&mut [0; 4]).to_owned();
+                        if invocation.foreign(&name, value, &mut arguments)? {
+                            break;
+                        }
+                        continue;
+                    };
                     let takes_rest = setting.takes != Takes::Nothing && !rest.is_empty();
                     let value = takes_rest.then(|| rest.strip_prefix('=').unwrap_or(rest));
                     invocation.flag(setting, value, &mut arguments)?;
@@ -210,9 +224,46 @@ impl Invocation {
         own.find(|setting| is_it(setting))
     }
 
+    /// Takes a flag that has no row, with its value if that is in the same word; returns whether it is.
+    #[cfg(feature = "capture")]
+    fn foreign(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        arguments: &mut impl Iterator<Item = String>,
+    ) -> Result<bool, Error> {
+        let flag = tcpdump::takes_value(name).filter(|_| self.about.command == Command::Capture);
+        let takes_value = flag.ok_or_else(|| self.unknown(name))?;
+        let next = if takes_value && value.is_none() {
+            arguments.next()
+        } else {
+            None
+        };
+        match tcpdump::refusal(name, next.as_deref().or(value).unwrap_or_default()) {
+            None => Ok(takes_value),
+            Some(why) => Err(self.fault(&format!(
+                "tcpdump's '{}' is not supported: {why}",
+                dashed(name)
+            ))),
+        }
+    }
+
+    #[cfg(not(feature = "capture"))]
+    fn foreign(
+        &self,
+        name: &str,
+        _: Option<&str>,
+        _: &mut impl Iterator<Item = String>,
+    ) -> Result<bool, Error> {
+        Err(self.unknown(name))
+    }
+
     /// Returns the error for a flag that the command does not have.
     fn unknown(&self, name: &str) -> Error {
         let command = self.about.command;
+        if name.len() == 1 {
+            return self.fault(&format!("unknown flag '{}'", dashed(name)));
+        }
         let elsewhere = SETTINGS.iter().find(|setting| setting.is_named(name));
         let other = COMMANDS
             .iter()
@@ -226,8 +277,14 @@ impl Invocation {
                 suggestion(name, own.map(|setting| setting.name), "--")
             }
         };
-        self.fault(&format!("unknown flag '--{name}'{advice}"))
+        self.fault(&format!("unknown flag '{}'{advice}", dashed(name)))
     }
+}
+
+/// Returns a flag as it is written.
+fn dashed(name: &str) -> String {
+    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+    format!("{dashes}{name}")
 }
 
 /// Applies a word of the kernel's command line, `wireboot.` and `key`; returns the setting's name.

@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::{IsTerminal, Stdin, Write};
+use std::io::{self, IsTerminal, Stdin, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -104,11 +105,26 @@ impl Drop for Terminal {
     }
 }
 
-/// Prints to standard output. The reader may have closed the pipe, which is no error.
+/// Prints to standard output; [`unprinted`] has the error.
 pub fn print(text: &str) {
-    // print! panics on a closed pipe, since Rust ignores SIGPIPE from the start of a program.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    // print! panics on an error.
+    let mut output = std::io::stdout();
+    let printed = output.write_all(text.as_bytes());
+    if let Err(error) = printed.and_then(|()| output.flush()) {
+        UNPRINTED.store(error.raw_os_error().unwrap_or_default(), Ordering::Relaxed);
+    }
 }
+
+/// Returns why not all could be printed. A reader that has closed the pipe, or a terminal that is gone, is
+/// no error.
+pub fn unprinted() -> Option<io::Error> {
+    let code = UNPRINTED.load(Ordering::Relaxed);
+    let is_none = [0, Errno::EPIPE as i32, Errno::EIO as i32].contains(&code);
+    (!is_none).then(|| io::Error::from_raw_os_error(code))
+}
+
+/// The number of the last error, or 0.
+static UNPRINTED: AtomicI32 = AtomicI32::new(0);
 
 fn before_open() -> MutexGuard<'static, Option<Termios>> {
     BEFORE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,6 +1,6 @@
 //! `wireboot account` after a lease in a network namespace.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::common::client::{lease, succeeds};
 use crate::common::far::Far;
@@ -38,6 +38,20 @@ fn a_lease_leaves_an_account_of_its_moments_in_their_order() {
             .filter(|line| line.starts_with("lease") && line.contains('#'));
         assert_eq!(bars.count(), 1, "{text}");
         assert!(account(&["--svg", "-"]).starts_with("<svg "));
+        // A pipe or device is written to, and not replaced by a file.
+        let pipe = far.folder.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut reader = Command::new("timeout");
+        let reader = reader.args(["20", "cat"]).arg(&pipe).stdout(Stdio::piped());
+        let reader = reader.spawn().unwrap();
+        account(&["--svg", pipe.to_str().unwrap()]);
+        assert!(
+            reader
+                .wait_with_output()
+                .unwrap()
+                .stdout
+                .starts_with(b"<svg ")
+        );
 
         let json: serde_json::Value = serde_json::from_str(&account(&["--json"])).unwrap();
         let mut times = json["moments"].as_array().unwrap().iter().map(|moment| {

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::common::folder::Folder;
 use crate::common::{in_new_namespace, ip, pair, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -113,9 +115,13 @@ fn the_letters_of_tcpdump_mean_what_they_mean_there() {
         };
         let wireboot = env!("CARGO_BIN_EXE_wireboot");
         let head = "52:54:00:01:02:03 > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length ";
+        let padded = frame.len() - 14;
         let line = shown(wireboot, "-i near -l -n -nn -t -e -s 0 -U -c 1");
         assert!(
-            line.starts_with(&format!("{head}{}: ARP, who has 192.0.2.2", frame.len())),
+            line.starts_with(&format!(
+                "{head}{}: Request who-has 192.0.2.2 tell 192.0.2.1, length {padded}",
+                frame.len()
+            )),
             "{line}"
         );
         let any = shown(wireboot, "-i any -n -tttt -q -c 1");
@@ -128,6 +134,21 @@ fn the_letters_of_tcpdump_mean_what_they_mean_there() {
             let (ours, theirs) = (shown(wireboot, &arguments), shown("tcpdump", &arguments));
             assert_eq!(bytes(&ours), bytes(&theirs), "{letters}");
         }
+        for letters in [
+            "-Q in",
+            "-Q inout -K -S -O -u --micro",
+            "-# -Z root -y EN10MB -j host",
+        ] {
+            let arguments = format!("-i near -n -t {letters} --immediate-mode -c 1");
+            let (ours, theirs) = (shown(wireboot, &arguments), shown("tcpdump", &arguments));
+            assert_eq!(ours, theirs, "{letters}");
+        }
+        for (letters, begin) in [("-Q out", "far "), ("-Q in", "near ")] {
+            let seen = shown(wireboot, &format!("-i near -i far -n -t {letters} -c 1"));
+            assert!(seen.starts_with(begin), "{letters}: {seen}");
+        }
+        let first = shown(wireboot, "-n -t -c 1");
+        assert!(first.starts_with("ARP, "), "without -i: {first}");
         let cut = shown(wireboot, "-i near -t -s 30 -c 1");
         assert!(cut.contains("(30 captured)"), "{cut}");
         assert!(
@@ -147,6 +168,68 @@ fn the_letters_of_tcpdump_mean_what_they_mean_there() {
             "{said}"
         );
     });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and tcpdump"]
+fn a_script_that_captures_and_searches_finds_the_same_in_place_of_tcpdump() {
+    // As tests of networks do it: capture in the background, send, end, read back and count.
+    const SCRIPT: &str = "set -e; tcpdump -e -n -Q in -i near -s 65535 -B 32768 -Z root -U -w $1 2> $1.said & \
+        until grep -q 'listening on near' $1.said; do sleep 0.1; done; \
+        $2 arping -q -c 3 -i 0.1 -U -I far 192.0.2.9; \
+        until [ \"$(tcpdump -r $1 2> /dev/null | wc -l)\" -ge 3 ]; do sleep 0.1; done; kill $!; wait $! || true; \
+        tcpdump -e -n -t -r $1 'arp and ether dst ff:ff:ff:ff:ff:ff' 2> /dev/null | \
+        grep -c '> ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: .*who-has 192.0.2.9 .*192.0.2.9'; \
+        tail -n 3 $1.said; tcpdump -nn -tttt -c 1 -r $1 arp 2> /dev/null | cut -d ' ' -f 3-";
+    in_new_namespace(|| {
+        pair();
+        let folder = Folder::new();
+        let (wireboot, file) = (env!("CARGO_BIN_EXE_wireboot"), folder.path("frames"));
+        let stand_in = folder.path("tcpdump");
+        std::fs::write(
+            &stand_in,
+            format!("#!/bin/sh\nexec {wireboot} capture \"$@\"\n"),
+        )
+        .unwrap();
+        std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let found = |path: &str| {
+            let mut script = Command::new("bash");
+            let script = script
+                .args(["-c", SCRIPT, "script"])
+                .arg(&file)
+                .arg(wireboot);
+            let output = script.env("PATH", path).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let path = std::env::var("PATH").unwrap();
+        let theirs = found(&path);
+        assert!(theirs.starts_with("3\n"), "{theirs}");
+        let ours = found(&format!("{}:{path}", folder.path("").display()));
+        assert_eq!(ours, theirs);
+    });
+}
+
+#[test]
+#[ignore = "needs tcpdump"]
+fn lines_are_those_of_tcpdump_with_its_flags() {
+    let file = Temporary::new("pcap", &pcap(&common_frames()));
+    for flags in [
+        "-n -S -t",
+        "-nn -S -# --nano -Z root",
+        "-n -S -e -K --micro -O",
+        "-n -S -tt --time-stamp-precision=nano -u",
+        "-n -S -ttt --micro -N",
+        "-n -S -tttt --micro -b",
+        "-n -S -ttttt --nano -xx",
+        "-n -S -t -e -XX -H",
+    ] {
+        let arguments: Vec<_> = flags.split(' ').chain(["-r", &file.0]).collect();
+        let mut theirs = Command::new("tcpdump");
+        let theirs = theirs.args(&arguments).env("TZ", "UTC").output().unwrap();
+        let theirs = String::from_utf8(theirs.stdout).unwrap();
+        assert_eq!(run(&arguments), theirs, "{flags}");
+    }
 }
 
 #[test]
@@ -202,12 +285,13 @@ fn a_file_of_tcpdump_is_shown_frame_by_frame_with_its_times() {
                 sender.send(&broadcast(0x0806, number)).unwrap();
             }
             assert!(tcpdump.wait().unwrap().success());
-            let shown = run(&["-r", &file.0]);
+            let shown = run(&["-e", "-r", &file.0]);
             let shown: Vec<_> = shown
                 .lines()
                 .map(|line| {
                     let (time, rest) = line.split_once(' ').unwrap();
-                    let (_, len) = rest.rsplit_once("length ").unwrap();
+                    let (_, rest) = rest.split_once("length ").unwrap();
+                    let (len, _) = rest.split_once(':').unwrap();
                     format!("{}\t{len}", seconds_of_day(time))
                 })
                 .collect();
@@ -396,6 +480,58 @@ fn offer(options: Options) -> Vec<u8> {
     datagram
         .encode_frame(sender, MacAddress::BROADCAST)
         .unwrap()
+}
+
+/// Frames of ARP, ICMP, UDP and TCP.
+fn common_frames() -> Vec<Vec<u8>> {
+    let packet = |protocol: u8, payload: &[u8]| {
+        let len = u16::try_from(20 + payload.len()).unwrap();
+        let mut header = vec![0x45, 0];
+        header.extend(len.to_be_bytes());
+        header.extend([
+            0, 0, 0x40, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2,
+        ]);
+        let sum = header.chunks(2).fold(0, |sum, pair| {
+            sum + u32::from(u16::from_be_bytes([pair[0], pair[1]]))
+        });
+        let sum = u16::try_from(sum % 0xffff).unwrap();
+        header[10..12].copy_from_slice(&(!sum).to_be_bytes());
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        frame.extend(header);
+        frame.extend(payload);
+        frame
+    };
+    let arp = |operation: u8, target: [u8; 6], padding: usize| {
+        let mut frame = vec![0xff; 6];
+        frame.extend([2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, operation]);
+        frame.extend([2, 0, 0, 0, 0, 1, 192, 0, 2, 1]);
+        frame.extend(target);
+        frame.extend([192, 0, 2, 2]);
+        frame.resize(frame.len() + padding, 0);
+        frame
+    };
+    let segment = |flags: u8, data: &[u8]| {
+        let mut segment = vec![0x30, 0x39, 0x20, 0xfb, 0, 0, 0, 9, 0, 0, 0, 5, 0x50, flags];
+        segment.extend([0xfa, 0xf0, 0, 0, 0, 0]);
+        segment.extend(data);
+        packet(6, &segment)
+    };
+    let mut refused = vec![3, 3, 0, 0, 0, 0, 0, 0];
+    refused.extend(&packet(17, &[0x30, 0x39, 0x20, 0xfb, 0, 9, 0, 0, 7])[14..]);
+    vec![
+        arp(1, [0; 6], 18),
+        arp(1, [0xff; 6], 0),
+        arp(2, [2, 0, 0, 0, 0, 2], 0),
+        packet(1, &[8, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4]),
+        packet(1, &[0, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4]),
+        packet(1, &refused),
+        packet(17, &[0x30, 0x39, 0x20, 0xfb, 0, 10, 0, 0, 7, 7]),
+        segment(0x02, b""),
+        segment(0x12, b""),
+        segment(0x10, b""),
+        segment(0x18, b"data"),
+        segment(0x11, b""),
+    ]
 }
 
 /// A pcap file of these frames.

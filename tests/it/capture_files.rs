@@ -140,9 +140,9 @@ fn a_running_capture_begins_files_with_and_without_its_sandbox() {
         }
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(5), "{said}");
+        assert_eq!(output.status.code(), Some(13), "{said}");
         assert!(
-            said.contains("error: f1: open failed: No such file"),
+            said.contains("error: cannot write f1: No such file"),
             "{said}"
         );
     });

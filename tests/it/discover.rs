@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::common::client::{is_as_it_was, last_line};
 use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq};
-use crate::common::{in_new_namespace, ip};
+use crate::common::{in_new_namespace, ip, wait_until};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
@@ -45,6 +46,29 @@ fn a_plain_server_a_boot_server_and_a_proxy_are_told_apart_and_none_is_taken() {
         for server in [&plain, &boot, &proxy] {
             assert_eq!(server.count("DHCPREQUEST"), 0);
         }
+        is_as_it_was();
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn ctrl_c_ends_it_while_it_waits_for_an_interface_a_carrier_and_an_answer() {
+    in_new_namespace(|| {
+        let ends = |when: &dyn Fn(&Server) -> bool| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+            command.args(["discover", "--wait", "60", "--link-timeout", "60"]);
+            let mut discover = Server::start(command.args(["-i", "near"]));
+            wait_until("it waits", || when(&discover));
+            discover.signal(Signal::SIGINT);
+            assert_eq!(discover.exit_code(), Some(130));
+            discover.wait_for("interrupted");
+        };
+        ends(&|discover| discover.count("waiting up to") > 0);
+        let far = Far::plug_in();
+        far.run("ip link set far down");
+        ends(&|_| ip("link show near").contains(",UP"));
+        far.run("ip link set far up");
+        ends(&|_| ip("link show near").contains("LOWER_UP"));
         is_as_it_was();
     });
 }

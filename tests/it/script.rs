@@ -74,13 +74,20 @@ fn the_script_hears_that_a_later_command_has_given_the_lease_back() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
-fn without_a_server_the_script_hears_that_there_is_no_lease() {
+fn without_a_server_the_script_and_the_account_hear_that_there_is_no_lease() {
     in_new_namespace(|| {
         let far = Far::plug_in();
-        let script = Script::new(&far);
-        let mut client = client(&script, "--timeout 1");
-        assert_eq!(client.exit_code(), Some(3));
-        assert_eq!(script.events(), ["leasefail"]);
+        let account = "/run/wireboot/account.txt";
+        for family in ["4", "6", "either"] {
+            let script = Script::new(&far);
+            let _ = fs::remove_file(&script.notes);
+            let _ = fs::remove_file(account);
+            let mut client = client(&script, &format!("--timeout 1 --family {family}"));
+            assert_eq!(client.exit_code(), Some(3), "{family}");
+            assert_eq!(script.events(), ["leasefail"], "{family}");
+            let account = fs::read_to_string(account).unwrap();
+            assert!(account.contains("near: no "), "{family}: {account}");
+        }
     });
 }
 

@@ -5,6 +5,48 @@ use std::process::{Command, Output, Stdio};
 use crate::common::folder::Folder;
 
 #[test]
+fn output_that_cannot_be_written_is_an_error_and_a_reader_that_is_gone_is_none() {
+    let run = |arguments: &str, output: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+        let command = command.args(arguments.split(' ')).stdout(output);
+        let output = command.stderr(Stdio::piped()).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    for arguments in ["help", "--version", "explain ip=dhcp", "capture -d udp"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let (code, said) = run(arguments, full.unwrap().into());
+        assert_eq!(code, Some(13), "{arguments}: {said}");
+        let why = "error: cannot write standard output: No space left on device";
+        assert!(said.contains(why), "{arguments}: {said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(
+            run(arguments, writer.into()),
+            (Some(0), String::new()),
+            "{arguments}"
+        );
+    }
+}
+
+#[test]
+fn the_help_on_the_program_fits_a_console() {
+    let output = Command::new(env!("CARGO_BIN_EXE_wireboot"))
+        .arg("help")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    // With the line that asks for it, and the one for the next command.
+    assert!(text.lines().count() <= 22, "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+}
+
+#[test]
 fn flags_win_over_a_file_of_words_and_later_files_over_earlier_ones() {
     let folder = Folder::new();
     let file = |name: &str, text: &str| {
@@ -127,8 +169,22 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
              'wireboot capture --help'",
         ),
         (
-            "capture",
-            "no interface given (-i IF) and no file (-r FILE); see 'wireboot capture --help'",
+            "-v lease",
+            "'-v' stands before the command: wireboot COMMAND -v; 'wireboot help' lists the commands",
+        ),
+        (
+            "capture -z gzip",
+            "tcpdump's '-z' is not supported: a script may compress the files that are complete; see \
+             'wireboot capture --help'",
+        ),
+        (
+            "capture -y RAW",
+            "tcpdump's '-y' is not supported: only EN10MB; see 'wireboot capture --help'",
+        ),
+        (
+            "capture --print",
+            "tcpdump's '--print' is not supported: use -U -w - | tee FILE | wireboot capture -r -; see \
+             'wireboot capture --help'",
         ),
         (
             "help nonsense",
