@@ -111,8 +111,12 @@ impl Beside {
         self.with_each(&mut |session| {
             session.handle_input(now)?;
             session.handle_timeout(now)?;
-            let has_waited = needs_no_file && ipv4_time_of(session).is_some_and(|at| now >= at);
-            has_won |= session.is_settled(now) && (has_waited || session.has_boot_file());
+            let is_enough = if needs_no_file {
+                ipv4_time_of(session).is_some_and(|at| now >= at)
+            } else {
+                session.has_boot_file()
+            };
+            has_won |= is_enough && session.is_settled(now);
             Ok(())
         });
         has_won
