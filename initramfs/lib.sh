@@ -277,6 +277,9 @@ static_binary() {
     # The same binary from each folder: no paths of this machine are in it.
     flags+=" --remap-path-prefix=$root=wireboot --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo
         --remap-path-prefix=$(rustc --print sysroot)/lib/rustlib/src/rust=rust"
+    # By what cargo tells a test about its package, ring's build script would run anew, and so would all
+    # that is behind it.
+    unset "${!CARGO_PKG_@}" CARGO_MANIFEST_DIR
     # What --version says, and the time that a clock must not be behind; whoever builds from an archive may
     # set them.
     built=${SOURCE_DATE_EPOCH-$(git -C "$root" log -1 --format=%ct 2>/dev/null || :)}

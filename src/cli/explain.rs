@@ -16,10 +16,8 @@ pub(super) fn run(settings: Settings) -> Result<(), Error> {
         texts.push(cmdline::read(KERNEL_COMMAND_LINE)?);
     }
     let text = texts.join(" ");
-    #[cfg_attr(not(feature = "root"), expect(unused_mut, reason = "roots are added"))]
     let mut line = cmdline::parse(&text, Config::for_boot());
-    #[cfg(feature = "root")]
-    (line.remarks).extend(cmdline::roots_of_others(&text, &line.config));
+    line.remarks.append(&mut line.roots_of_others);
     let text: String = line.remarks.iter().map(describe).collect();
     print(&(text + &summary(&line.config)));
     match line

@@ -5,7 +5,6 @@ use log::LevelFilter;
 use crate::config::Config;
 use crate::error::Error;
 use crate::settings::cmdline;
-#[cfg(feature = "root")]
 use crate::settings::cmdline::Remark;
 use crate::settings::commands::Command;
 use crate::settings::options::Settings;
@@ -30,14 +29,13 @@ pub(super) fn read(invocation: &Invocation) -> Result<Settings, Error> {
     if !settings.command_lines.is_empty() {
         let mut config = default;
         for path in &settings.command_lines {
-            let text = cmdline::read(path)?;
-            complaints.extend(cmdline::apply(&text, &mut config));
+            let mut line = cmdline::parse(&cmdline::read(path)?, config);
             // A lease may be for the very initramfs that such words are for.
-            #[cfg(feature = "root")]
             if invocation.about.command == Command::Boot {
-                let remarks = cmdline::roots_of_others(&text, &config);
-                complaints.extend(remarks.iter().filter_map(Remark::refusal));
+                line.remarks.append(&mut line.roots_of_others);
             }
+            complaints.extend(line.remarks.iter().filter_map(Remark::refusal));
+            config = line.config;
         }
         // Again, since flags override words.
         settings = invocation.over(config)?;

@@ -238,8 +238,7 @@ fn file_system_in(
             // The last bytes of a boot sector, which has four partitions.
             Err(gpt::NoRoot::NoTable) if start.get(510..512) == Some(&[0x55, 0xaa]) => {
                 return nothing(
-                    "it has an MBR, and no GUID partition table; take the file system alone, or \
-                     convert the disk by sgdisk -g",
+                    "it has an MBR alone; convert it by sgdisk -g, or take its file system alone",
                 );
             }
             Err(gpt::NoRoot::NoTable) => {

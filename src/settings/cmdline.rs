@@ -45,8 +45,10 @@ pub struct CommandLine {
     /// The words `ip=`, each with its value.
     requests: Vec<(String, IpRequest)>,
     /// Words about a root that are not followed, if there is one.
-    #[cfg(feature = "root")]
     choices: Vec<Remark>,
+    /// Words by which other live systems name their roots, if there is none, with what wireboot takes in
+    /// their place: for a boot that nobody but wireboot does.
+    pub roots_of_others: Vec<Remark>,
 }
 
 /// A word about the network and its meaning.
@@ -118,36 +120,26 @@ pub fn parse(text: &str, config: Config) -> CommandLine {
             continue;
         }
         #[cfg(feature = "root")]
-        if let Some(why) = root::no_choice(key) {
-            let meaning = Meaning::Refused(why.to_owned());
-            line.choices.push(Remark { word, meaning });
+        {
+            let (list, why) = if let Some(why) = root::no_choice(key) {
+                (&mut line.choices, why.to_owned())
+            } else if let Some(instead) = root::of_others(&word) {
+                let why = "it is for the initramfs of another system; wireboot takes ";
+                (&mut line.roots_of_others, [why, instead].concat())
+            } else {
+                continue;
+            };
+            let meaning = Meaning::Refused(why);
+            list.push(Remark { word, meaning });
         }
     }
     line.choose_interfaces();
     #[cfg(feature = "root")]
     if line.config.root.source.is_some() {
         line.remarks.append(&mut line.choices);
+        line.roots_of_others.clear();
     }
     line
-}
-
-/// Returns the words by which other live systems name their root, each with what wireboot takes in its
-/// place: for a boot whose `config` has no root, and which nobody but wireboot does.
-#[cfg(feature = "root")]
-pub fn roots_of_others(text: &str, config: &Config) -> Vec<Remark> {
-    let mut remarks = Vec::new();
-    if config.root.source.is_some() {
-        return remarks;
-    }
-    for word in words(text).into_iter().take_while(|word| word != "--") {
-        if let Some(instead) = root::of_others(&word) {
-            let why =
-                format!("it is for the initramfs of another system; wireboot takes {instead}");
-            let meaning = Meaning::Refused(why);
-            remarks.push(Remark { word, meaning });
-        }
-    }
-    remarks
 }
 
 impl CommandLine {

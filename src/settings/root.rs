@@ -176,31 +176,28 @@ pub(super) fn no_choice(key: &str) -> Option<&'static str> {
 }
 
 /// Words by which other live systems name their root, as they begin, and what wireboot takes in place of
-/// them. A `-` stands for `_` too.
+/// them.
 const OF_OTHERS: [(&str, &str); 3] = [
     (
-        "fetch= httpfs= ftpfs= rd.systemd.pull= url= iso-url= boot=live boot=casper netboot= archiso-http-srv= \
-         archiso-nfs-srv= archiso-nbd-srv=",
+        "fetch= httpfs= ftpfs= rd.systemd.pull= url= iso-url= boot=live boot=casper netboot= archiso_http_srv= \
+         archiso_nfs_srv= archiso_nbd_srv=",
         "root=live:URL of the file system (in an ISO image: URL.iso#/PATH), or root=nfs:SERVER:/PATH of the \
          root itself",
     ),
     ("boot=nfs", "root=/dev/nfs"),
     (
-        "modloop= alpine-repo= root=iscsi: netroot=iscsi:",
+        "modloop= alpine_repo= root=iscsi: netroot=iscsi:",
         "a boot file with that system's kernel and initramfs",
     ),
 ];
 
 /// Returns what wireboot takes in place of a word by which another live system names its root.
 pub(super) fn of_others(word: &str) -> Option<&'static str> {
-    let word = word.replace('_', "-");
     // Installers have a word url= too, for their answers.
     let is_it =
         |start: &str| word.starts_with(start) && (start != "url=" || word.ends_with(".iso"));
-    let found = OF_OTHERS
-        .iter()
-        .find(|(starts, _)| starts.split(' ').any(is_it));
-    found.map(|(_, instead)| *instead)
+    let mut rows = OF_OTHERS.iter();
+    Some(rows.find(|(starts, _)| starts.split(' ').any(is_it))?.1)
 }
 
 fn is_nfs_of_address(value: &str) -> bool {
@@ -464,11 +461,12 @@ mod tests {
     #[test]
     fn words_of_other_live_systems_are_told_of_where_no_root_is_named() {
         let told = |text: &str| {
-            let mut config = Config::for_boot();
-            assert_eq!(cmdline::apply(text, &mut config), [""; 0], "{text}");
-            let remarks = cmdline::roots_of_others(text, &config);
-            let refusals = remarks.iter().filter_map(cmdline::Remark::refusal);
-            refusals.collect::<Vec<_>>()
+            let line = cmdline::parse(text, Config::for_boot());
+            assert_eq!(line.remarks.iter().find_map(cmdline::Remark::refusal), None);
+            let remarks = line.roots_of_others.iter();
+            remarks
+                .filter_map(cmdline::Remark::refusal)
+                .collect::<Vec<_>>()
         };
         for (word, instead) in [
             ("fetch=http://192.0.2.1/a.squashfs", "root=live:URL"),

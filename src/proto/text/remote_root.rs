@@ -98,11 +98,7 @@ fn nfs_with_options(text: &str, is_version_4: bool) -> Result<RemoteRoot, &'stat
         return RemoteRoot::nfs(text, is_version_4);
     }
     let rest = text.get(first.len() + 1..).unwrap_or_default();
-    let mut root = RemoteRoot::nfs(rest, is_version_4)?;
-    if let RemoteRoot::Nfs { options, .. } = &mut root {
-        checked(first)?.clone_into(options);
-    }
-    Ok(root)
+    RemoteRoot::nfs(&format!("{rest},{first}"), is_version_4)
 }
 
 /// The URL of RFC 2224, without its `nfs:`; a `:` without a port is let pass, as by dracut.
