@@ -46,6 +46,7 @@ const CONFLICT_PAUSE: Duration = Duration::from_secs(10);
 /// Values of SOL_MAX_RT and INF_MAX_RT that count, in seconds (RFC 8415 §21.24).
 const MAX_RT: core::ops::RangeInclusive<u32> = 60..=86_400;
 /// What a boot file adds to the preference.
+// Above every preference, which has 8 bits, and below what ends the search.
 const FILE_RANK: u16 = 256;
 /// What the preference adds that ends the search (RFC 8415 §18.2.1).
 const BEST_RANK: u16 = 512;
@@ -248,6 +249,7 @@ impl Dhcp6 {
         }
         if is_information {
             let configuration = Configuration::read(options);
+            // Several servers may answer, and each adds what the others lack.
             self.informed.get_or_insert_default().add(&configuration);
             return Ok(());
         }
@@ -351,6 +353,7 @@ impl Dhcp6 {
         } else {
             now + self.offer_wait
         };
+        // A later offer does not make the wait longer.
         *choose_at = Some(choose_at.map_or(at, |known| known.min(at)));
         // The first of equal ones.
         if before.is_none_or(|before| rank > before) {

@@ -175,6 +175,7 @@ impl Expiry {
     pub fn left(self, now: Instant) -> u32 {
         match self.0 {
             NEVER => FOREVER,
+            // What has an end keeps it, so that this is never FOREVER.
             at => at.since(now).as_secs().try_into().unwrap_or(FOREVER - 1),
         }
     }
