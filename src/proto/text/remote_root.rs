@@ -47,8 +47,8 @@ pub enum RemoteRoot {
 }
 
 impl RemoteRoot {
-    /// Reads `nfs:[SERVER:]PATH[:OPTIONS]`, `nfs4:…`, `nfs://SERVER[:PORT]/PATH`, `nbd:SERVER:PORT[/EXPORT]`, `nbd:SERVER:EXPORT` or
-    /// `nvme-tcp:SERVER[:PORT]/NQN`; none for an address of another kind.
+    /// Reads `nfs:[SERVER:]PATH[:OPTIONS]`, `nfs4:…`, `nfs://SERVER[:PORT]/PATH`, `nbd:SERVER:PORT[/EXPORT]`,
+    /// `nbd:SERVER:EXPORT` or `nvme-tcp:SERVER[:PORT]/NQN`; none for an address of another kind.
     ///
     /// # Errors
     /// What it lacks.
