@@ -76,6 +76,7 @@ impl Lines {
             ethernet(bytes, original_len, &mut text);
         }
         if let Err(error) = self.frame(bytes, &mut text) {
+            // Writing to a string does not fail, here and below.
             let _ = write!(text, "[{error}]");
         }
         let _ = write!(text, ", length {original_len}");
@@ -301,6 +302,7 @@ pub fn dump(bytes: &[u8], has_text: bool) -> String {
             }
         }
         if has_text {
+            // Two columns behind a full row, which has 32 digits and 8 blanks.
             let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
             let _ = write!(text, "{:width$}{}", "", text_of(chunk));
         }
