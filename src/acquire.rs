@@ -151,6 +151,7 @@ pub fn preview(
         &mut |sessions, now| best_offer(sessions, config, now),
     );
     let previewed = end.and_then(|place| {
+        // None stands for a session beside, of which there is none here.
         let place = place.unwrap_or_default();
         let session = sessions.swap_remove(place);
         let lease = session.preview();

@@ -241,6 +241,7 @@ fn keys(terminal: &Terminal, deadline: Option<Instant>) -> Result<Vec<Key>, Sysc
     let mut deadline = deadline;
     loop {
         let readable = sys::wait_readable(&[terminal.as_fd()], deadline)?;
+        // Bytes of one key may come one by one.
         let more = terminal.read(typed.get_mut(len..).unwrap_or_default())?;
         len += more;
         // Readable without data: the terminal has hung up.

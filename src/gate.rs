@@ -139,6 +139,7 @@ impl Gate {
             syslog::end(None);
         }
         #[cfg(not(feature = "report"))]
+        // Nobody is told without the feature.
         let _ = exit;
     }
 

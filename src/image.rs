@@ -83,6 +83,7 @@ impl Image {
         let initrds = initrds?;
         let device_tree = plan.loaded_device_tree().filter(|_| TAKES_DEVICE_TREE);
         let device_tree = device_tree.map(fetched).transpose()?;
+        // Or the fetched files would be in memory beside the parts that are made from them.
         drop(file);
         let (profile, plan_line) = profile_of(&plan.command_line);
         let mut parts = Parts::of_kernel(&plan.kernel.url, kernel, profile, hashes)?;

@@ -42,6 +42,7 @@ pub(crate) use modules::{load_requested, requested};
 use supervisor::Supervisor;
 use wireboot_proto::time::{Backoff, Random, Seconds};
 
+// The pause between attempts doubles from the one to the other (`Backoff`).
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -159,6 +160,7 @@ fn attempt(
 /// faults.
 fn config() -> Config {
     let mut config = Config::for_boot();
+    // Unreadable only where /proc could not be mounted, which has been logged.
     let text = cmdline::read(KERNEL_COMMAND_LINE).unwrap_or_default();
     cmdline::apply(&text, &mut config);
     config

@@ -271,6 +271,7 @@ fn wait_for_partner(
             break;
         }
         watch.wait(until.min(now + PARTNER_INTERVAL), signals)?;
+        // Read away, since only the partner matters here.
         while watch.next_change()?.is_some() {}
     }
     Ok(())
@@ -294,6 +295,7 @@ pub fn add_vlans<'a>(
         }
         for id in ids {
             let mut name = format!("{}.{id}", parent.name);
+            // The name of the parent may leave no room for the number (IFNAMSIZ).
             if interface_name(&name).is_err() {
                 name = format!("if{}.{id}", parent.index());
             }
@@ -308,6 +310,7 @@ pub fn add_vlans<'a>(
             wanted.push((parent, vlan, made, result.err()));
         }
     }
+    // What cannot be listed counts as not made, and is undone.
     let present = socket.links().unwrap_or_default();
     let (mut links, mut failed) = (Vec::new(), None);
     for (parent, vlan, made, error) in wanted {

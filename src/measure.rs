@@ -22,6 +22,7 @@ use crate::timeline::Moment;
 use wireboot_proto::format::tpm;
 use wireboot_proto::text::url::Sha256;
 
+// "Measured Boot" in GRUB's manual.
 const FILES_PCR: u8 = 9;
 const COMMAND_LINE_PCR: u8 = 8;
 

@@ -25,6 +25,7 @@ pub fn change6(
     #[cfg(feature = "service")]
     service::change6(interface, fields, lease);
     #[cfg(not(feature = "service"))]
+    // Only a service is told which fields have changed.
     let _ = fields;
 }
 

@@ -65,6 +65,7 @@ impl Reports {
                     log::warn!("no more reports: {why}");
                     break;
                 }
+                // Relaxed: it says only whether more waiting is worth its time.
                 shared.has_arrived.store(true, Ordering::Relaxed);
             }
         });
@@ -98,6 +99,7 @@ impl Reports {
         for (time, is_wanted) in [(TIME_TO_BEGIN, true), (TIME_TO_END, false)] {
             if is_wanted || reporter.queue.has_arrived.load(Ordering::Relaxed) {
                 let until = Some(sys::now() + time);
+                // Sent or not, the boot goes on.
                 let _ = sys::wait_readable(&[reporter.ending.as_fd()], until);
             }
         }

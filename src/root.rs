@@ -37,6 +37,7 @@ const MODULES: &[&str] = &[
     "ext4",
     "overlay",
 ];
+// Drivers of what is served, for roots that are no file.
 const REMOTE_MODULES: &[&str] = &["nbd", "nvme_tcp", "nfs"];
 
 /// Returns the modules of the kernel that a root may need, where they are not built in.

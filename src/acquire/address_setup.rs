@@ -132,6 +132,7 @@ impl AddressSetup {
     /// Removes the files, once the interface does not have the address any more; those that were
     /// there before are put back if they are about an address that it still has.
     pub(super) fn remove_files(&self) {
+        // What cannot be read counts as gone, so that nothing of ours is left.
         let addresses = self.link.addresses().unwrap_or_default();
         let is_there = |address| addresses.iter().any(|(there, _)| *there == address);
         let earlier = self.earlier_files.get();

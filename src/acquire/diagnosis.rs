@@ -244,6 +244,7 @@ impl Diagnosis {
         let (Some(before), Some(now)) = (self.received_before, received) else {
             return 0;
         };
+        // The counter may have begun anew.
         now.saturating_sub(before)
     }
 
@@ -372,6 +373,7 @@ impl fmt::Display for Discards {
         for place in 0..MAX_NAMED.min(rest.len()) {
             let count = rest.iter().map(|(_, count, _)| *count).max();
             let most = rest.iter().position(|(_, it, _)| Some(*it) == count);
+            // `rest` is not empty, so that there is one.
             let (source, count, why) = rest.remove(most.unwrap_or_default());
             let separator = if place > 0 { "; " } else { "" };
             let answers = if *count == 1 { "answer" } else { "answers" };

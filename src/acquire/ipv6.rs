@@ -58,9 +58,9 @@ impl Bound6 {
 /// and on failure all, are left as they were found.
 ///
 /// # Errors
-/// [`Reason::NoCarrier`] when no interface has one in time, [`Reason::NoOffer`] when neither router nor server
-/// gives an address in time after that, [`Reason::Refused`] when another host has the link-local address,
-/// [`Reason::Configure`] with what the kernel refused.
+/// [`Reason::NoCarrier`] when no interface has one in time, [`Reason::NoOffer`] when neither router nor
+/// server gives an address in time after that, [`Reason::Refused`] when another host has the link-local
+/// address, [`Reason::Configure`] with what the kernel refused.
 pub fn lease(
     found: Found,
     config: &Config,
@@ -89,8 +89,8 @@ pub fn lease(
     bound
 }
 
-/// As [`lease`] for `--dry-run`, when servers are asked for offers alone, and `--inform`: returns what would be
-/// set, which is not. The interface is put back by [`Bound6::restore`].
+/// As [`lease`] for `--dry-run`, when servers are asked for offers alone, and `--inform`: returns what would
+/// be set, which is not. The interface is put back by [`Bound6::restore`].
 ///
 /// # Errors
 /// As [`lease`].
@@ -122,6 +122,7 @@ pub(super) fn open(
     for link in links {
         match Session6::open(Arc::new(link), config, purpose) {
             Ok(session) => sessions.push(session),
+            // One interface without IPv6 is no reason to give up the others.
             Err(error) => {
                 log::debug!("{}", error.chain());
                 refused = Some(error);

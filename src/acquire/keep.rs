@@ -141,6 +141,7 @@ impl Renewal {
         }
         if watch.take_loss() {
             let at = now.max(self.checked_at + CHECK_INTERVAL);
+            // The earliest stands, or a stream of changes would put it off for ever.
             self.check_at.get_or_insert(at);
         }
         if self.check_at.is_some_and(|at| now >= at) {
@@ -222,6 +223,7 @@ pub(super) fn wait_until_due(
     sources.extend([watch.as_fd(), alarm.as_fd()]);
     let readable = sys::wait_readable(&sources, None).map_err(cannot_wait)?;
     watch.set_readable();
+    // There are two at least: the monitor and the timer.
     Ok(readable.first_chunk().copied().unwrap_or_default())
 }
 

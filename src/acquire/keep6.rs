@@ -101,6 +101,7 @@ impl Renewal6 {
         drive(session, &mut self.watch, now)?;
         if self.session.take_news() {
             let at = now.max(self.changed_at + CHANGE_INTERVAL);
+            // The earliest stands, or a stream of advertisements would put it off for ever.
             self.change_at.get_or_insert(at);
         }
         if self.change_at.is_some_and(|at| now >= at) {

@@ -332,6 +332,7 @@ impl Counters {
 
 fn count(socket: &PacketSocket) -> u32 {
     let statistics = socket.statistics();
+    // Without counts the client takes itself to be alone.
     let packets = statistics.map_or(0, |Statistics { packets, .. }| packets);
     u32::try_from(packets).unwrap_or(u32::MAX)
 }

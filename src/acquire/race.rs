@@ -1,5 +1,5 @@
-//! Sessions of several interfaces, driven until one has a lease; where no server answers without a tag, beside
-//! those on VLANs that are tried, which begin late.
+//! Sessions of several interfaces, driven until one has a lease; where no server answers without a tag,
+//! beside those on VLANs that are tried, which begin late.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub(super) fn race(
         &mut |sessions, now| accept_best(sessions, config, now),
     );
     match winner {
+        // None stands for a session beside, of which there is none here.
         Ok(place) => Ok(won_by(sessions, place.unwrap_or_default(), watch, timeline)),
         Err(error) => {
             lost(sessions, timeline);

@@ -1,5 +1,5 @@
-//! The record of what a DHCPv6 server has granted, which `--release` gives back: a file beside that of a lease
-//! of IPv4, read as something that anybody may have written.
+//! The record of what a DHCPv6 server has granted, which `--release` gives back: a file beside that of a
+//! lease of IPv4, read as something that anybody may have written.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -114,6 +114,7 @@ impl Record6 {
     /// Writes what a server has granted; without that what was written is removed.
     pub(super) fn save(&mut self, identity: &Identity, lease: &Lease6) {
         let granted = Granted6::of(identity, lease);
+        // Most news are of routers, and leave it as it is.
         if granted == self.written {
             return;
         }

@@ -113,6 +113,7 @@ impl Session6 {
                 // The user may have named one.
                 wants_boot_file: dhcp.proxy_wait.is_some() && config.boot.file.is_none(),
                 offer_wait: dhcp.proxy_wait.unwrap_or(OFFER_WAIT),
+                // As for IPv4, there must be time for the REQUEST.
                 boot_file_wait: dhcp.late_wait.min(dhcp.timeout / 2),
                 detection: dhcp.detection,
                 seed: seed(mac),
@@ -305,6 +306,7 @@ impl Session6 {
                 }
                 continue;
             }
+            // RFC 4861 §7.1: what is malformed or was forwarded is ignored.
             let message = NeighborMessage::decode(message).ok();
             let message = message.filter(|_| hop_limit == HOP_LIMIT);
             let conflict = message.and_then(|message| client.handle_neighbor(source, message, now));
@@ -495,8 +497,8 @@ impl Session6 {
         }
     }
 
-    /// Gives the lease of a server back, without waiting for its answer, and puts the interface back as it was
-    /// found.
+    /// Gives the lease of a server back, without waiting for its answer, and puts the interface back as it
+    /// was found.
     pub(super) fn release(mut self) {
         self.send_release();
         self.settings.restore();

@@ -146,6 +146,7 @@ impl Station6 {
         let mut buf = [0; MAX_FRAME_LEN];
         for _ in 0..MAX_BATCH {
             let received = self.frames.as_ref().map(|frames| frames.recv(&mut buf));
+            // By an error only the record is lost.
             let Some(Ok(Some(received))) = received else {
                 break;
             };

@@ -367,6 +367,7 @@ impl FrameLayout {
         for side in [&relation.left, &relation.right] {
             side.layers(&mut |layer| layers.push(layer));
         }
+        // In reverse, since each is put before what was there: the first is tested first.
         let all = layers.into_iter().rev();
         all.fold(condition, |condition, layer| {
             self.layer(layer).and(condition)

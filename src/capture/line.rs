@@ -91,6 +91,7 @@ impl Lines {
         }
         self.payload_len = None;
         if let Err(error) = self.frame(bytes, original_len, &mut text) {
+            // Writing to a string does not fail, here and below.
             let _ = write!(text, "[{error}]");
         }
         // As tcpdump has it: of what the last protocol carries, and of the frame if that is not known.
@@ -347,6 +348,7 @@ pub fn dump(bytes: &[u8], has_text: bool) -> String {
             }
         }
         if has_text {
+            // Two columns behind a full row, which has 32 digits and 8 blanks.
             let width = 42 - chunk.len() * 2 - chunk.len().div_ceil(2);
             // A space would look like the end of the bytes.
             let shown = text_of(chunk).replace(' ', ".");

@@ -24,6 +24,7 @@ pub enum Comparison {
     Constant(bool),
 }
 
+// Protocols by their numbers (IANA); carp has that of vrrp.
 const LAYERS: [(&str, Layer); 16] = [
     ("ether", Layer::Frame),
     ("link", Layer::Frame),

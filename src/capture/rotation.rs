@@ -57,6 +57,7 @@ impl RotationConfig {
 
 /// Formats a time in UTC as strftime(3) does in the locale C.
 fn formatted(text: &str, time: Duration) -> Result<String, String> {
+    // 1970 began with a Thursday.
     const DAYS: &str = "ThuFriSatSunMonTueWed";
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let seconds = time.as_secs();

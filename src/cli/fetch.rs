@@ -117,6 +117,7 @@ impl FetchJob {
         let failures = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             let work = || {
+                // Relaxed: it only has each number taken once.
                 while let Some((url, target)) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(error) = self.fetcher.save(url, self.max_len, target)
                         && let Ok(mut failures) = failures.lock()

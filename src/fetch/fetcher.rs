@@ -134,6 +134,7 @@ impl Workers {
     pub(super) fn put(&self, addresses: &[Url], worker: Worker) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= MAX_IDLE {
+            // The one that has waited longest.
             idle.remove(0);
         }
         idle.push((addresses.to_vec(), worker));
@@ -234,6 +235,7 @@ impl Fetcher {
 
     /// Reports that none of `addresses` has delivered the file; returns the error about it.
     pub(super) fn failed(&self, addresses: &[Url], (server, failure): FetchRefusal) -> Error {
+        // Without one it is about the file's own.
         let url = addresses.get(server.unwrap_or_default());
         let Some(url) = url else {
             return Box::new(Reason::Usage("no address given".to_owned()));

@@ -180,6 +180,7 @@ impl ConnectionGrowth {
 }
 
 fn per_second(bytes: u64, time: Duration) -> u64 {
+    // At least one: what came within a millisecond must not divide by zero.
     let milliseconds = time.as_millis().max(1);
     u64::try_from(u128::from(bytes) * 1000 / milliseconds).unwrap_or(u64::MAX)
 }

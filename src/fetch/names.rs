@@ -151,6 +151,7 @@ impl Names {
             names: self.config.candidates(host),
             types,
             max_time: patience.min(MAX_TIME),
+            // Relaxed: it says only who is asked first.
             first: self.first.load(Ordering::Relaxed),
             seed: sys::seed(),
         };

@@ -24,7 +24,8 @@ const MAX_MANIFEST_LEN: u64 = 4 << 20;
 const MAX_TOKEN_LEN: u64 = 64 << 10;
 /// The file with the credentials for registries, as `docker login` and `podman login` write it.
 const REGISTRIES: &str = "/etc/wireboot/registries.json";
-/// How often what a registry asks for is sent in one fetch: a token may expire while a long file is fetched in pieces.
+/// How often what a registry asks for is sent in one fetch: a token may expire while a long file is fetched
+/// in pieces.
 const MAX_TOKENS: u32 = 4;
 /// Indexes within each other.
 const MAX_INDEXES: u32 = 3;

@@ -304,6 +304,7 @@ fn draw(rows: &[FetchRow], shown: &mut usize, now: Instant) {
     }
     text.push('\r');
     if rows.len() > 1 {
+        // Writing to a string does not fail.
         let _ = write!(text, "\x1b[{}A", rows.len() - 1);
     }
     *shown = rows.len();
@@ -313,6 +314,7 @@ fn draw(rows: &[FetchRow], shown: &mut usize, now: Instant) {
 
 fn clear(shown: &mut usize) {
     if std::mem::take(shown) > 0 {
+        // A terminal that has gone is no reason to stop.
         let _ = stderr().write_all(b"\r\x1b[J");
     }
 }

@@ -11,6 +11,7 @@ use wireboot_proto::text::url::{Scheme, Url};
 /// The longest head of a proxy's answer; usual ones have a few hundred bytes.
 const MAX_HEAD_LEN: usize = 16 << 10;
 /// The most informational responses before the proxy's answer.
+// As of a web server's answer (`http::Get`).
 const MAX_INFORMATIONAL: u32 = 10;
 
 /// Returns the proxy for `url`; `variable` looks an environment variable up.

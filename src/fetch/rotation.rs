@@ -68,6 +68,7 @@ impl ServerRotation {
             place: 0,
             fruitless: 0,
             rounds: ROUNDS,
+            // Zero would give a server up before it can answer.
             stall_timeout: stall_timeout.max(Duration::from_millis(1)),
             backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(4)),
             random: Random::new(seed),
@@ -121,6 +122,7 @@ impl ServerRotation {
             0 | 1 => self.stall_timeout,
             _ => self
                 .stall_timeout
+                // Doubled in each round, up to what a server alone has.
                 .min(FIRST_PATIENCE * (1 << self.fruitless.min(ROUNDS))),
         };
         Some(NextServer {
@@ -183,6 +185,7 @@ impl Mirrors {
                 Err(error) => log::warn!("{url} cannot be on the mirror {folder}: {error}"),
             }
         }
+        // Relaxed: it says only who is asked first.
         let first = self.first.load(Ordering::Relaxed);
         let len = all.len();
         all.rotate_left(first % len);

@@ -158,6 +158,7 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if self.is_named {
+            // Nobody can be told any more.
             let _ = fs::remove_file(&self.hidden);
         }
     }

@@ -71,6 +71,7 @@ impl EarlierFiles {
         #[cfg(feature = "bond")]
         names.extend(below_names(interface, of));
         #[cfg(not(feature = "bond"))]
+        // Only files about a bond or a VLAN depend on it.
         let _ = of;
         if !place.is_machine {
             names.clear();

@@ -130,9 +130,9 @@ fn add_marks(files: &mut Vec<(String, String)>, interface: &str, what_is: [Optio
     }
 }
 
-/// Returns the files of dracut for a lease of IPv6, as its scripts `ifup` and `dhclient-script` write them: the
-/// router where the address is given, since the kernel has those of advertisements, and the variables where a
-/// server has granted an address.
+/// Returns the files of dracut for a lease of IPv6, as its scripts `ifup` and `dhclient-script` write them:
+/// the router where the address is given, since the kernel has those of advertisements, and the variables
+/// where a server has granted an address.
 pub(super) fn dracut_files6(
     interface: &str,
     identity: Option<&Identity>,

@@ -37,6 +37,7 @@ static SET_RESOLV_CONF: OnceLock<PathBuf> = OnceLock::new();
 /// Sets the file for resolvers, in place of that of the network namespace.
 #[cfg(feature = "hand")]
 pub fn set_resolv_conf(path: PathBuf) {
+    // The command line is read once.
     let _ = SET_RESOLV_CONF.set(path);
 }
 

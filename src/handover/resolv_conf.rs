@@ -34,6 +34,7 @@ pub(super) fn replace6(path: &Path, interface: &str, lease: &Lease6) -> io::Resu
 
 /// As [`replace_own_lines`] with the lines of one family, beside the resolvers of the other.
 pub(super) fn replace_beside(path: &Path, own: Option<&str>, is_ipv6: bool) -> io::Result<()> {
+    // What cannot be read is refused when it is replaced, below.
     let known = own_lines(path).unwrap_or_default();
     let merged = beside(&known, own.unwrap_or_default(), is_ipv6);
     // A lease without resolvers leaves the marks.
@@ -147,6 +148,7 @@ fn put(path: &Path, text: &str, mode: u32, is_there: bool) -> io::Result<()> {
         return files::overwrite(path, text.as_bytes());
     }
     #[cfg(not(feature = "hand"))]
+    // It matters only for a file that ip-netns(8) has mounted.
     let _ = is_there;
     files::replace(path, text.as_bytes(), mode)
 }

@@ -55,6 +55,7 @@ const DESCRIPTORS: [[u8; 8]; 4] = [
     0x00af_9b00_0000_ffff_u64.to_le_bytes(),
     0x00cf_9300_0000_ffff_u64.to_le_bytes(),
 ];
+// Behind the 46 bytes of the first code.
 const DESCRIPTORS_AT: usize = 0x40;
 /// Limit and address of the descriptors, for LGDT; behind them the address of the kernel's entry, and
 /// that of the boot parameters.
@@ -168,6 +169,7 @@ impl Given<'_> {
         let mut params = self.params();
         let initrd = &places.initrd;
         let upper = |number: u64| number >> 32;
+        // ramdisk_image, ramdisk_size, cmd_line_ptr, efi_memmap: each with its upper half.
         for (at, number) in [
             (0x218, initrd.start),
             (0x0c0, upper(initrd.start)),
@@ -205,6 +207,7 @@ impl Given<'_> {
         put(&mut params, E820_ENTRIES, &[entries]);
         let table = E820_TABLE..E820_TABLE + usize::from(entries) * E820_ENTRY_LEN;
         hand_on(&mut params, self.running, table);
+        // type_of_loader and loadflags, as bzImage64_load sets them.
         put(&mut params, 0x210, &[LOADER_KEXEC, 0]);
         if self.efi.is_some() {
             put(&mut params, EFI_INFO + 8, &[EFI_DESCRIPTOR_LEN, 0, 0, 0]);

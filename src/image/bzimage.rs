@@ -37,6 +37,7 @@ pub(super) fn load(
     let memory = machine::memory_map().unwrap_or_default();
     let efi = firmware::EfiRuntime::read();
     let mut seed = [0; 32];
+    // Not needed to start: without it none is handed on.
     let is_seeded = sys::random(&mut seed).is_ok();
     let given = Given {
         kernel: (&kernel, &header),
@@ -68,6 +69,7 @@ pub(super) fn load(
         octets,
         at: at..at + (octets.len() as u64).next_multiple_of(PAGE),
     });
+    // The initrd, which is the last one, may be missing.
     let count = segments.len() - usize::from(initrd.is_empty());
     kexec::load_segments(head_at, segments.get(..count).unwrap_or_default())
 }
@@ -86,6 +88,7 @@ fn place(memory: &str, parts: [(u64, u64); 3], is_loaded_anywhere: bool) -> Opti
         FOUR_GIB
     };
     for (place, (len, align)) in places.iter_mut().zip(parts) {
+        // Below 4 GiB first, also where anything will do: see above.
         let mut within = |end| memory.take("", len, align, &(LOWEST..end)).ok();
         *place = within(FOUR_GIB).or_else(|| within(end))?.start;
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use wireboot_proto::format::fdt::{DeviceTree, Node};
 
+// Names of dt-schema's chosen.yaml and reserved-memory.yaml.
 const CHOSEN: &[u8] = b"chosen";
 const RESERVED: &[u8] = b"reserved-memory";
 const INITRD_START: &[u8] = b"linux,initrd-start";

@@ -85,7 +85,8 @@ pub struct Memory {
 
 impl Memory {
     /// Reads `/proc/iomem`, which shows addresses to those with CAP_SYS_ADMIN only, and zeros to
-    /// others; the kernel has them in order. What is reserved within the memory (firmware, tables that devices read) is left out.
+    /// others; the kernel has them in order. What is reserved within the memory (firmware, tables that
+    /// devices read) is left out.
     pub fn parse(iomem: &str) -> Self {
         let mut memory = Self { free: Vec::new() };
         let mut is_in_ram = false;

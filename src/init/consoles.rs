@@ -45,6 +45,7 @@ impl Consoles {
             return Ok(None);
         }
         let failed = |call| move |errno| SyscallError::new(call, errno);
+        // It may be there; if it cannot be made, the mount says so.
         let _ = fs::create_dir("/dev/pts");
         machine::mount("devpts", "/dev/pts", "mode=0620,gid=5,ptmxmode=0666")?;
         let (master, slave) = pseudo_terminal::pair()?;
@@ -72,8 +73,10 @@ impl Consoles {
 
     /// Makes /dev/console the standard input and output again, for a program that becomes process 1.
     pub(super) fn part(self) {
+        // Relaxed: nothing else is handed over by it.
         self.has_ended.store(true, Ordering::Relaxed);
         for (console, settings) in &self.before {
+            // One that has hung up has no settings any more.
             let _ = tcsetattr(console, SetArg::TCSADRAIN, settings);
         }
         if let Err(error) = machine::open_console() {
@@ -89,6 +92,7 @@ fn active() -> impl Iterator<Item = (File, Termios)> {
     names.into_iter().filter_map(|name| {
         let mut options = File::options();
         options.read(true).write(true);
+        // Without these a serial line waits for its carrier, and becomes the controlling terminal.
         options.custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits());
         let console = options.open(format!("/dev/{name}")).ok()?;
         let settings = tcgetattr(&console).ok()?;

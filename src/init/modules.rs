@@ -191,6 +191,7 @@ impl Index {
         for (_, name) in self.before.iter().filter(|(module, _)| module == name) {
             order.extend(self.order(name, known));
         }
+        // The last one first, as libkmod has them (kmod_module_parse_depline).
         for file in needed.iter().rev() {
             order.extend(self.order(&module_name(file), known));
         }

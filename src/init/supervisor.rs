@@ -100,6 +100,7 @@ impl Supervisor {
     /// Waits until a child ends, or until `until`.
     fn wait(&self, until: Option<Instant>) -> Result<(), PowerAction> {
         let Some(signals) = &self.signals else {
+            // Without the descriptor of signals there is only time to wait for.
             sleep(POLL_INTERVAL);
             return Ok(());
         };
@@ -112,6 +113,7 @@ impl Supervisor {
             Ok(Some(Order::Reap) | None) => Ok(()),
             Err(error) => {
                 log::warn!("{}", error.chain());
+                // Or the same error would be logged without a pause.
                 sleep(POLL_INTERVAL);
                 Ok(())
             }

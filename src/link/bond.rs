@@ -47,7 +47,8 @@ fn with_names(bond: &Bond, members: &[&LinkInfo]) -> Bond {
     named
 }
 
-/// Makes a bond of its members; returns it as it was made. What was made is added to `made`, even on an error.
+/// Makes a bond of its members; returns it as it was made. What was made is added to `made`, even on an
+/// error.
 ///
 /// # Errors
 /// `Reason::Configure` with the kernel's error: EOPNOTSUPP without the module.

@@ -71,6 +71,7 @@ impl Link {
         Self {
             index: info.index.into(),
             name: info.name,
+            // Ethernet interfaces have one, and no others come here.
             mac: info.mac.unwrap_or_default(),
             lower: info.lower.unwrap_or_default().into(),
             may_be_bond: info.lower.is_some() || info.kind.as_deref() == Some("bond"),
@@ -83,6 +84,7 @@ impl Link {
 
     /// Returns its index, 0 while it does not exist.
     pub fn index(&self) -> u32 {
+        // Relaxed, as all of these: each is a number by itself.
         self.index.load(Ordering::Relaxed)
     }
 
@@ -96,6 +98,7 @@ impl Link {
 
     /// Returns its speed, for behind its carrier in a message; nothing where the driver knows none.
     pub fn speed(&self) -> String {
+        // EINVAL where the driver knows none (`speed_show`).
         let speed = fs::read_to_string(format!("/sys/class/net/{}/speed", self.name));
         match speed.unwrap_or_default().trim() {
             // -1 for an unknown one (`speed_show`).
@@ -243,8 +246,8 @@ impl Link {
     /// Sets address, routes and MTU of `lease`.
     ///
     /// A route that the kernel refuses, and an MTU that the driver refuses or has no carrier with, is
-    /// only logged; without the address nothing is set. Settings of the previous lease that are not part of this one are
-    /// removed first; for the others the lifetimes are renewed.
+    /// only logged; without the address nothing is set. Settings of the previous lease that are not part of
+    /// this one are removed first; for the others the lifetimes are renewed.
     ///
     /// # Errors
     /// [`Reason::Configure`] with what the kernel refused.

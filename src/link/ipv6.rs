@@ -18,6 +18,7 @@ use wireboot_proto::netlink::route6::{Address6, KernelRoute6};
 /// The kernel's own ways, switched off; an address generation of 1 is "none" (linux/if_link.h,
 /// in6_addr_gen_mode).
 const PREPARED: [(&str, &str); 3] = [("addr_gen_mode", "1"), ("accept_ra", "0"), (DISABLE, "0")];
+// Files below /proc/sys/net/ipv6/conf/NAME, as those above (ip-sysctl.rst).
 const DISABLE: &str = "disable_ipv6";
 const MTU: &str = "mtu";
 
@@ -249,6 +250,7 @@ impl Ipv6Settings {
             if !exists(&error) {
                 return Err(error);
             }
+            // Without what it was, it is removed in the end.
             before = self.find(socket, address.address).ok().flatten();
             change_address(socket, AddressOperation::Set, address)?;
         }
@@ -311,6 +313,7 @@ impl Ipv6Settings {
     }
 
     fn restore_files(&mut self, but: &[String]) {
+        // The last one first: IPv6 is off again before the kernel may act by itself.
         for (path, before) in self.files.drain(..).rev() {
             if !but.contains(&path)
                 && let Err(error) = files::overwrite(Path::new(&path), before.as_bytes())

@@ -105,6 +105,7 @@ fn broadcast(lease: &Lease) -> Option<Ipv4Addr> {
 fn seconds(time: Option<Duration>) -> u32 {
     // The kernel refuses an address of 0 s (inet_rtm_newaddr), as of a lease that ends just now.
     let seconds = |time: Duration| u32::try_from(time.as_millis().div_ceil(1000).max(1));
+    // What 32 bits do not hold, 136 years, is as good as for ever.
     time.and_then(|time| seconds(time).ok()).unwrap_or(FOREVER)
 }
 

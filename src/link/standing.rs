@@ -18,6 +18,7 @@ const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.c
 /// The kernel's own list of VLANs, after two lines of titles: name, number and parent.
 const VLANS: &str = "/proc/net/vlan/config";
 /// Resolvers that a C library asks.
+// MAXNS of resolv.conf(5).
 const MAX_RESOLVERS: usize = 3;
 
 /// An interface with an address and what else a static configuration says.

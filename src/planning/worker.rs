@@ -47,8 +47,8 @@ pub(super) struct PlanWorker {
 }
 
 impl PlanWorker {
-    /// Lets a worker do `plan`, which returns kernel and command line with a plan, and later `assemble`; waits until it
-    /// has a plan.
+    /// Lets a worker do `plan`, which returns kernel and command line with a plan, and later `assemble`;
+    /// waits until it has a plan.
     ///
     /// # Errors
     /// That of `plan`, and [`Reason::Fetch`] when the worker itself fails.

@@ -306,6 +306,7 @@ impl Get {
             }
         };
         let Some(response) = response else {
+            // Bytes that are consumed without a response are a 1xx.
             self.informational += u32::from(consumed > 0);
             self.count_overhead(bytes.len(), consumed);
             return consumed;

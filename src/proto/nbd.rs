@@ -8,10 +8,12 @@ use crate::netlink::message::{Builder, NLM_F_ACK, NLM_F_REQUEST, attributes, nes
 use crate::prelude::*;
 use crate::reader::{DecodeError, Reader};
 
+// The magic numbers of "Newstyle negotiation" there.
 const NBDMAGIC: [u8; 8] = *b"NBDMAGIC";
 const IHAVEOPT: [u8; 8] = *b"IHAVEOPT";
 const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 
+// The section "Values" of that document.
 const FLAG_FIXED_NEWSTYLE: u16 = 1;
 const FLAG_NO_ZEROES: u16 = 2;
 const OPT_EXPORT_NAME: u32 = 1;

@@ -154,6 +154,7 @@ impl Manifest {
         let manifests = json.array("manifests");
         if !manifests.is_empty() {
             let name = match here {
+                // The names of Go (GOARCH), as image-index.md wants them.
                 Architecture::X86_64 => "amd64",
                 Architecture::X86 => "386",
                 Architecture::Arm64 => "arm64",

@@ -154,6 +154,7 @@ impl Get {
     /// Starts with the request due at once.
     pub fn new(config: Config, now: Instant) -> Self {
         let mut get = Self {
+            // A request for the rest has the time that is left, or a silent server would be waited for anew.
             give_up_at: config.last_received_at.unwrap_or(now) + config.stall_timeout,
             ask_again_at: now,
             rate: config
@@ -356,6 +357,7 @@ impl Get {
             return;
         };
         *requests += 1;
+        // RFC 6298 §3 (Karn's algorithm): a request that was repeated is not timed.
         if *requests == 1 {
             self.round_trip.sent(now);
         }
@@ -417,10 +419,12 @@ impl Get {
     fn start(&mut self, server: SocketAddr, terms: Terms, len: Option<u64>, now: Instant) {
         self.round_trip.answered(now);
         self.ask_again_at = now + self.config.stall_timeout / PATIENCE;
+        // The first answer: until then the stall timeout alone bounds the wait.
         if self.config.last_received_at.is_none() {
             self.note_answer(now);
             self.rate = LeastRate::new(self.config.speed, now);
         }
+        // The first announcement stands, so that any later request notices a change.
         self.config.expected_len = self.config.expected_len.or(len);
         self.retransmit_at = now + self.round_trip.timeout();
         self.events.push(Event::Started { server, len, terms });
@@ -509,6 +513,7 @@ impl Get {
         let State::Receiving(reception) = &mut self.state else {
             return;
         };
+        // An acknowledgment ahead of this block has asked for the next one already.
         let was_acknowledged = reception.passed_over > 0;
         reception.hurry(&self.config.received, self.round_trip.burst());
         if !was_acknowledged {

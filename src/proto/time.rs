@@ -17,6 +17,7 @@ pub const BUILT_AT: Duration = Duration::from_secs(match option_env!("SOURCE_DAT
     },
     None => RELEASED_AT,
 });
+// The beginning of 2026-11-23 in UTC.
 const RELEASED_AT: u64 = 1_795_392_000;
 
 /// A point on a monotonic clock, in microseconds since an origin that the driver chooses: an answer

@@ -168,6 +168,7 @@ pub enum FaultKind {
     Challenge,
 }
 
+// Their numbers are their places: both ends are of the same program.
 const JOB_KINDS: [JobKind; 3] = [JobKind::File, JobKind::Directory, JobKind::Signature];
 const FAULT_KINDS: [FaultKind; 12] = [
     FaultKind::Missing,

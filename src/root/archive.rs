@@ -39,6 +39,7 @@ pub(super) fn extract(
         calls: Calls::Files,
         root: Some(point),
         has_terminal: false,
+        // As for an image: an hour unpacks several hundred GiB.
         processor_time: Some(Duration::from_secs(3600)),
         file_len: u64::MAX,
     };
@@ -159,6 +160,7 @@ impl Extractor {
                 continue;
             };
             let error = about(&entry, &error);
+            // Nothing else would find room either; another attribute may well be taken.
             if error.kind() == io::ErrorKind::StorageFull {
                 return Err(error);
             }

@@ -44,12 +44,14 @@ fn block_devices() -> Vec<String> {
     let mut paths: Vec<_> = names
         .map(|name| format!("/dev/{}", name.replace('!', "/")))
         .collect();
+    // readdir(3) has no order: of several with the label it is the same one at each boot.
     paths.sort_unstable();
     paths
 }
 
 /// Returns the file system on a device, if it is the one that `name` is of.
 fn file_system_of(path: &str, name: &str) -> Option<FileSystem> {
+    // A drive without a medium cannot be opened (ENOMEDIUM).
     let device = File::open(path).ok()?;
     let mut head = vec![0; HEAD_LEN];
     device.read_exact_at(&mut head, 0).ok()?;

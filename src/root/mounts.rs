@@ -78,6 +78,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        // In reverse: what another one is mounted on is busy.
         for point in self.points.iter().rev() {
             mounts::unmount(point);
         }
@@ -87,6 +88,7 @@ impl Drop for Mounted {
 /// Unmounts what a boot that was killed has left.
 pub fn clean_up() {
     for point in [NEW_ROOT, CHANGES, LAYERED, LAYERS, INNER_IMAGE, IMAGE] {
+        // Each of several attempts may have left one over the other.
         while mounts::unmount(point) {}
     }
 }
@@ -214,6 +216,7 @@ fn mount_form(
 
 /// Returns how much memory changes may take.
 fn changes_mib(config: &RootConfig) -> u64 {
+    // Half of the memory, as a tmpfs has by itself (tmpfs(5)).
     let total = machine::total_memory().unwrap_or_default() >> 20;
     config.overlay_mib.map_or(total / 2, u64::from)
 }

@@ -294,6 +294,7 @@ fn connect_nbd(server: SocketAddr, export: String) -> Result<String, Cause> {
         let mut bytes = vec![0; handshake.wanted()];
         let read = stream.read_exact(&mut bytes);
         read.map_err(|error| {
+            // EAGAIN at the end of SO_RCVTIMEO (socket(7)).
             if error.kind() == io::ErrorKind::WouldBlock {
                 return format!("it said nothing for {} s", PATIENCE.as_secs()).into();
             }
@@ -342,6 +343,7 @@ fn namespace_of(subsystem: &str) -> Option<String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with("nvme"))
         .collect();
+    // readdir(3) has no order.
     names.sort_unstable();
     let name = names.into_iter().find(|name| {
         let folder = Path::new("/sys/class/block").join(name);

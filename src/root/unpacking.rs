@@ -114,6 +114,7 @@ fn unpack(mut packed: &File, packing: Packing, most: u64) -> io::Result<SealedFi
     io::Seek::rewind(&mut packed)?;
     let mut file = Memfd::create("root").map_err(system)?;
     match unpack::unpack(packed, packing, most, &mut file) {
+        // Only its beginning was asked for.
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge && most < MAX_LEN => {}
         result => drop(result?),
     }

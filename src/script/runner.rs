@@ -54,6 +54,7 @@ pub(super) fn request(mut connection: &UnixStream, run: &Run) -> io::Result<()> 
 /// Runs the script for each request, until the connection is closed.
 fn serve(path: &Path, mut connection: &UnixStream) -> io::Result<()> {
     let mut len = [0; 4];
+    // A byte by itself: only before it may the connection end.
     while connection.read(len.get_mut(..1).unwrap_or_default())? == 1 {
         connection.read_exact(len.get_mut(1..).unwrap_or_default())?;
         let len = u32::from_ne_bytes(len).min(MAX_LEN);

@@ -453,7 +453,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Splits a command line into words, as the kernel does (`lib/cmdline.c`, `next_arg`).
 ///
 /// A double quote switches quoting on and off anywhere; blanks within quotes do not end the
-/// word. Quotes around a whole word, or around a whole value after `=`, are removed; others stay. There are no escapes.
+/// word. Quotes around a whole word, or around a whole value after `=`, are removed; others stay. There are
+/// no escapes.
 pub fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

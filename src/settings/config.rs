@@ -553,8 +553,8 @@ pub struct OutputConfig {
 const PROXY_WAIT: Duration = Duration::from_secs(1);
 
 impl Config {
-    /// Sets the boot file in place of that of the lease, which is not waited for then. Any offer will do for a
-    /// URL without anything to expand; a path is on the server that one of the offers names.
+    /// Sets the boot file in place of that of the lease, which is not waited for then. Any offer will do for
+    /// a URL without anything to expand; a path is on the server that one of the offers names.
     pub fn boot_from(&mut self, file: &str) {
         self.dhcp.late_wait = Duration::ZERO;
         let is_whole = !file.contains("${") && Url::from_str(file).is_ok();
@@ -573,8 +573,8 @@ impl Config {
             dhcp: DhcpConfig {
                 identify: Identify::Ipxe,
                 proxy_wait: Some(PROXY_WAIT),
-                // 12 s in all: PXE 2.1 has a client without an offer of a PXE server wait for its 4 s and its 8 s;
-                // iPXE waits for 2 s (DHCP_DISC_PROXY_TIMEOUT_SEC).
+                // 12 s in all: PXE 2.1 has a client without an offer of a PXE server wait for its 4 s and its
+                // 8 s; iPXE waits for 2 s (DHCP_DISC_PROXY_TIMEOUT_SEC).
                 late_wait: Duration::from_secs(11),
                 introduction: Introduction {
                     #[cfg(feature = "report")]

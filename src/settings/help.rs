@@ -34,6 +34,7 @@ pub fn command(command: Command) -> String {
     for about in COMMANDS.iter().filter(|about| about.command == command) {
         for (line, usage) in about.usage.iter().enumerate() {
             let start = if line == 0 { "usage:" } else { "      " };
+            // Writing to a string does not fail.
             let _ = writeln!(text, "{start} wireboot {} {usage}", about.name);
         }
         for paragraph in about.text {

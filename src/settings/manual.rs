@@ -132,6 +132,7 @@ fn start(name: &str, number: u8, purpose: &str) -> String {
 }
 
 fn section(page: &mut String, title: &str) {
+    // Writing to a string does not fail, here and below.
     let _ = writeln!(page, ".SH {title}");
 }
 

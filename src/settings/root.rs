@@ -206,8 +206,8 @@ fn is_nfs_of_address(value: &str) -> bool {
 }
 
 /// Returns the root that a plan is to mount in place of its kernel, with what else the words of its
-/// command line say about it; none unless `wireboot.root=` names one. A word such as `root=live:URL` is for the initramfs of
-/// the kernel.
+/// command line say about it; none unless `wireboot.root=` names one. A word such as `root=live:URL` is for
+/// the initramfs of the kernel.
 ///
 /// # Errors
 /// What is wrong with a word, in plain words.

@@ -26,6 +26,7 @@ pub fn set(path: &Path, attribute: &[u8]) -> io::Result<()> {
             name.as_ptr(),
             value.as_ptr().cast(),
             value.len(),
+            // Neither XATTR_CREATE nor XATTR_REPLACE: it is made, or replaced if it is there.
             0,
         )
     };

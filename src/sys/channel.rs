@@ -78,6 +78,7 @@ impl Channel {
         let len = loop {
             match recv(self.0.as_raw_fd(), &mut [], flags) {
                 Err(Errno::EINTR) => {}
+                // unix_release_sock leaves ECONNRESET where the other end closes with messages unread.
                 Err(Errno::ECONNRESET) | Ok(0) => return Ok(None),
                 result => break result.map_err(failed)?,
             }

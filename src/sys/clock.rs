@@ -33,6 +33,7 @@ pub fn up_time_at(timestamp: Timestamp) -> Duration {
     }
     // Timestamps of frames are of the wall clock; the timeline counts from the kernel's start.
     let now = Timestamp::from(since_1970());
+    // The wall clock may have been set back since.
     let ago = now.as_nanos().saturating_sub(timestamp.as_nanos());
     up_time().saturating_sub(Duration::from_nanos(ago))
 }
@@ -40,10 +41,12 @@ pub fn up_time_at(timestamp: Timestamp) -> Duration {
 /// Reads the wall clock, which may be set at any time.
 pub fn since_1970() -> Duration {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    // A clock that was never set may stand before 1970.
     now.unwrap_or_default()
 }
 
 fn clock(id: nix::time::ClockId) -> Duration {
+    // Linux has all of them since 2.6.39, so that this does not fail.
     nix::time::clock_gettime(id).map_or(Duration::ZERO, Duration::from)
 }
 
@@ -102,6 +105,7 @@ pub fn wait_readable(
         .map(|source| PollFd::new(*source, PollFlags::POLLIN))
         .collect();
     wait_for(&mut polled, deadline)?;
+    // `any` is none for bits that nix does not know.
     let ready = polled.iter();
     Ok(ready.map(|polled| polled.any().unwrap_or(false)).collect())
 }
@@ -114,6 +118,7 @@ pub fn wait_for(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<
         let timeout = until.map(|until| TimeSpec::from_duration(until.since(now())));
         // ppoll, since the timeout of poll(2) is in milliseconds, and replies on a LAN take some 50 µs.
         match nix::poll::ppoll(polled, timeout, None) {
+            // Only a beat was due.
             Ok(0) if until != deadline => {}
             Ok(_) | Err(Errno::EINTR) => return Ok(()),
             Err(errno) => return Err(SyscallError::new("ppoll", errno)),
@@ -134,6 +139,7 @@ thread_local! {
 /// Lets waits note at least this often that they go on, for [`since_beat`].
 #[cfg(feature = "attended")]
 pub fn beat_every(interval: Duration) {
+    // Relaxed, as all of these: each number stands for itself and guards no other memory.
     LAST_BEAT.store(now().as_millis(), Ordering::Relaxed);
     let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
     BEAT_INTERVAL.store(interval.max(1), Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
+// Where it is mounted by convention (cgroups(7)); elsewhere no limit is seen.
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// A control group with a limit.
@@ -40,6 +41,7 @@ pub(super) fn descriptors() -> impl Iterator<Item = RawFd> {
 /// Returns how much more memory this process may have by its control groups, in bytes; none without a
 /// limit.
 pub(super) fn available() -> Option<u64> {
+    // The limit of each group holds for those below it as well.
     groups().iter().filter_map(Group::available).min()
 }
 

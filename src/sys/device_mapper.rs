@@ -65,6 +65,7 @@ impl MappedDevice {
                 *to = *from;
             }
         };
+        // struct dm_target_spec: sector_start 8, length 8, status 4, next 4, target_type 16.
         put(&mut target, 8, &(len / 512).to_ne_bytes());
         // The rest is zeros up to its end.
         put(
@@ -103,6 +104,7 @@ impl MappedDevice {
 
 impl Drop for MappedDevice {
     fn drop(&mut self) {
+        // Nobody can be told any more.
         let _ = call(
             &self.control,
             REMOVE,

@@ -13,6 +13,7 @@ use nix::sys::socket::{
 
 use super::SyscallError;
 
+// RFC 792: the types, and the length of the header.
 const ECHO: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 const HEADER_LEN: usize = 8;
@@ -53,6 +54,7 @@ pub fn request(
         while super::now() < until {
             super::wait_readable(&[socket.as_fd()], Some(until))
                 .map_err(|error| io::Error::other(error.chain()))?;
+            // IPv4's longest header has 60 bytes, and the message 8.
             let mut packet = [0; 128];
             // A raw socket receives a copy of every ICMP message, those of others too.
             while let Ok(len) = recv(socket.as_raw_fd(), &mut packet, MsgFlags::empty()) {

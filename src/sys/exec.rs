@@ -91,6 +91,7 @@ impl Program {
     /// Becomes the program; returns only if that fails.
     fn execute(&self) -> Errno {
         if self.is_apart {
+            // Where one of these fails the program still runs, but for what it shares with this process.
             let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
             if let Ok(empty) = Memfd::create("nothing") {
                 let _ = dup2_stdin(empty.file());
@@ -108,6 +109,7 @@ impl Program {
 fn c_string(text: &OsStr) -> CString {
     let mut bytes = text.as_bytes().to_vec();
     bytes.push(0);
+    // The NUL is there, at the end at the latest.
     CStr::from_bytes_until_nul(&bytes)
         .unwrap_or_default()
         .to_owned()

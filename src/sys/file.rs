@@ -203,6 +203,7 @@ pub fn directory(path: &Path) -> &Path {
 /// Returns whether a user other than the owner of `directory` and this process may have created
 /// `found` in it (`may_follow_link` in the kernel's fs/namei.c).
 fn may_be_planted(directory: &Path, found: &Metadata) -> bool {
+    // Sticky, and writable for all, as /tmp is.
     const FOR_ALL: u32 = Mode::S_ISVTX.bits() | Mode::S_IWOTH.bits();
     found.uid() != nix::unistd::geteuid().as_raw()
         && fs::metadata(directory).is_ok_and(|directory| {
@@ -272,12 +273,14 @@ fn put(
             (io::ErrorKind::AlreadyExists, _) => fs::remove_file(new)?,
             _ => return Err(error),
         }
+        // Once more and no more: whoever is faster again has the file.
         create(new, flags, mode)
     });
     let done = file
         .and_then(|mut file| file.write_all(bytes).and_then(|()| finish(&file)))
         .and_then(|()| fs::rename(new, path));
     if done.is_err() {
+        // The first error is the one to report.
         let _ = fs::remove_file(new);
     }
     done

@@ -204,6 +204,7 @@ impl Service {
     fn ask(&self, action: FileAction, number: usize, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let gone = || io::Error::other("the process that writes files has ended");
         let (code, mode) = action.encode();
+        // A number without a path, which the other end refuses; no list is that long.
         let number = u16::try_from(number).unwrap_or(u16::MAX);
         let request = [&[code][..], &mode.to_le_bytes(), &number.to_le_bytes()].concat();
         // No message is as long as a file may be.

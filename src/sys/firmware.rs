@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::SyscallError;
 
+// Only there where EFI has started the kernel.
 const EFI: &str = "/sys/firmware/efi";
 
 /// Returns whether the machine was started by EFI firmware.
@@ -34,6 +35,7 @@ impl Processor {
         let mut text = Vec::new();
         // The kernel writes a part for each processor while it is read.
         if let Ok(file) = fs::File::open("/proc/cpuinfo") {
+            // What was read until an error has its fields.
             let _ = (&file).take(PROCESSOR_LEN).read_to_end(&mut text);
         }
         Self(String::from_utf8_lossy(&text).into_owned())

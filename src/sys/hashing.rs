@@ -69,6 +69,7 @@ impl Hashing {
 
     /// Notes that `written` bytes from the start of the file are written.
     pub fn advance(&self, written: u64) {
+        // Pairs with the load in `hash`: the bytes are in the file before their number is seen.
         self.shared.written.store(written, Ordering::Release);
         self.wake();
     }
@@ -116,6 +117,7 @@ impl Drop for Hashing {
 /// The file cannot be read back.
 pub fn hash_now(file: &File) -> io::Result<Hashed> {
     let shared = Shared::default();
+    // This thread reads it itself.
     shared
         .written
         .store(file.metadata()?.len(), Ordering::Relaxed);

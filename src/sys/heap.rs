@@ -34,6 +34,7 @@ static ABANDONED: AtomicBool = AtomicBool::new(false);
 /// Leaves the arena as it is, for good: in a forked process it may be in the middle of a change by a
 /// thread that was not copied. What is in it stays valid and is never freed.
 pub fn abandon() {
+    // Relaxed: a forked process has one thread.
     ABANDONED.store(true, Ordering::Relaxed);
 }
 
@@ -74,6 +75,7 @@ impl Heap {
         if ABANDONED.load(Ordering::Relaxed) {
             return None;
         }
+        // Acquire here and Release below hand the arena from one thread to the next.
         let taken =
             self.is_busy
                 .compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
@@ -236,6 +238,7 @@ impl Arena {
         let block = unsafe { base.add(offset) };
         // SAFETY: aligned, and at least 24 bytes long.
         unsafe { block.cast().write(*first) };
+        // Less than LEN.
         *first = u32::try_from(offset).unwrap_or_default();
     }
 

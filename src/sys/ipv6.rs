@@ -77,6 +77,7 @@ impl NeighborSocket {
             SockProtocol::IcmpV6,
         )
         .map_err(|errno| SyscallError::new("socket(AF_INET6, IPPROTO_ICMPV6)", errno))?;
+        // RFC 3542 §3.2: a bit that is set blocks its type.
         let mut blocked = [u32::MAX; 8];
         for kind in [
             ROUTER_ADVERTISEMENT,
@@ -130,6 +131,7 @@ impl NeighborSocket {
         if let Ok(mut messages) = received.cmsgs()
             && let Some(ControlMessageOwned::Ipv6HopLimit(limit)) = messages.next()
         {
+            // 0 is not 255, so that the message is ignored.
             hop_limit = u8::try_from(limit).unwrap_or(0);
             is_fragmented = messages.next().is_some();
         }

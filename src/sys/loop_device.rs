@@ -19,6 +19,7 @@ use super::error::SyscallError;
 const GET_FREE: u32 = 0x4c82;
 const CONFIGURE: u32 = 0x4c0a;
 
+// LO_FLAGS_READ_ONLY and LO_FLAGS_AUTOCLEAR (linux/loop.h).
 const READ_ONLY: u32 = 1;
 /// The device is free again when nobody has it open or mounted.
 const AUTOCLEAR: u32 = 4;

@@ -26,6 +26,7 @@ const DEVKMSG: &str = "/proc/sys/kernel/printk_devkmsg";
 /// The process namespace that the kernel makes at its start (`PROC_PID_INIT_INO`).
 const FIRST_NAMESPACE: &str = "pid:[4026531836]";
 
+// Who writes before `start` has the defaults.
 static OUTPUT: OnceLock<Output> = OnceLock::new();
 /// The descriptor of the kernel's log is closed, and its number may be that of another file.
 static HAS_LEFT_KERNEL_LOG: AtomicBool = AtomicBool::new(false);
@@ -48,6 +49,7 @@ pub fn start(level: LevelFilter, is_first: bool) {
     if is_first {
         output.open_kernel_log();
     }
+    // It is set already if something was written before.
     let _ = OUTPUT.set(output);
     let text = VARIABLES.iter().find_map(|name| std::env::var(name).ok());
     let logger = logger(level, text.as_deref().unwrap_or_default());
@@ -115,6 +117,7 @@ impl Output {
         if read(DEVKMSG).trim() == "on" {
             let levels = read("/proc/sys/kernel/printk");
             let level = levels.split_whitespace().next().map(str::parse);
+            // At 0 all goes to standard error as well.
             self.console_level = level.and_then(Result::ok).unwrap_or(0);
         }
     }

@@ -108,6 +108,7 @@ pub fn cover_root(folder: &str) -> Result<(), SyscallError> {
     nix::unistd::chdir(folder).map_err(failed("chdir"))?;
     let moved = relocate(".", "/");
     if moved.is_err() {
+        // As before, if that can be; the first error is the one to report.
         let _ = nix::unistd::chdir("/");
     }
     moved

@@ -251,6 +251,7 @@ fn open_of(protocol: SockProtocol, flags: SockFlag, groups: u32) -> Result<Owned
 pub fn ask_generic(call: &'static str, request: &[u8]) -> Result<Vec<u8>, SyscallError> {
     let failed = |errno| SyscallError::new(call, errno);
     let socket = open_of(SockProtocol::NetlinkGeneric, SockFlag::empty(), 0)?;
+    // Older kernels do not explain errors.
     let _ = set_option(&socket, EXT_ACK, 1);
     retry(|| send(socket.as_raw_fd(), request, MsgFlags::empty())).map_err(failed)?;
     let mut answer = Vec::new();

@@ -490,4 +490,5 @@ const fn socklen_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }
 
+// What is shorter is EINVAL for packet_setsockopt.
 const _: () = assert!(size_of::<libc::packet_mreq>() == 16);

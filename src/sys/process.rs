@@ -158,6 +158,7 @@ impl Fork {
     /// Kills its process group, unless it has been reaped, and waits until it is gone.
     pub fn kill_group(&mut self) {
         if let Some(leader) = self.pid {
+            // ESRCH if it has just ended by itself.
             let _ = killpg(leader, Signal::SIGKILL);
             self.wait();
         }
@@ -218,6 +219,7 @@ const PANICKED: u8 = 101;
 
 /// Closes all descriptors but the standard ones and `kept`: what a copied process is not meant to have.
 fn close_all_but(mut kept: Vec<RawFd>) {
+    // In rising order, so that what is between two of them is closed at once.
     kept.sort_unstable();
     let mut first = libc::STDERR_FILENO + 1;
     for last in kept.into_iter().chain([RawFd::MAX]) {
@@ -240,6 +242,7 @@ fn close_range(first: RawFd, last: RawFd) {
         .ok()
         .flatten()
         .and_then(|limit| RawFd::try_from(limit).ok());
+    // 1024 is the limit that Linux gives a process at first (INR_OPEN_CUR).
     for descriptor in first..=last.min(limit.unwrap_or(1024)) {
         // SAFETY: as above.
         let _ = unsafe { libc::close(descriptor) };

@@ -1,5 +1,5 @@
-//! A pseudo-terminal (pty(7)). The C library's `openpty` makes the name of the slave by `snprintf`, whose code
-//! takes 9 KiB.
+//! A pseudo-terminal (pty(7)). The C library's `openpty` makes the name of the slave by `snprintf`, whose
+//! code takes 9 KiB.
 
 #![allow(unsafe_code, reason = "the calls about its slave have no wrapper")]
 

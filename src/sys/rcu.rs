@@ -44,6 +44,7 @@ static MAY_EXPEDITE: AtomicBool = AtomicBool::new(false);
 /// Allows [`expedited`] to change the machine's setting for as long as a call takes, or forbids it, as
 /// at first.
 pub fn allow(is_allowed: bool) {
+    // Relaxed, as all of these: the worst of a race is a long grace period.
     IS_ALLOWED.store(is_allowed, Ordering::Relaxed);
 }
 

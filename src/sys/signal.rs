@@ -44,6 +44,7 @@ pub fn block_all() {
     let _ = SigSet::all().thread_block();
 }
 
+// Of a process that keeps a lease or captures.
 const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGHUP, Signal::Hangup),
     (Number::SIGINT, Signal::Interrupt),

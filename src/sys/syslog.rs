@@ -25,6 +25,7 @@ pub struct LogServer {
     pub is_tcp: bool,
 }
 
+// One for the process, since any thread may write a message.
 static SYSLOG: Mutex<Syslog> = Mutex::new(Syslog::Off);
 /// The most bytes of messages that are held until there is a network, or until the server takes them.
 const MAX_HELD: usize = 8 << 10;
@@ -63,11 +64,13 @@ impl Syslog {
                 let priority = 3 * 8 + severity;
                 let message = format!("<{priority}>1 - {host} wireboot {id} - - {text}");
                 match socket {
+                    // The console has it all the same.
                     LogSocket::Udp(socket) => drop(socket.send(message.as_bytes())),
                     LogSocket::Tcp(stream, waiting) => {
                         if waiting.len() < MAX_HELD {
                             waiting.extend(format!("{} {message}", message.len()).into_bytes());
                         }
+                        // What it has not taken goes with the next message.
                         let _ = flush(stream, waiting);
                     }
                 }

@@ -49,6 +49,7 @@ impl Terminal {
                 *character = value;
             }
         }
+        // The first ones are those of the user; later ones may be raw already.
         before_open().get_or_insert(before);
         // Not TCSAFLUSH, which discards typed keys.
         tcsetattr(&input, SetArg::TCSADRAIN, &raw)
@@ -70,6 +71,7 @@ impl Terminal {
     /// Restores the settings that an open terminal had before, if there is one.
     pub fn restore() {
         if let Some(before) = before_open().take() {
+            // A terminal that has hung up has nothing to restore.
             let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &before);
         }
     }

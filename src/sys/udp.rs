@@ -142,6 +142,7 @@ pub fn path_mtu(socket: &impl AsFd, peer: &SocketAddr) -> Result<u16, SyscallErr
         SocketAddr::V6(_) => getsockopt(socket, Ipv6Mtu),
     };
     let bytes = mtu.map_err(|errno| SyscallError::new("getsockopt(IP_MTU)", errno))?;
+    // The loopback interface has 65,536, one more than a packet can be long.
     Ok(u16::try_from(bytes).unwrap_or(u16::MAX))
 }
 

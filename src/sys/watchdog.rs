@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::clock;
 
+// /dev/watchdog is the same one by its old name.
 const DEVICE: &str = "/dev/watchdog0";
 /// What stops the device when it is closed ("magic close").
 const STOP: &[u8] = b"V";
@@ -69,6 +70,7 @@ impl Watchdog {
             }
             State::On(device) => {
                 if clock::since_beat() < time {
+                    // Any byte feeds it but the one that stops it.
                     let _ = device.write_all(&[0]);
                 } else {
                     log::error!(

@@ -50,8 +50,8 @@ alone packages build_udhcpc6 >&2
 echo \"$udhcpc6/busybox\"
 ";
 
-/// Debian builds busybox without udhcpc6: this builds its source, which the signed lists of packages name, without
-/// Debian's patches.
+/// Debian builds busybox without udhcpc6: this builds its source, which the signed lists of packages name,
+/// without Debian's patches.
 const UDHCPC6: &str = r#"
 build_udhcpc6() {
     [ ! -x "$udhcpc6/busybox" ] || return 0

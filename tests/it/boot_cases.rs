@@ -4,7 +4,8 @@
 //! a line each of `kernel URL`, `initrd URL [as PATH]`, `cmdline TEXT` and `fdt URL`; or `local`,
 //! `reboot` or `poweroff`; or `fail TEXT`, where the error holds TEXT. Lines with # are comments; `note
 //! TEXT` asks for a note that holds TEXT. `case.json` may name the boot file (`file`), the firmware
-//! (`efi`) and the scheme (`scheme`). What is not in the folder is made up by its name. A folder NAME.iso is an ISO image.
+//! (`efi`) and the scheme (`scheme`). What is not in the folder is made up by its name. A folder NAME.iso is
+//! an ISO image.
 
 use std::fs;
 use std::path::Path;

@@ -88,6 +88,7 @@ impl Spans {
         if let Some(last) = self.spans.last_mut()
             && last.end == u64::MAX
         {
+            // More may have been received than is announced now.
             last.end = len.max(last.next);
         }
         self.spans.retain(|span| span.left() > 0);

@@ -25,6 +25,7 @@ pub(super) fn run(lookup: &mut Lookup, interface: Option<&str>) -> io::Result<Ev
     loop {
         while let Some(transmit) = lookup.poll_transmit(&mut outgoing) {
             if open.len() == MAX_SOCKETS {
+                // The one that has been waited for longest.
                 open.remove(0);
             }
             match DnsExchange::begin(transmit, &outgoing, interface) {

@@ -51,6 +51,7 @@ impl Trusted {
             });
         }
         for path in SYSTEM_ROOTS {
+            // What cannot be read is as good as missing: the next one is tried.
             let pem = file::read(path.as_ref()).unwrap_or_default();
             let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().collect();
             // A distribution's list contains some that webpki cannot parse.

@@ -72,6 +72,7 @@ fn pkcs8_of(sec1: &[u8]) -> Option<Vec<u8>> {
     // INTEGER version 0, and the SEQUENCE of id-ecPublicKey and secp384r1 (RFC 5480 §2.1.1).
     const HEAD: &[u8] =
         b"\x02\x01\0\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\0\x22";
+    // Tags: X.690 §8.7 and §8.9.
     const OCTET_STRING: u8 = 4;
     const SEQUENCE: u8 = 0x30;
     let field = |tag: u8, content: &[&[u8]]| {

@@ -45,6 +45,7 @@ struct Started {
 
 impl ActiveKeyExchange for Started {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
+        // SEC 1 §2.3.3: 4 begins an uncompressed point, the only form of RFC 8446 §4.2.8.2.
         let is_uncompressed = peer.first() == Some(&4);
         let peer = PublicKey::from_sec1_bytes(peer)
             .ok()
@@ -71,6 +72,7 @@ pub(super) struct Verification {
 }
 
 impl Verification {
+    // A key on this curve may sign with either hash (TLS 1.2, and certificates).
     pub(super) const SHA256: Self = Self {
         hash: &digest::SHA256,
         id: alg_id::ECDSA_SHA256,

@@ -93,6 +93,7 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
     ],
 };
 
+// By the curves of this program, in place of ring's.
 const ED25519: &dyn SignatureVerificationAlgorithm = &curve25519::Verification;
 const P256_SHA256: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA256;
 const P256_SHA384: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA384;

@@ -144,6 +144,7 @@ const INCOMPATIBLE: [(PeerIncompatible, &str); 12] = [
         "the server demands compression",
     ),
 ];
+// Said of more than one kind above.
 const GROUP: &str = "no group for the key exchange in common";
 const SCHEME: &str = "no scheme of signatures in common";
 const VERSION: &str = "no version of the protocol in common";

@@ -206,6 +206,7 @@ impl BootService {
             // PXE 2.1: broadcasts go to DHCP's port, the others to 4011.
             destinations.push(SocketAddrV4::new(Ipv4Addr::BROADCAST, SERVER_PORT));
         }
+        // All methods are ruled out and no server is listed: who sent the menu is left to be asked.
         if destinations.is_empty() {
             destinations.push(self.address());
         }
@@ -216,6 +217,7 @@ impl BootService {
     pub fn believed(&self, kind: u16) -> Option<&[Ipv4Addr]> {
         let control = self.pxe.discovery_control?;
         let servers = self.pxe.servers(kind).unwrap_or_default();
+        // With an empty list "only those listed" would leave nobody to believe.
         (control.only_listed() && !servers.is_empty()).then_some(servers)
     }
 

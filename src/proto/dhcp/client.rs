@@ -113,6 +113,7 @@ impl Client {
         self.now = now;
         if let State::Bound { active } = &self.state {
             let (active, resend) = (active.clone(), Resend::new(now));
+            // Nobody granted the address, so there is nothing to extend: its options are asked for again.
             if active.is_own {
                 return self.confirm(active);
             }

@@ -149,6 +149,7 @@ pub fn requested(identify: Identify, introduction: &Introduction) -> Vec<u8> {
             list.extend(PXE_VENDOR);
         }
     }
+    // Before the user's own are added: a code in both lists is requested.
     list.retain(|code| !introduction.not_requested.contains(code));
     for code in &introduction.requested {
         if !list.contains(code) {

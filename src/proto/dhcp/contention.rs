@@ -19,6 +19,7 @@ use crate::time::{Instant, Random};
 /// before the counts began.
 // In the simulation, 10,000 clients of a server for 1,000 a second take 1.04 times the least time.
 const CONTENTION: u32 = 4;
+// Twice a second, so that a client sleeps through the broadcasts of others.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Minimum of the random time, in multiples of the wait so far. A late client counts few DISCOVERs, since
 /// the others are silent while they wait.
@@ -82,8 +83,10 @@ impl Contention {
             Some(slot_at) if now >= slot_at => return None,
             Some(slot_at) => counts.adapt(millis(slot_at.since(now)), random),
         };
+        // At least 1 ms: the next timeout must be later than now.
         let wait = Duration::from_millis(wait.max(1));
         self.slot_at = Some(now + wait);
+        // Machines that began together would look, and send, in step without the jitter.
         Some(wait.min(random.jitter(LOOK_INTERVAL, 20)))
     }
 }

@@ -53,6 +53,7 @@ fn normalized(name: &str) -> Option<String> {
         return Some(authority.to_owned());
     }
     let url = format!("{scheme}://{place}");
+    // Tried with any file, so that it cannot fail later with a valid one.
     url_of("x", &url).is_ok().then_some(url)
 }
 

@@ -37,6 +37,7 @@ pub struct MachineIdentity {
 impl MachineIdentity {
     /// Returns the number of this architecture for HTTP boot, if it has one.
     const fn http_architecture(self) -> u16 {
+        // IANA's processor architecture types: UEFI's number, and that of the same processor for HTTP.
         match self.architecture {
             6 => 15,
             // RFC 4578 has 9 for x86-64 and 7 for EFI byte code, but x86-64 firmware sends 7 (its
@@ -77,6 +78,7 @@ pub fn options(
     };
     if let Some((kind, architecture)) = boot_client {
         let [_, major, minor] = UNDI;
+        // PXE 2.1 fixes this form, PXEClient:Arch:xxxxx:UNDI:yyyzzz, and servers match on it.
         class = format!("{kind}:Arch:{architecture:05}:UNDI:{major:03}{minor:03}");
         options.push((code::CLIENT_SYSTEM, architecture.to_be_bytes().to_vec()));
         options.push((code::CLIENT_NDI, UNDI.to_vec()));

@@ -21,9 +21,10 @@ pub use super::network::StaticRoute;
 // udhcpc of busybox takes an hour, too.
 const DEFAULT_LEASE_TIME: Duration = Duration::from_secs(3600);
 /// Shortest lease that is kept to: a request after half of it can be repeated twice, a second apart.
-// Who grants 0 s grants nothing (the client). busybox's udhcpc takes less than 16 s for 16 s, dhcpcd less than 20 s
-// for 20 s.
+// Who grants 0 s grants nothing (the client). busybox's udhcpc takes less than 16 s for 16 s, dhcpcd less
+// than 20 s for 20 s.
 const MIN_LEASE_TIME: Duration = Duration::from_secs(3);
+// RFC 2131 §3.3: this time stands for infinity.
 const INFINITE: u32 = u32::MAX;
 
 /// Times of a lease, counted from when it was requested; renewal < rebinding < lease.
@@ -206,6 +207,7 @@ impl Lease {
         let next_server = next_server.map(|server| server.to_string());
         let mut servers: Vec<_> = next_server.into_iter().collect();
         servers.extend(self.server_name.clone());
+        // Of at most two, so that equal ones are neighbours.
         servers.dedup();
         if servers.is_empty() {
             let server = self.server.unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -236,6 +238,7 @@ impl Lease {
         if given.ignores_server_dns {
             self.dns.clear();
         }
+        // A resolver that is listed twice would be asked twice before the next one.
         self.dns.retain(|server| !given.dns.contains(server));
         self.dns.splice(0..0, given.dns.iter().copied());
         for (destination, prefix_len, gateway) in given.routes.iter().copied() {
@@ -299,6 +302,7 @@ impl LeaseTimes {
             .unwrap_or(lease / 8 * 7);
         let renewal = seconds(code::RENEWAL_TIME)
             .filter(|time| !time.is_zero() && *time < rebinding)
+            // Half of the lease, unless the server's T2 comes before that.
             .unwrap_or((lease / 2).min(rebinding / 8 * 7));
         Some(Self {
             lease,

@@ -25,6 +25,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Returns the exchange `xid`, which began at `began_at`.
     pub(super) fn new(xid: u32, began_at: Instant, now: Instant) -> Self {
+        // 16 bits are 18 hours; after them it stays, since 0 would mean a new acquisition.
         let secs = u16::try_from(now.since(began_at).as_secs()).unwrap_or(u16::MAX);
         Self {
             xid,

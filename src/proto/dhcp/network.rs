@@ -75,6 +75,7 @@ pub(super) fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut Ign
 /// Returns whether an address is that of a host in its network, neither the network's own nor the one for
 /// broadcasts. Networks of one and two addresses have neither of these (RFC 3021).
 pub(super) fn is_host_of_network(address: Ipv4Addr, prefix_len: u8) -> bool {
+    // /32 has no host part, and a shift by all 32 bits is none in Rust.
     let mask = u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
     let host = address.to_bits() & mask;
     prefix_len > 30 || (host != 0 && host != mask)

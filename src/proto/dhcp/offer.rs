@@ -111,6 +111,7 @@ impl Offers {
 
     /// Removes and returns the best offer of an address.
     pub fn take_best(&mut self) -> Option<Offer> {
+        // By identity, since offers of two servers may be equal, and a borrow would forbid the removal.
         let best: *const Offer = self.best()?;
         let mut addresses = self.addresses.iter();
         let place = addresses.position(|offer| core::ptr::eq(offer, best))?;

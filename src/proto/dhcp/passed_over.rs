@@ -38,6 +38,7 @@ struct PassedOverServer {
 
 impl PassedOverServer {
     fn time(&self) -> Duration {
+        // 2⁶ s are above the longest already, and 2³² would overflow.
         let doublings = self.failures.saturating_sub(1).min(6);
         (FIRST * 2_u32.pow(doublings)).min(LONGEST)
     }

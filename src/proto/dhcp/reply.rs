@@ -181,6 +181,7 @@ pub fn stray(
         return None;
     }
     let source = udp::ipv4_source(frame).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    // IEEE 802.1Q: 12 bits are the VLAN, the rest priority; VLAN 0 says that there is only a priority.
     let vid = |tci| tci & 0x0fff;
     let tags = [tag.map(|tag| tag.tci), ethernet.vlan];
     if let Some(vid) = tags.into_iter().flatten().map(vid).find(|vid| *vid != 0) {

@@ -96,6 +96,7 @@ impl Survey {
             after: now.since(self.began_at),
         };
         let reply = match reply::read(datagram, self.xid, &self.config) {
+            // Each question to a boot service has a xid of its own, which its answer carries.
             Err(discard @ Discard::WrongXid(_)) => {
                 let (asked, offer) = self.services.handle_input(datagram, discard, now)?;
                 if asked.entry.is_none() {

@@ -107,6 +107,7 @@ impl Query {
             self.state = State::Failed;
             return;
         };
+        // 1, 2 and then 4 s, which is MAX_TIMEOUT.
         let timeout = FIRST_TIMEOUT * (1 << progress.rounds.min(2));
         progress.rounds += 1;
         self.send(server, QueryTransport::Udp, timeout, now);

@@ -354,11 +354,13 @@ impl Decoder {
         if !has_checksum(&header) {
             return Err(self.fault("its checksum is wrong"));
         }
+        // mode, uid, gid, size and mtime of a header of ustar (pax(1p)).
         let numbers = [(100, 8), (108, 8), (116, 8), (124, 12), (136, 12)]
             .map(|(at, len)| number(field(at, len)));
         let [Some(mode), Some(user), Some(group), Some(len), changed_at] = numbers else {
             return Err(self.fault("one of its numbers is none"));
         };
+        // typeflag; links have their target in linkname, from 157 on.
         let kind = header.get(156).copied().unwrap_or_default();
         let text = match kind {
             b'x' => Some((Text::Pax, MAX_PAX_LEN)),
@@ -571,6 +573,7 @@ fn checked_target(target: Vec<u8>) -> Result<Vec<u8>, ArchiveError> {
 }
 
 fn refused(path: &[u8]) -> ArchiveError {
+    // Enough of it for a message.
     let start = path.get(..path.len().min(200)).unwrap_or_default();
     ArchiveError::Path(String::from_utf8_lossy(start).into_owned())
 }
@@ -601,6 +604,7 @@ fn decimal(text: &[u8]) -> Option<u64> {
 
 /// Numbers that are none for Linux are those of nobody.
 fn id(number: u64) -> u32 {
+    // The kernel's overflowuid, which most systems call nobody.
     u32::try_from(number).unwrap_or(65534)
 }
 

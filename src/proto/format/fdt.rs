@@ -23,6 +23,7 @@ use crate::reader::{DecodeError, DecodeFault, Reader};
 /// The longest blob that an arm64 kernel accepts, in bytes (Documentation/arch/arm64/booting.rst).
 pub const MAX_LEN: usize = 2 << 20;
 
+// Of the header (§5.2), and of the structure (§5.4.1).
 const FDT_MAGIC: u32 = 0xd00d_feed;
 const VERSION: u32 = 17;
 // As dtc: version 17 only adds a length to the header of 16.

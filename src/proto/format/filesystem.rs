@@ -157,6 +157,7 @@ impl FileSystem {
     /// Returns its label; none for one that is never written to.
     pub fn label(self, head: &[u8]) -> Option<String> {
         let (at, len) = match self {
+            // s_volume_name, sb_fname, and label of struct btrfs_super_block.
             Self::Ext4 => (1024 + 120, 16),
             Self::Xfs => (108, 12),
             Self::Btrfs => (0x1_0000 + 0x12b, 256),

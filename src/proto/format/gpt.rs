@@ -109,6 +109,7 @@ pub fn root_partition<E>(
 ) -> Result<Result<Partitions, NoRoot>, E> {
     let mut why = NoRoot::NoTable;
     for sector in SECTOR_LENS {
+        // The first header is in sector 1, its copy in the last one (UEFI §5.3.2).
         for at in [sector, (len / sector).saturating_sub(1) * sector] {
             let header = read(at..at + sector)?;
             if !header.starts_with(b"EFI PART") {
@@ -154,6 +155,7 @@ impl Table {
             return None;
         }
         let entry_len = u32_at(sector, 84)?;
+        // NumberOfPartitionEntries times SizeOfPartitionEntry.
         let len = u64::from(u32_at(sector, 80)?).checked_mul(entry_len.into())?;
         let entry_len = usize::try_from(entry_len).ok()?;
         (entry_len >= ENTRY_LEN && len <= MAX_TABLE_LEN).then_some(Self {

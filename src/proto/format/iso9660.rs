@@ -92,6 +92,7 @@ impl IsoVolume {
         for sector in sectors.chunks_exact(usize::try_from(SECTOR_LEN).unwrap_or(usize::MAX)) {
             // ECMA-119 §8.1: type, identifier and version.
             match (sector.first(), sector.get(1..6), &mut volume) {
+                // Primary and supplementary descriptor, and the end of them all (§8.1.1).
                 (Some(1), Some(b"CD001"), None) => volume = Some(Self::of_descriptor(sector)?),
                 (Some(2), Some(b"CD001"), Some(volume)) if is_joliet(sector) => {
                     volume.joliet = Some(Self::of_descriptor(sector)?.root);

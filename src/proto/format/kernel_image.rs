@@ -202,6 +202,7 @@ impl BzImage {
             head.get(at..)?.first_chunk().copied()
         }
         let [setup_sectors] = field(head, SETUP_HEADER)?;
+        // The header ends as many bytes behind 0x202 (boot.rst).
         let [header_len] = field(head, 0x201)?;
         let protocol = u16::from_le_bytes(field(head, 0x206)?);
         let [load_flags] = field(head, 0x211)?;

@@ -23,6 +23,7 @@ const PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
 const IF_TSOFFSET: u16 = 14;
 
+// The magic number, by which the fraction is told, begins the header of the file.
 const PCAP_MICROSECONDS: u32 = 0xa1b2_c3d4;
 const PCAP_NANOSECONDS: u32 = 0xa1b2_3c4d;
 const PCAP_HEADER_LEN: usize = 24;

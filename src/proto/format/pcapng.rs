@@ -30,6 +30,7 @@ pub struct FrameRecord {
     pub direction: FrameDirection,
 }
 
+// Types of blocks (§4), and the magic number of a section (§4.1).
 pub(super) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 pub(super) const INTERFACE_DESCRIPTION: u32 = 1;
 const INTERFACE_STATISTICS: u32 = 5;
@@ -37,6 +38,7 @@ pub(super) const ENHANCED_PACKET: u32 = 6;
 pub(super) const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 pub(super) const LINKTYPE_ETHERNET: u16 = 1;
 
+// Options, numbered for each type of block (§3.5, §4).
 pub(super) const OPT_ENDOFOPT: u16 = 0;
 const SHB_USERAPPL: u16 = 4;
 pub(super) const IF_NAME: u16 = 2;

@@ -16,6 +16,7 @@ use crate::reader::{DecodeError, Reader};
 // TPM_BUFSIZE of the kernel's driver (drivers/char/tpm/tpm.h).
 pub const MAX_RESPONSE_LEN: usize = 4096;
 
+// Part 2: TPM_ST, TPM_CC, TPM_CAP and TPM_RH; the kernel has them in include/linux/tpm.h.
 const ST_NO_SESSIONS: u16 = 0x8001;
 const ST_SESSIONS: u16 = 0x8002;
 const CC_GET_CAPABILITY: u32 = 0x0000_017a;

@@ -15,6 +15,7 @@ use der::{
 };
 pub use key::{KeyKind, PrivateKey};
 
+// Tags of X.680 (table 1); the others are in `der`.
 const BOOLEAN: u8 = 0x01;
 const BIT_STRING: u8 = 0x03;
 const UTC_TIME: u8 = 0x17;
@@ -26,6 +27,7 @@ const EXTENSIONS: u8 = 0xa3;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 
+// Identifiers of attributes (RFC 5280 appendix A.1) and of extensions (§4.2.1).
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];

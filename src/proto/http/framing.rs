@@ -24,6 +24,7 @@ pub(super) fn has_chunks(response: &Response<()>, path: &str) -> Result<bool, St
     codings.retain(|coding| coding != "identity");
     // Apache's AddEncoding says what the file is; it is sent as it is.
     let is_own = |coding: &String| {
+        // RFC 9110 §8.4.1.3: x-gzip is gzip.
         coding.trim_start_matches("x-") == "gzip" && (path.ends_with("gz") || path.ends_with("GZ"))
     };
     if let Some(coding) = codings.iter().find(|coding| !is_own(coding)) {
@@ -167,6 +168,7 @@ const TOO_LONG: &str = "the extensions of its chunks are too long";
 
 /// Returns the length at the begin of a line, before its extensions.
 fn length(line: &[u8]) -> Option<u64> {
+    // RFC 9112 §7.1.1 lets blanks stand before extensions.
     let digits = line.split(|byte| *byte == b';').next()?.trim_ascii_end();
     let digits = core::str::from_utf8(digits).ok()?;
     // from_str_radix takes a sign.

@@ -42,6 +42,7 @@ pub fn link_local(mac: MacAddress) -> Ipv6Addr {
 /// Returns the network of an address: without the bits beyond the prefix.
 pub const fn network(address: Ipv6Addr, prefix_len: u8) -> Ipv6Addr {
     let beyond = 128_u32.saturating_sub(prefix_len as u32);
+    // A shift by all 128 bits is none in Rust.
     let mask = u128::MAX.checked_shl(beyond);
     Ipv6Addr::from_bits(match mask {
         Some(mask) => address.to_bits() & mask,

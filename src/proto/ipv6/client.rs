@@ -108,6 +108,7 @@ impl Ipv6Client {
             probes.add(link_local, now, &mut random);
         }
         let strict = config.detection == Detection::Strict;
+        // Strictly, nothing is sent from an address, the link-local one included, before its probe is over.
         let began_at = probes.answered_by().filter(|_| strict).unwrap_or(now);
         Self {
             link_local,
@@ -174,6 +175,7 @@ impl Ipv6Client {
         let address = self.probes.handle_input(source, message, now)?;
         self.probes.forget(address);
         let is_link_local = address == self.link_local;
+        // What is not formed here is of a server, which has to learn of it.
         if !is_link_local && !self.routers.handle_conflict(address) {
             self.servers.decline(now);
         }
@@ -187,6 +189,7 @@ impl Ipv6Client {
     pub fn handle_return(&mut self, now: Instant) {
         self.handle_carrier(now);
         if self.is_asking() {
+            // Not before the link-local address may be a source.
             self.routers.ask_anew(now.max(self.began_at));
             self.servers.confirm(now);
         }
@@ -260,6 +263,7 @@ impl Ipv6Client {
         if self.addresses(now).is_empty() {
             self.address_at = None;
         } else {
+            // From the first one on: later ones must not make the waits longer.
             self.address_at.get_or_insert(now);
         }
     }
@@ -306,6 +310,7 @@ impl Ipv6Client {
             *boot_file = Some(at + self.boot_file_wait);
         }
         for wait in waits {
+            // Those that are past have been acted on, and would make the caller spin.
             first = earliest(&[first, wait.filter(|at| *at > now)]);
         }
         first

@@ -51,6 +51,7 @@ const MAX_RT: core::ops::RangeInclusive<u32> = 60..=86_400;
 const IRT_DEFAULT: u32 = 86_400;
 const IRT_MINIMUM: u32 = 600;
 /// What a boot file adds to the preference.
+// Above every preference, which has 8 bits, and below what ends the search.
 const FILE_RANK: u16 = 256;
 /// What the preference adds that ends the search (RFC 8415 §18.2.1).
 const BEST_RANK: u16 = 512;
@@ -262,6 +263,7 @@ impl Dhcp6 {
             if core::mem::take(&mut self.is_stale) {
                 self.informed = None;
             }
+            // Several servers may answer, and each adds what the others lack.
             self.informed.get_or_insert_default().add(&configuration);
             let seconds = options.u32(code::INFORMATION_REFRESH_TIME);
             let seconds = seconds.unwrap_or(IRT_DEFAULT).max(IRT_MINIMUM);
@@ -368,6 +370,7 @@ impl Dhcp6 {
         } else {
             now + self.offer_wait
         };
+        // A later offer does not make the wait longer.
         *choose_at = Some(choose_at.map_or(at, |known| known.min(at)));
         // The first of equal ones.
         if before.is_none_or(|before| rank > before) {

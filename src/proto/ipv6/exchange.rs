@@ -67,6 +67,7 @@ impl Exchange {
         };
         self.next_at = now + self.delay;
         let hundredths = now.since(began_at).as_millis() / 10;
+        // RFC 8415 §21.9: 0xffff stands for everything longer.
         u16::try_from(hundredths).unwrap_or(u16::MAX)
     }
 }

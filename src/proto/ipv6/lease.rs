@@ -190,6 +190,7 @@ impl Expiry {
     pub fn left(self, now: Instant) -> u32 {
         match self.at() {
             None => FOREVER,
+            // What has an end keeps it, so that this is never FOREVER.
             Some(at) => at.since(now).as_secs().try_into().unwrap_or(FOREVER - 1),
         }
     }

@@ -139,6 +139,7 @@ impl RouterDiscovery {
         }
         let read = Advertisement::decode(message)?;
         self.is_heard = true;
+        // One of several routers is enough, and none takes back what another says.
         self.managed |= read.managed;
         self.other |= read.other;
         // RFC 7559 §2.1: until one is a default router.
@@ -193,6 +194,7 @@ impl RouterDiscovery {
         let key = (router, destination, prefix_len);
         let is_known =
             |route: &KnownRoute| (route.router, route.destination, route.prefix_len) == key;
+        // What a router says takes the place of what it said before.
         self.routes
             .retain(|route| !is_known(route) && route.ends.left(now) > 0);
         let routers = self.routes.iter().filter(|route| route.prefix_len == 0);
@@ -211,8 +213,8 @@ impl RouterDiscovery {
 
     fn set_prefix(&mut self, prefix: &Prefix, now: Instant) {
         let network = address::network(prefix.network, prefix.len);
-        // RFC 4862 §5.5.3: neither the link-local prefix, nor one whose lifetimes are out of order; nor one of
-        // reserved addresses (RFC 4291 §2.4), of which ::/0 on the link would hide every router.
+        // RFC 4862 §5.5.3: neither the link-local prefix, nor one whose lifetimes are out of order; nor one
+        // of reserved addresses (RFC 4291 §2.4), of which ::/0 on the link would hide every router.
         let is_usable = !network.is_unspecified()
             && !network.is_unicast_link_local()
             && !network.is_multicast()
@@ -430,6 +432,7 @@ fn set<T: PartialEq>(known: &mut Vec<(T, Expiry)>, value: T, seconds: u32, now: 
         *until = ends;
         return;
     }
+    // What is over makes room.
     known.retain(|(_, ends)| ends.left(now) > 0);
     if seconds > 0 && known.len() < MAX_RESOLVERS {
         known.push((value, ends));

@@ -34,8 +34,9 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Reads the addresses of the association `iaid` and what goes with them. Of a lease that is extended, those
-    /// stay as they were of which nothing is said, and those are left out that are over; there may be none then.
+    /// Reads the addresses of the association `iaid` and what goes with them. Of a lease that is extended,
+    /// those stay as they were of which nothing is said, and those are left out that are over; there may be
+    /// none then.
     ///
     /// # Errors
     /// The status by which there is no address: one of the server, or success if what it sent is invalid.
@@ -84,6 +85,7 @@ impl Offer {
                     addresses.push((given.address, ends(given.preferred), ends(given.valid)));
                 }
             }
+            // A client has one association, so that a second one of its number says nothing.
             break;
         }
         if addresses.is_empty() && (over.is_empty() || extended.is_none()) {
@@ -95,16 +97,17 @@ impl Offer {
                 addresses.push(*known);
             }
         }
-        // Of the addresses, the shortest one (RFC 8415 §21.4); one that is not preferred at all is renewed for
-        // its validity.
+        // Of the addresses, the shortest one (RFC 8415 §21.4); one that is not preferred at all is renewed
+        // for its validity.
         let (mut shortest, mut longest) = (FOREVER, 0);
         for (_, preferred, valid) in &addresses {
             let [preferred, valid] = [preferred, valid].map(|ends| ends.left(now));
             shortest = shortest.min(if preferred > 0 { preferred } else { valid });
             longest = longest.max(valid);
         }
-        // Left to the client by 0: half, and four fifths; so are times after the end of the lease, by which it
-        // would never be extended. A server that says seconds for hours would have a storm (RFC 8415 §14.2).
+        // Left to the client by 0: half, and four fifths; so are times after the end of the lease, by which
+        // it would never be extended. A server that says seconds for hours would have a storm (RFC 8415
+        // §14.2).
         let least = (shortest / 8).clamp(1, LEAST_RENEWAL);
         let is_late = |time: u32| time >= longest && time != FOREVER;
         let part = |given: u32, own: u32| match (given, shortest) {
@@ -118,6 +121,7 @@ impl Offer {
         Ok(Self {
             server_id: options.get(code::SERVER_ID).unwrap_or_default().to_vec(),
             server,
+            // RFC 8415 §18.2.1: without the option it is 0.
             preference: preference.copied().unwrap_or(0),
             addresses,
             renew_at: ends(part(t1, shortest / 2)),

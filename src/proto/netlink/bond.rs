@@ -85,6 +85,7 @@ impl<'a> BondOption<'a> {
     fn number(&self) -> Option<u32> {
         let mut names = (0..).zip(self.names.split(' '));
         let named = names.find(|(_, name)| *name == self.value && !name.is_empty());
+        // `parse` accepts a sign.
         let has_digits = self.value.bytes().all(|byte| byte.is_ascii_digit());
         named
             .map(|(number, _)| number)
@@ -113,6 +114,7 @@ impl<'a> BondOption<'a> {
         if self.attribute == IFLA_BOND_ARP_IP_TARGET {
             let targets = (0..).zip(self.value.split(';'));
             let targets = targets.flat_map(|(place, target)| {
+                // Checked by `checked_value`.
                 let target = target.parse().unwrap_or(Ipv4Addr::UNSPECIFIED);
                 nested(place, &target.octets())
             });
@@ -121,6 +123,7 @@ impl<'a> BondOption<'a> {
         let number = primary.filter(|_| self.len == 0).or_else(|| self.number());
         let number = number.unwrap_or_default();
         let number = match self.len {
+            // The lowest byte, whatever the machine's order is.
             1 => number.to_le_bytes().get(..1).map(<[u8]>::to_vec),
             2 => u16::try_from(number)
                 .ok()

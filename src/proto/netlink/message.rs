@@ -168,6 +168,7 @@ impl<'a> Elements<'a> {
         }
         let element = decode(&mut self.0);
         if element.is_err() {
+            // Behind a wrong length nothing can be found.
             self.0 = Reader::new(&[]);
         }
         Some(element)

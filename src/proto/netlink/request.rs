@@ -17,6 +17,7 @@ use crate::netlink::route::{
 use crate::netlink::route6::{Address6, KernelRoute6};
 use crate::prelude::*;
 
+// linux/if_link.h.
 const IFLA_VLAN_ID: u16 = 1;
 
 /// A request to rtnetlink: a change, or a dump of objects.
@@ -119,6 +120,7 @@ pub enum AddressOperation {
 impl AddressOperation {
     /// Chooses the type of the message, and its flags.
     const fn choose(self, new: u16, delete: u16) -> (u16, u16) {
+        // Acknowledged, so that a success is heard of as well.
         const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
         match self {
             Self::Add => (new, DO | NLM_F_CREATE | NLM_F_EXCL),
@@ -158,6 +160,7 @@ impl NetlinkRequest {
 
     /// Encodes the request under a number that its answers will carry.
     pub fn encode(&self, sequence: u32) -> Vec<u8> {
+        // Changes are acknowledged; a dump ends with NLMSG_DONE by itself.
         const DO: u16 = NLM_F_REQUEST | NLM_F_ACK;
         const DUMP: u16 = NLM_F_REQUEST | NLM_F_DUMP;
         match self {

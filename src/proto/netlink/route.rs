@@ -17,6 +17,7 @@ use crate::netlink::route6::Address6;
 use crate::packet::ethernet::MacAddress;
 use crate::reader::{DecodeError, Reader};
 
+// Types of messages (linux/rtnetlink.h).
 pub(super) const RTM_NEWLINK: u16 = 16;
 pub(super) const RTM_DELLINK: u16 = 17;
 pub(super) const RTM_GETLINK: u16 = 18;
@@ -27,6 +28,7 @@ pub(super) const RTM_NEWROUTE: u16 = 24;
 pub(super) const RTM_DELROUTE: u16 = 25;
 pub(super) const RTM_GETROUTE: u16 = 26;
 
+// Families (bits/socket.h).
 const AF_UNSPEC: u8 = 0;
 pub(super) const AF_INET: u8 = 2;
 
@@ -35,10 +37,12 @@ pub const ARPHRD_ETHER: u16 = 1;
 /// Hardware type of the loopback interface.
 pub const ARPHRD_LOOPBACK: u16 = 772;
 
+// Flags of a link (linux/if.h).
 pub(super) const IFF_UP: u32 = 0x1;
 const IFF_RUNNING: u32 = 0x40;
 const IFF_LOWER_UP: u32 = 0x10000;
 
+// Attributes of a link, and of the description of its kind (linux/if_link.h).
 const IFLA_ADDRESS: u16 = 1;
 pub(super) const IFLA_IFNAME: u16 = 3;
 pub(super) const IFLA_MTU: u16 = 4;
@@ -51,6 +55,7 @@ const IFLA_STATS64: u16 = 23;
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 pub(super) const IFLA_INFO_DATA: u16 = 2;
 
+// Attributes and a flag of an address (linux/if_addr.h).
 const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
 const IFA_RT_PRIORITY: u16 = 9;
@@ -58,6 +63,7 @@ const IFA_RT_PRIORITY: u16 = 9;
 const IFA_PROTO: u16 = 11;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 
+// Attributes, origins, a flag and scopes of a route (linux/rtnetlink.h).
 const RTA_PREFSRC: u16 = 7;
 const RTA_TABLE: u16 = 15;
 

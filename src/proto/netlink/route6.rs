@@ -20,6 +20,7 @@ const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
 /// The kernel adds no route to the prefix.
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
+// RFC 4191's preference, and the seconds until the kernel removes a route (linux/rtnetlink.h).
 const RTA_PREF: u16 = 20;
 const RTA_EXPIRES: u16 = 23;
 /// Of a router advertisement, as systemd-networkd has it.

@@ -71,6 +71,7 @@ pub enum Whiteout<'a> {
     Nothing,
 }
 
+// Beginnings of names, and the name that hides all of a folder.
 const WHITEOUT: &[u8] = b".wh.";
 const RESERVED: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";

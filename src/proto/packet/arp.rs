@@ -6,6 +6,7 @@ use core::net::Ipv4Addr;
 use super::ethernet::{ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetHeader, MacAddress};
 use crate::reader::{DecodeError, Reader};
 
+// RFC 826: ares_hrd$Ethernet, ares_op$REQUEST and ares_op$REPLY.
 const HARDWARE_ETHERNET: u16 = 1;
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
@@ -72,6 +73,7 @@ impl ArpPacket {
         for (field, expected) in [
             ("ar$hrd", HARDWARE_ETHERNET),
             ("ar$pro", ETHERTYPE_IPV4),
+            // The lengths of addresses: 6 of Ethernet, 4 of IPv4.
             ("ar$hln and ar$pln", 0x0604),
         ] {
             let value = reader.u16(field)?;

@@ -18,6 +18,7 @@ pub const MIN_LEN: usize = 300;
 // Linux presents wireless interfaces as Ethernet (ARPHRD_ETHER) too.
 const HTYPE_ETHERNET: u8 = 1;
 const HLEN_ETHERNET: u8 = 6;
+// The cookie and the flag of RFC 2131 §3 and §2, and the bits of option 52 (RFC 2132 §9.3).
 const MAGIC_COOKIE: u32 = 0x6382_5363;
 const FLAG_BROADCAST: u16 = 0x8000;
 const OVERLOAD_FILE: u8 = 1;

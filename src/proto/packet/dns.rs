@@ -4,7 +4,7 @@
 //! pointers lead backwards only and are bounded, and so is the number of records.
 
 // Not hickory-proto, although dhcproto brings its names: `Message` of 0.26 without features adds 116
-// KiB to a static binary that has the names already; this and the machine together take SIZE.
+// KiB to a static binary that has the names already.
 
 use crate::prelude::*;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,6 +24,7 @@ const MAX_POINTERS: u8 = 16;
 const MAX_RECORDS: usize = 256;
 /// Class IN.
 const INTERNET: u16 = 1;
+// RFC 1035 §3.2.2, and RFC 6891 §6.1.1.
 const TYPE_CNAME: u16 = 5;
 const TYPE_SOA: u16 = 6;
 const TYPE_OPT: u16 = 41;
@@ -66,6 +67,7 @@ impl Name {
                 }
                 0b11 => {
                     let target = usize::from(len & 0x3f) << 8 | usize::from(cursor.u8("pointer")?);
+                    // The message goes on behind the first pointer.
                     if pointers == 0 {
                         *reader = cursor;
                     }
@@ -76,6 +78,7 @@ impl Name {
                     before = target;
                     cursor = Reader::new(message.get(target..).unwrap_or_default());
                 }
+                // 01 and 10 are reserved (RFC 1035 §4.1.4).
                 _ => return Err(crate::reader::invalid("label length", len)),
             }
             if bytes.len() >= MAX_NAME_LEN {

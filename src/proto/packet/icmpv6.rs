@@ -136,6 +136,7 @@ pub fn multicast(
     frame.extend(from);
     frame.extend(to);
     let checksum = sum(&from, &to, next_header, &message).to_be_bytes();
+    // Where ICMPv6 and UDP have their checksum.
     let at = if next_header == NEXT_HEADER_ICMPV6 {
         2
     } else {

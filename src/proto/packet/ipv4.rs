@@ -14,6 +14,7 @@ pub const PROTOCOL_UDP: u8 = 17;
 /// Returns the netmask of a prefix length, 0 to 32; more is as 32.
 pub const fn netmask(prefix_len: u8) -> Ipv4Addr {
     let host_bits = 32_u32.saturating_sub(prefix_len as u32);
+    // A shift by all 32 bits is none in Rust.
     match u32::MAX.checked_shl(host_bits) {
         Some(mask) => Ipv4Addr::from_bits(mask),
         None => Ipv4Addr::UNSPECIFIED,
@@ -122,6 +123,7 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
         let (pairs, odd) = part.as_chunks::<2>();
         for pair in pairs {
             sum += u32::from(u16::from_be_bytes(*pair));
+            // Folded at once, so that no number of parts overflows it.
             sum = (sum & 0xffff) + (sum >> 16);
         }
         for byte in odd {

@@ -24,6 +24,7 @@ pub const NEIGHBOR_SOLICITATION: u8 = 135;
 /// Type of a neighbour advertisement.
 pub const NEIGHBOR_ADVERTISEMENT: u8 = 136;
 
+// Types of options: RFC 4861 §4.6, but for those that name another.
 const SOURCE_LINK_ADDRESS: u8 = 1;
 const PREFIX_INFORMATION: u8 = 3;
 const MTU: u8 = 5;
@@ -146,6 +147,7 @@ impl<'a> Advertisement<'a> {
             return Err(crate::reader::invalid("type", kind));
         };
         let options = reader.rest();
+        // Read once to the end: a message with one option of length 0 is discarded whole.
         while next_option(&mut reader)?.is_some() {}
         Ok(Self {
             managed: flags & MANAGED != 0,
@@ -215,7 +217,8 @@ impl RouterOption {
             }
             DNS_SEARCH_LIST => Self::Domains(domains(rest), number),
             CAPTIVE_PORTAL => Self::CaptivePortal(names::text(value)?),
-            // 13 bits of lifetime, in units of 8 s, 3 of the length, and the prefix, whose last bits are zero.
+            // 13 bits of lifetime, in units of 8 s, 3 of the length, and the prefix, whose last bits are
+            // zero.
             PREF64 => {
                 let scaled = u16::from_be_bytes([len, flags]);
                 let (prefix, _) = value.get(2..)?.split_first_chunk::<12>()?;

@@ -130,6 +130,7 @@ impl Options {
         if is_whole(value) || is_repetition(value, part) {
             return;
         }
+        // Of several, the one of the right length.
         if is_whole(part) {
             value.clear();
         }
@@ -207,6 +208,7 @@ impl Options {
         let lists = codes.into_iter().filter_map(|code| self.route_list(code));
         let mut lists: Vec<_> = lists.filter(|(routes, _)| !routes.is_empty()).collect();
         let whole = lists.iter().position(|(_, is_whole)| *is_whole);
+        // Of two damaged lists, that of 121.
         let chosen = whole.unwrap_or(0);
         (chosen < lists.len()).then(|| lists.swap_remove(chosen))
     }
@@ -240,6 +242,7 @@ impl Options {
         let bytes = self.get(code::DOMAIN_SEARCH).unwrap_or_default();
         // Not as one of `DhcpOption`, which brings the code of all options, 10 KiB.
         let names = Decoder::new(bytes).read_domains(bytes.len());
+        // With a fault there are none, and the caller reports the option.
         names
             .unwrap_or_default()
             .iter()

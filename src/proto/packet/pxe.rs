@@ -164,6 +164,7 @@ impl Pxe {
         let mut pxe = Self::default();
         let mut options = Options::default();
         if let Err(error) = options.read_encapsulated(value) {
+            // It is not known which one is cut off.
             pxe.ignored.push((super::option::code::END, error));
         }
         for (code, value) in options.iter() {

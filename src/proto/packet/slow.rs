@@ -18,6 +18,7 @@ use crate::reader::{DecodeError, Reader};
 /// The multicast address of slow protocols.
 pub const SLOW_GROUP: MacAddress = MacAddress([0x01, 0x80, 0xc2, 0, 0, 2]);
 
+// Subtypes (IEEE 802.3 Annex 57A), and the version of both.
 const LACP: u8 = 1;
 const MARKER: u8 = 2;
 const VERSION: u8 = 1;

@@ -115,6 +115,7 @@ fn bpdu(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
 }
 
 fn eapol(reader: &mut Reader<'_>) -> Result<SwitchFrame, DecodeError> {
+    // The packet type of IEEE 802.1X §11.3, and the code of RFC 3748 §4.
     const EAP_PACKET: u8 = 0;
     const EAP_REQUEST: u8 = 1;
     reader.take(1, "version")?;

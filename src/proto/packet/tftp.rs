@@ -24,6 +24,7 @@ pub const TIMEOUT: &str = "timeout";
 /// Option name: blocks in a row without an acknowledgment, 1 to 65535 (RFC 7440).
 pub const WINDOWSIZE: &str = "windowsize";
 
+// Opcodes: RFC 1350 §5, and OACK of RFC 2347.
 const RRQ: u16 = 1;
 const WRQ: u16 = 2;
 const DATA: u16 = 3;

@@ -110,6 +110,7 @@ impl Write for Escaper<'_, '_> {
 /// Returns whether a terminal obeys the character, or shows others differently for it.
 fn is_obeyed(c: char) -> bool {
     c.is_control()
+        // Directions of writing (UAX #9), and the separators of lines and paragraphs.
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}')
 }

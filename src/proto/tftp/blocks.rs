@@ -117,6 +117,7 @@ impl Blocks {
         };
         match distance {
             0 => BlockPosition::Next,
+            // Before the first block, 0 acknowledges the options and is no block.
             _ if self.count > 0 && number == self.acknowledged(0) => BlockPosition::Last,
             _ if distance < reach => BlockPosition::Ahead(distance),
             _ => BlockPosition::Elsewhere,
@@ -128,6 +129,7 @@ impl Blocks {
             Some(RollOver::ToOne) if count > 0 => (count - 1) % 65_535 + 1,
             _ => count % 65_536,
         };
+        // Both arms are below 65,536.
         u16::try_from(number).unwrap_or_default()
     }
 }

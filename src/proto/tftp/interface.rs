@@ -98,6 +98,7 @@ impl Config {
             return Err((failure, farewell));
         }
         let before = self.received.end();
+        // Earlier requests have received bytes behind this end: the file is shorter now.
         if is_last && end < before {
             let farewell = (ErrorCode::NOT_DEFINED, "file changed");
             return Err((Failure::Changed { before, now: end }, farewell));

@@ -177,6 +177,7 @@ impl Reception {
             // Nothing has been received yet, so what another pass would cost is unknown.
             || position == 0
             || position + u64::from(ahead) * block_len > len
+            // Behind block 65535 a number is a guess until the server has shown how it goes on.
             || self.blocks.known_numbers(ahead) < ahead
         {
             return false;

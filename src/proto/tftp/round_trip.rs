@@ -131,6 +131,7 @@ impl RoundTrip {
                 (first, self.repetitions / 2, LONGEST.max(first))
             }
         };
+        // 2¹² times 0.5 ms are above the longest already, and 2³² would overflow.
         (first * (1 << doublings.min(12))).min(longest)
     }
 

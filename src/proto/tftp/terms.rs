@@ -12,6 +12,7 @@ use crate::text::safe::text_of;
 
 /// Bytes in a block without the option `blksize` (RFC 1350 §2).
 pub(super) const DEFAULT_BLOCK_LEN: u16 = 512;
+// RFC 768: two ports, length and checksum, of two bytes each.
 const UDP_HEADER_LEN: u16 = 8;
 /// Bytes in a window, 256 full packets of an Ethernet: a gigabit for 3 ms.
 // 64 blocks are 0.7 ms of a gigabit, less than many round trips.
@@ -55,6 +56,7 @@ impl Terms {
         let block_len = path_mtu.saturating_sub(headers).clamp(8, 65_464);
         Self {
             block_len,
+            // A path with a tiny MTU would have windows of thousands of blocks.
             window: u16::try_from(WINDOW_LEN / u32::from(block_len))
                 .map_or(256, |blocks| blocks.clamp(4, 256)),
             options: true,
@@ -144,6 +146,7 @@ pub(super) fn encode_request(file: &str, terms: &Terms, buf: &mut Vec<u8>) {
         file: file.as_bytes(),
         // The other mode of RFC 1350, netascii, rewrites line ends.
         mode: b"octet",
+        // What was encoded above decodes.
         options: TftpOptions::decode(&options).unwrap_or_default(),
     };
     request.encode(buf);
@@ -170,6 +173,7 @@ pub(super) fn agreed(
         let number: Option<u64> = core::str::from_utf8(value)
             .ok()
             .and_then(|value| value.trim().parse().ok());
+        // RFC 2347: a request without options must not be answered with one.
         let number = number.filter(|_| asked.options).ok_or_else(wrong)?;
         let lowered = |limit: u16, least: u16| {
             u16::try_from(number)
@@ -179,6 +183,7 @@ pub(super) fn agreed(
         };
         // RFC 2347 §2: names of options are the same in capitals.
         if name.eq_ignore_ascii_case(BLKSIZE.as_bytes()) {
+            // RFC 2348: 8 bytes at least, and no more than was asked for.
             terms.block_len = lowered(asked.block_len, 8)?;
         } else if name.eq_ignore_ascii_case(WINDOWSIZE.as_bytes()) && asked.window > 1 {
             terms.window = lowered(asked.window, 1)?;

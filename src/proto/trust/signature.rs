@@ -197,7 +197,8 @@ impl Signature {
     /// Decodes a signature; other kinds than that of minisign may be binary.
     ///
     /// # Errors
-    /// [`SignatureError::OtherKind`] for a signature of another program, [`SignatureError::Malformed`] for the rest.
+    /// [`SignatureError::OtherKind`] for a signature of another program, [`SignatureError::Malformed`] for
+    /// the rest.
     pub fn decode(bytes: &[u8]) -> Result<Self, SignatureError> {
         let text = str::from_utf8(bytes).unwrap_or_default();
         Self::of_minisign(text).ok_or_else(|| {

@@ -9,7 +9,8 @@
 //! | `CLIENT:PEER:GATEWAY:NETMASK:HOST:INTERFACE:METHOD[:MTU[:MAC]]` | dracut, NetworkManager, systemd |
 //!
 //! Every field may be empty or missing at the end. The netmask is one, or a number of bits. An address of
-//! IPv6 stands in brackets, and may have its prefix length behind it. A METHOD may be a list, with commas, of which each family is asked for.
+//! IPv6 stands in brackets, and may have its prefix length behind it. A METHOD may be a list, with commas, of
+//! which each family is asked for.
 
 use std::fmt;
 use std::net::Ipv6Addr;

@@ -180,6 +180,7 @@ impl Backward {
     fn test(&mut self, test: u16, k: u32, yes: JumpTarget, no: JumpTarget) {
         let yes = self.near(yes);
         let no = self.near(no);
+        // `near` has brought both within reach.
         let distance = |label: JumpTarget| u8::try_from(self.here().0 - label.0).unwrap_or(u8::MAX);
         self.push(FilterInstruction {
             code: code::JMP | test,

@@ -27,6 +27,7 @@ impl<'a> FilterInput<'a> {
             original_len: u32::try_from(octets.len()).unwrap_or(u32::MAX),
             vlan: None,
             interface: 0,
+            // PACKET_HOST.
             kind: 0,
         }
     }
@@ -80,6 +81,7 @@ impl FilterProgram {
             let operand = if instruction.code & X == 0 { k } else { x };
             let size = instruction.code & (H | B);
             at += 1;
+            // BPF_CLASS and BPF_MODE of linux/bpf_common.h.
             match (instruction.code & 7, instruction.code & 0xe0) {
                 (LD, ABS) => a = packet.load_absolute(size, k)?,
                 (LD, IND) => a = packet.load(size, x.checked_add(k)?)?,
@@ -125,6 +127,7 @@ pub fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
         // The kernel masks a count from X with 31 as well (___bpf_prog_run).
         code::LSH => a.wrapping_shl(operand),
         code::RSH => a.wrapping_shr(operand),
+        // NEG, the only other one that the check lets through.
         _ => a.wrapping_neg(),
     })
 }

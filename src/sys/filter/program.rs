@@ -192,9 +192,11 @@ fn check(instructions: &[FilterInstruction]) -> Result<(), ProgramError> {
     for (at, instruction) in instructions.iter().enumerate() {
         check_operation(at, *instruction)?;
         let mut written = arriving.get(at).copied().unwrap_or(0);
+        // 0 where the operand is none of memory, which may be any number.
         let word = 1_u16.checked_shl(instruction.k).unwrap_or(0);
         match instruction.code {
             code if code == code::ST || code == code::STX => written |= word,
+            // LD and LDX differ in the lowest bit.
             code if code & !1 == code::LD | code::MEM && written & word == 0 => {
                 return Err(ProgramError::Memory { at });
             }

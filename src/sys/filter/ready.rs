@@ -24,6 +24,7 @@ const IPV4: u32 = 14;
 const ARP: u32 = 14;
 /// Where the IPv6 header begins.
 const IPV6: u32 = 14;
+// RFC 768, and `op` of RFC 2131 §2.
 const UDP_LEN: u32 = 8;
 const BOOTREQUEST: u32 = 1;
 const BOOTREPLY: u32 = 2;

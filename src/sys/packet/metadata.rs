@@ -117,6 +117,7 @@ impl Metadata {
     }
 }
 
+// As in linux/if_packet.h, since it is read by offsets.
 const _: () = assert!(size_of::<libc::tpacket_auxdata>() == 20);
 
 #[cfg(test)]

@@ -124,10 +124,12 @@ impl Layout {
             unit_len: usize::try_from(slot_len).ok()?,
             status_at,
         };
+        // The whole is the length of the mapping, and must not overflow either.
         blocks.checked_mul(block_len).map(|_| (request, geometry))
     }
 }
 
+// libc has it as usize, and lengths in requests are u32.
 const ALIGNMENT: u32 = 16;
 const _: () = assert!(libc::TPACKET_ALIGNMENT == 16);
 

@@ -205,6 +205,7 @@ fn slot<'a>(
     })
 }
 
+// What the reads above take from linux/if_packet.h.
 const _: () = assert!(size_of::<tpacket2_hdr>() == 32);
 const _: () = assert!(size_of::<tpacket3_hdr>() == 48);
 const _: () = assert!(size_of::<tpacket_block_desc>() == 48);

@@ -23,6 +23,7 @@ use crate::sys::rcu;
 const HEADER_LEN: usize = libc::TPACKET2_HDRLEN - size_of::<libc::sockaddr_ll>();
 /// Bytes of the status word, which the lent bytes of a slot follow.
 const STATUS_LEN: usize = size_of::<u32>();
+// As offsets in the lent bytes, which begin behind the status word.
 const LEN_AT: usize = offset_of!(tpacket2_hdr, tp_len) - STATUS_LEN;
 const FRAME_AT: usize = HEADER_LEN - STATUS_LEN;
 

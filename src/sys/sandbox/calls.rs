@@ -53,6 +53,7 @@ const fn refuse(number: libc::c_long, errno: Errno) -> Rule {
     }
 }
 
+// asm-generic/mman-common.h, linux/prctl.h and linux/sched.h; libc has them as signed numbers.
 const PROT_EXEC: u32 = 4;
 const PR_SET_TIMERSLACK: u32 = 29;
 const CLONE_THREAD: u32 = 0x10000;
@@ -133,8 +134,10 @@ pub(super) const OTHER_LIBC: &[Rule] = &[
     allow(libc::SYS_tgkill),
 ];
 #[cfg(target_env = "musl")]
+// The other tables were made with musl.
 pub(super) const OTHER_LIBC: &[Rule] = &[];
 
+// No AF_UNIX, AF_NETLINK or AF_PACKET: these workers speak with the network alone.
 const FAMILIES: &[u32] = &[libc::AF_INET as u32, libc::AF_INET6 as u32];
 
 /// Sockets.
@@ -200,6 +203,7 @@ pub(super) const LEASE: &[Rule] = &[
     refuse(libc::SYS_sethostname, Errno::EPERM),
 ];
 
+// Netlink sets the addresses; packet sockets ask while there is none.
 const LEASE_FAMILIES: &[u32] = &[
     libc::AF_INET as u32,
     libc::AF_INET6 as u32,

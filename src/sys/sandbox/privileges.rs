@@ -107,6 +107,7 @@ pub(super) fn harden(file_len: u64) -> Vec<SyscallError> {
 fn change_user(id: u32) -> Result<(), SyscallError> {
     let failed = |call| move |errno| SyscallError::new(call, errno);
     let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
+    // Groups first: the new user may not change them.
     setgroups(&[]).map_err(failed("setgroups"))?;
     setresgid(group, group, group).map_err(failed("setresgid"))?;
     setresuid(user, user, user).map_err(failed("setresuid"))
@@ -210,6 +211,7 @@ fn limit(call: &'static str, resource: Resource, most: u64) -> Result<(), Syscal
     // SAFETY: it writes a structure of this type.
     let result = unsafe { libc::getrlimit(resource, &mut limit) };
     Errno::result(result).map_err(|errno| SyscallError::new(call, errno))?;
+    // One that is lower already stays.
     let most = limit.rlim_max.min(most);
     let limit = libc::rlimit {
         rlim_cur: most,

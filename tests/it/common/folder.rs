@@ -137,7 +137,8 @@ impl Folder {
     }
 
     /// Makes an authority, and certificates by it that are good, have expired, are not valid
-    /// yet, and are for another host; one for a client, with its key in the same file; and one that its owner made by itself.
+    /// yet, and are for another host; one for a client, with its key in the same file; and one that its owner
+    /// made by itself.
     pub fn certificates(&self) {
         let script = "
             key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'

@@ -93,6 +93,7 @@ pub(super) fn next(
                 let text = format!("{url} lists {} entries; the newest are read", names.len());
                 context.note(place, text);
             }
+            // Reversed: they are taken from the end.
             for name in names.iter().take(MAX_ENTRIES).rev() {
                 reader
                     .waiting

@@ -178,6 +178,7 @@ impl PlanCheck {
             .parts()
             .map(|(part, purpose)| (part.url.clone(), purpose));
         let mut left: Vec<_> = parts.collect();
+        // They are taken from the end.
         left.reverse();
         Self { plan, left }
     }

@@ -38,6 +38,7 @@ pub(super) fn names(list: &str) -> Vec<String> {
     let is_name = |name: &String| !name.starts_with('.') && !name.contains('/');
     let mut names: Vec<_> = names.filter(is_name).collect();
     names.sort_by(|a, b| compare(stem(b), stem(a)).then_with(|| b.cmp(a)));
+    // An index in HTML has each name twice, as link and as text.
     names.dedup();
     names
 }

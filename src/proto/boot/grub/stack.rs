@@ -416,6 +416,7 @@ impl BlockStack {
             .set("?", if status { "0" } else { "1" });
         self.unjudged = None;
         self.unchecked = core::mem::take(&mut self.shell.loading);
+        // They are taken from the end.
         self.unchecked.reverse();
     }
 }

@@ -322,6 +322,7 @@ impl ScriptSettings {
             "syslog" => option(facts, 7, Type::Ipv4),
             "vendor-class" => option(facts, 60, Type::String),
             "user-class" => option(facts, 77, Type::String),
+            // DHCP_ISCSI_INITIATOR_IQN of iPXE's include/ipxe/dhcp.h.
             "initiator-iqn" => option(facts, 203, Type::String),
             _ => match name.split_once('.') {
                 None => option(facts, name.parse().ok()?, Type::Hex(":")),

@@ -179,7 +179,8 @@ impl MenuSession {
         self.line = command_line.map(|text| LineEditor::new(&text));
     }
 
-    /// The key of an entry starts it, or moves the bar to it; a digit moves the bar, so that a slip starts nothing.
+    /// The key of an entry starts it, or moves the bar to it; a digit moves the bar, so that a slip starts
+    /// nothing.
     fn handle_char(&mut self, letter: char) -> Option<Answer> {
         let letter = letter.to_ascii_lowercase();
         let keyed = (self.menu.entries.iter()).position(|entry| {

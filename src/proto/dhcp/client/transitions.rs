@@ -186,6 +186,7 @@ impl Client {
                     self.report_silence(expires_at);
                 }
                 self.search(Offers::default(), None, now);
+                // Makes the DISCOVER due now; `search` has set its time only.
                 self.tick();
             }
             State::Probing { active } => {
@@ -198,6 +199,7 @@ impl Client {
                 {
                     guard.announce(now);
                     self.bind(active);
+                    // T1 of a short lease may have passed while its address was probed.
                     self.tick();
                 }
             }
@@ -375,6 +377,7 @@ impl Client {
     pub(super) fn restart(&mut self, start_at: Instant) {
         self.unwatch();
         self.enter(State::Init { start_at });
+        // Where that time is now, the search begins at once.
         self.tick();
     }
 

@@ -91,8 +91,10 @@ impl InterfaceOffers {
             if !is_host(offer.address) {
                 return;
             }
+            // The first offer starts the wait, as in the client.
             self.decide_at.get_or_insert(answer.at + proxy_wait);
         }
+        // One seed for all, so that the same answers always get the same verdict.
         self.offers.add(offer.clone(), &mut Random::new(0));
     }
 }
@@ -126,6 +128,7 @@ impl<'a> BootChoice<'a> {
         let arrivals = core::iter::from_fn(|| {
             let queues = queues.iter_mut().enumerate();
             let next = queues.filter_map(|(place, queue)| Some((queue.peek()?.at, place, queue)));
+            // Two interfaces may hear at one instant: then their order decides.
             let (_, place, queue) = next.min_by_key(|(at, place, _)| (*at, *place))?;
             Some((place, queue.next()?))
         });

@@ -2,6 +2,7 @@
 
 use crate::reader::{DecodeError, Reader};
 
+// X.680 (table 1); a SEQUENCE has the bit of constructed ones (X.690 §8.1.2).
 pub(super) const INTEGER: u8 = 0x02;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -56,6 +57,7 @@ pub(super) fn element<'a>(
 ) -> Result<(u8, &'a [u8]), DecodeError> {
     let tag = reader.u8(field)?;
     let len = match reader.u8(field)? {
+        // X.690 §8.1.3: the length itself, or of how many bytes it is.
         len @ 0..=0x7f => usize::from(len),
         0x81 => usize::from(reader.u8(field)?),
         0x82 => usize::from(reader.u16(field)?),

@@ -7,6 +7,7 @@ use core::fmt;
 use super::der::{INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, expect, optional};
 use crate::reader::{DecodeError, Reader};
 
+// rsaEncryption (RFC 3279 §2.3.1) and id-ecPublicKey (RFC 5480 §2.1.1).
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
 /// Algorithms that need no parameters, and the curves of [`EC`].

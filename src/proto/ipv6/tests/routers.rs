@@ -87,7 +87,8 @@ fn addresses_are_formed_in_prefixes_of_64_bits_alone() {
         hear(&mut known, ROUTER, &advertisement(0, 9, prefix), 0);
         assert_eq!(addresses(&known, 0).len(), count, "{prefix:?}");
     }
-    // Of reserved addresses: the whole of IPv6, which would hide every router, and that of the loopback address.
+    // Of reserved addresses: the whole of IPv6, which would hide every router, and that of the loopback
+    // address.
     for len in [0, 64] {
         let mut known = discovery();
         let mut message = advertisement(0, 9, Some((len, 10, 20)));

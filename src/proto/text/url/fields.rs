@@ -7,6 +7,7 @@ use crate::fields::{FieldError, Fields, put_option, put_text};
 use crate::prelude::*;
 use alloc::sync::Arc;
 
+// Their numbers are their places, for processes of the same program.
 const SCHEMES: [Scheme; 3] = [Scheme::Tftp, Scheme::Http, Scheme::Https];
 
 impl Url {
