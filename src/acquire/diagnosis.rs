@@ -204,7 +204,7 @@ impl Diagnosis {
         let vlans: Vec<_> = self.vlans.iter().map(ToString::to_string).collect();
         let vlans = vlans.join(",");
         Some(format!(
-            " without a tag, where frames of the VLANs {vlans} are seen (try them with \
+            " without a tag, where frames of VLAN {vlans} are seen (try them with \
              vlan=try:{vlans}); is this the right port, and is its untagged VLAN the right one?"
         ))
     }

@@ -111,15 +111,13 @@ fn perform(action: FileAction, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>>
 fn act(action: FileAction, path: &Path, bytes: &[u8]) -> io::Result<Vec<u8>> {
     match action {
         FileAction::Read => {
-            let mut content = Vec::new();
             // To open a FIFO would wait for its writer otherwise (fifo(7)).
             let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
             let file = file::open(path, flags)?;
             if !file.metadata()?.is_file() {
                 return Err(io::Error::other("is no regular file"));
             }
-            file.take(MAX_LEN).read_to_end(&mut content)?;
-            return Ok(content);
+            return read_whole(file);
         }
         FileAction::Replace(mode) => file::replace(path, bytes, mode)?,
         FileAction::ReplaceOwn => file::replace_own(path, bytes)?,
@@ -261,9 +259,20 @@ fn content_of(files: Vec<OwnedFd>) -> io::Result<Vec<u8>> {
     for file in files {
         let mut file = File::from(file);
         file.rewind()?;
-        file.take(MAX_LEN).read_to_end(&mut content)?;
+        content.append(&mut read_whole(file)?);
     }
     Ok(content)
+}
+
+/// Reads a file, unless it is longer than what is handled here: what replaces it must not lose its end.
+fn read_whole(file: File) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let len = file.take(MAX_LEN + 1).read_to_end(&mut content)?;
+    if u64::try_from(len).is_ok_and(|len| len <= MAX_LEN) {
+        Ok(content)
+    } else {
+        Err(Errno::EFBIG.into())
+    }
 }
 
 impl FileAction {
@@ -299,6 +308,17 @@ mod tests {
     use super::super::process::End;
     use super::super::sandbox::{Calls, OnViolation, Profile};
     use super::*;
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_and_not_cut_off() {
+        let path = std::env::temp_dir().join(format!("wireboot-{:016x}", super::super::seed()));
+        for (len, is_read) in [(MAX_LEN, true), (MAX_LEN + 1, false)] {
+            File::create(&path).unwrap().set_len(len).unwrap();
+            let read = read(&path).map(|content| content.len() as u64);
+            assert_eq!(read.ok(), is_read.then_some(len));
+        }
+        fs::remove_file(path).unwrap();
+    }
 
     #[test]
     fn a_confined_process_reads_and_writes_the_files_of_its_list_and_no_others() {

@@ -44,7 +44,7 @@ const WORDS: [(Fault, &str, &str); 10] = [
     ),
     (
         Fault::WrongVlan,
-        "frames of the VLANs 7 are seen",
+        "frames of VLAN 7 are seen",
         "try them with vlan=try:7",
     ),
     (

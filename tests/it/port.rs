@@ -212,7 +212,7 @@ fn vlans_on_the_wire_are_told_of_where_nobody_answers_without_a_tag() {
         assert_eq!(code, Some(3));
         for said in [said, discovered] {
             assert!(
-                said.contains("frames of the VLANs 7,12 are seen (try them with vlan=try:7,12)"),
+                said.contains("frames of VLAN 7,12 are seen (try them with vlan=try:7,12)"),
                 "{said}"
             );
         }

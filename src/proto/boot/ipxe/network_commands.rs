@@ -55,7 +55,7 @@ pub(super) fn ping(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
     let count = call.value("count").map_or(Ok(1), number)?;
     let query = Query::Echo {
         host: call.word(0).to_owned(),
-        count: u16::try_from(count).map_or(1, |count| count.clamp(1, MAX_ECHOES)),
+        count: u16::try_from(count.clamp(1, MAX_ECHOES)).unwrap_or(1),
         timeout: call.timeout()?.unwrap_or(ECHO_TIMEOUT),
     };
     let setting = None;
@@ -67,7 +67,7 @@ pub(super) fn ping(_: &mut State, call: &mut Arguments<'_>) -> CommandResult {
 
 /// iPXE's PING_DEFAULT_TIMEOUT.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
-const MAX_ECHOES: u16 = 100;
+const MAX_ECHOES: i64 = 100;
 
 /// Handles what a query has found.
 pub(super) fn replied(state: &mut State, setting: Option<String>, answer: Answer) -> CommandResult {
