@@ -179,8 +179,8 @@ pub(super) fn no_choice(key: &str) -> Option<&'static str> {
 /// them.
 const OF_OTHERS: [(&str, &str); 3] = [
     (
-        "fetch= httpfs= ftpfs= rd.systemd.pull= url= iso-url= boot=live boot=casper netboot= archiso_http_srv= \
-         archiso_nfs_srv= archiso_nbd_srv=",
+        "fetch= httpfs= ftpfs= rd.systemd.pull= url= iso-url= boot=live boot=casper netboot= \
+         archiso_http_srv= archiso_nfs_srv= archiso_nbd_srv=",
         "root=live:URL of the file system (in an ISO image: URL.iso#/PATH), or root=nfs:SERVER:/PATH of the \
          root itself",
     ),

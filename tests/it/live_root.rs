@@ -444,7 +444,8 @@ for folder, names, files in os.walk("."):
         print(int(found.st_mtime), end=" ")
         if os.path.isfile(path):
             is_sparse = found.st_blocks * 512 * 2 < found.st_size
-            print(found.st_nlink, found.st_size, is_sparse, hashlib.sha256(open(path, "rb").read()).hexdigest(), end=" ")
+            content = hashlib.sha256(open(path, "rb").read()).hexdigest()
+            print(found.st_nlink, found.st_size, is_sparse, content, end=" ")
         if sys.argv[2] == "attributes":
             print({name: os.getxattr(path, name).hex() for name in os.listxattr(path)}, end="")
         print()
