@@ -37,7 +37,7 @@ use std::net::Ipv4Addr;
 use crate::config::{Config, DhcpConfig, Family};
 use crate::error::{Error, Reason};
 use crate::gate::Gate;
-use crate::handover::{self, EarlierFiles, HandOverIdentity};
+use crate::handover::{self, EarlierFiles};
 use crate::link::{self, Found, Link};
 use crate::report;
 use crate::script::Event;
@@ -51,6 +51,7 @@ use wireboot_proto::ipv6::lease::Lease6;
 use beside::Beside;
 pub use binding::Binding;
 pub use boot_server::boot_file;
+use client_config::holder;
 pub use either::{Winner, either};
 use ipv6::Bound6;
 pub use keep::keep;
@@ -286,21 +287,15 @@ pub fn without_dhcp(
     let link = link::first_up(&config.link, signals)?;
     #[cfg(feature = "root")]
     if config.link.as_it_stands {
-        let earlier = handover::read((&link.name, link.index()), &link.made_of);
+        let earlier = handover::read(&holder(&link, &[]));
         return Ok((link, earlier));
     }
     if let Err(error) = link.configure(lease) {
         link.restore();
         return Err(error);
     }
-    let holder = HandOverIdentity {
-        interface: &link.name,
-        index: link.index(),
-        mac: link.mac,
-        client_id: &[],
-        made_of: &link.made_of,
-    };
-    let earlier = handover::read((&link.name, link.index()), &link.made_of);
+    let holder = holder(&link, &[]);
+    let earlier = handover::read(&holder);
     handover::write(&holder, lease, config.dhcp.hand_over);
     Ok((link, earlier))
 }

@@ -22,7 +22,7 @@ mod resolv_conf;
 use std::path::Path;
 use std::path::PathBuf;
 
-use crate::config::{HandOver, MadeOf};
+use crate::config::HandOver;
 use crate::sys::file::EVERYBODY;
 use crate::sys::{self, machine};
 pub use earlier::EarlierFiles;
@@ -57,9 +57,9 @@ pub fn write(identity: &HandOverIdentity<'_>, lease: &Lease, to: HandOver) {
     }
 }
 
-/// Reads the files of [`write()`] about an interface, its name and its index, as others have left them, for [`restore`].
-pub fn read(interface: (&str, u32), of: &MadeOf) -> EarlierFiles {
-    EarlierFiles::none(here(), interface, of).read(here())
+/// Reads the files of [`write()`], as others have left them, for [`restore`].
+pub fn read(holder: &HandOverIdentity<'_>) -> EarlierFiles {
+    EarlierFiles::none(here(), holder).read(here())
 }
 
 /// Puts the files back as they were read.
@@ -68,13 +68,13 @@ pub fn restore(earlier: &EarlierFiles) {
 }
 
 /// Removes the files of [`write()`], and its lines in `/etc/resolv.conf`.
-pub fn remove(interface: (&str, u32), of: &MadeOf) {
-    restore(&EarlierFiles::none(here(), interface, of));
+pub fn remove(holder: &HandOverIdentity<'_>) {
+    restore(&EarlierFiles::none(here(), holder));
 }
 
 /// Returns the paths of all these files.
-pub fn paths(interface: (&str, u32), of: &MadeOf) -> Vec<PathBuf> {
-    EarlierFiles::none(here(), interface, of).paths(here())
+pub fn paths(holder: &HandOverIdentity<'_>) -> Vec<PathBuf> {
+    EarlierFiles::none(here(), holder).paths(here())
 }
 
 /// Returns the lines of [`write()`] in `/etc/resolv.conf`.

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::client_config::holder;
 use super::lease_store::{LeaseStore, SavedLease};
 use crate::config::{DhcpConfig, HandOver, StaticConfig};
 use crate::error::Error;
-use crate::handover::{self, EarlierFiles, HandOverIdentity};
+use crate::handover::{self, EarlierFiles};
 use crate::link::{EarlierLease, Link};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::ethernet::MacAddress;
@@ -55,10 +56,7 @@ impl AddressSetup {
     /// Returns the paths of the lease file and of the files for other programs.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         let mut paths = self.lease_store.paths(self.link.mac);
-        paths.extend(handover::paths(
-            (&self.link.name, self.link.index()),
-            &self.link.made_of,
-        ));
+        paths.extend(handover::paths(&holder(&self.link, &[])));
         paths
     }
 
@@ -88,16 +86,9 @@ impl AddressSetup {
         let before = before.as_ref().map(on_interface);
         // A renewal must not take the address away first: its connections would end with it.
         self.link.replace(before, lease, age)?;
-        let identity = HandOverIdentity {
-            interface: &self.link.name,
-            index: self.link.index(),
-            mac: self.link.mac,
-            client_id,
-            made_of: &self.link.made_of,
-        };
-        self.earlier_files
-            .get_or_init(|| handover::read((identity.interface, identity.index), identity.made_of));
-        handover::write(&identity, lease, self.hand_over);
+        let holder = holder(&self.link, client_id);
+        self.earlier_files.get_or_init(|| handover::read(&holder));
+        handover::write(&holder, lease, self.hand_over);
         Ok(())
     }
 
@@ -138,7 +129,7 @@ impl AddressSetup {
         let earlier = self.earlier_files.get();
         match earlier.filter(|earlier| earlier.address().is_none_or(is_there)) {
             Some(earlier) => handover::restore(earlier),
-            None => handover::remove((&self.link.name, self.link.index()), &self.link.made_of),
+            None => handover::remove(&holder(&self.link, &[])),
         }
         self.lease_store.remove(self.link.mac);
     }
@@ -168,9 +159,9 @@ impl AddressSetup {
         };
         let removed = self.link.take_back(on_interface(&saved));
         // Another client may have written its own since.
-        let (name, made_of) = ((&*self.link.name, self.link.index()), &self.link.made_of);
-        if handover::read(name, made_of).address() == Some(saved.address) {
-            handover::remove(name, made_of);
+        let holder = holder(&self.link, &[]);
+        if handover::read(&holder).address() == Some(saved.address) {
+            handover::remove(&holder);
         }
         self.lease_store.remove(self.link.mac);
         removed.map(|()| true)

@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use super::client_config::holder;
 use super::kept::{Kept, KeptRenewal};
 use super::switch_port::SwitchPort;
 use crate::error::{Error, Reason};
@@ -195,7 +196,7 @@ impl Binding {
             Leased::Idle(kept) => kept.restore(),
             Leased::Static(earlier) => restore_static(&self.link, &earlier),
             Leased::Renewed(..) | Leased::Gone => {
-                handover::remove((&self.link.name, self.link.index()), &self.link.made_of);
+                handover::remove(&holder(&self.link, &[]));
                 self.link.restore();
             }
         }

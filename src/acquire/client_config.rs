@@ -1,6 +1,7 @@
 //! Configuration of a DHCP client for an interface of this machine.
 
 use crate::config::DhcpConfig;
+use crate::handover::HandOverIdentity;
 use crate::link::Link;
 use crate::sys::{self, firmware};
 use wireboot_proto::dhcp::config::{Config as ClientConfig, requested};
@@ -42,6 +43,17 @@ pub(super) fn client_id(config: &ClientConfig) -> Vec<u8> {
     let mut options = config.identity.iter();
     let found = options.find(|(code, _)| *code == code::CLIENT_IDENTIFIER);
     found.map_or_else(Vec::new, |(_, value)| value.clone())
+}
+
+/// Returns for whom files for other programs are written: the client of this identifier on `link`.
+pub(super) fn holder<'a>(link: &'a Link, client_id: &'a [u8]) -> HandOverIdentity<'a> {
+    HandOverIdentity {
+        interface: &link.name,
+        index: link.index(),
+        mac: link.mac,
+        client_id,
+        made_of: &link.made_of,
+    }
 }
 
 /// Differs between machines even where the kernel has not gathered any randomness yet, as in a rack

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::address_setup::AddressSetup;
-use super::client_config::{client_config, client_id};
+use super::client_config::{client_config, client_id, holder};
 use super::diagnosis::LeaseProgress;
 use super::dialogue::{Dialogue, FirstExchange};
 use super::station::{Reception, Station};
@@ -545,7 +545,7 @@ pub(super) fn release_saved(link: Link, config: &DhcpConfig) -> Result<bool, Err
     while let Some(transmit) = client.poll_transmit(&mut payload) {
         station.send(transmit, &payload);
     }
-    handover::remove((&link.name, link.index()), &link.made_of);
+    handover::remove(&holder(&link, &[]));
     setup.remove_saved()?;
     log::info!("{}: released {}", link.name, saved.address);
     Ok(true)

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client_config::{identity, seed};
+use super::client_config::{holder, identity, seed};
 use super::record6::{Granted6, Record6};
 use super::station6::{MAX_BATCH, Station6};
 use crate::config::{Config, Family, HandOver};
 use crate::error::{Error, Reason};
-use crate::handover::{self, EarlierFiles, HandOverIdentity};
+use crate::handover::{self, EarlierFiles};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
 use crate::report;
 use crate::sys;
@@ -194,7 +194,7 @@ impl Session6 {
 
     /// Returns the paths of all files that it reads, writes or removes.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        let mut paths = handover::paths6((&self.link.name, self.link.index()), &self.link.made_of);
+        let mut paths = handover::paths6(&holder(&self.link, &[]));
         paths.extend(self.settings.paths());
         paths.extend(self.record.paths());
         paths
@@ -429,15 +429,9 @@ impl Session6 {
         }
         self.settings.apply(&self.link, &lease)?;
         let link = &self.link;
-        let holder = HandOverIdentity {
-            interface: &link.name,
-            index: link.index(),
-            mac: link.mac,
-            client_id: &[],
-            made_of: &link.made_of,
-        };
+        let holder = holder(link, &[]);
         self.earlier_files
-            .get_or_insert_with(|| handover::read6((&link.name, link.index()), &link.made_of));
+            .get_or_insert_with(|| handover::read6(&holder));
         handover::write6(&holder, self.identity(), &lease, self.hand_over);
         Ok(lease)
     }
@@ -503,7 +497,7 @@ impl Session6 {
         self.send_release();
         self.settings.restore();
         if self.earlier_files.is_some() || self.held.is_some() {
-            handover::remove6((&self.link.name, self.link.index()), &self.link.made_of);
+            handover::remove6(&holder(&self.link, &[]));
         }
         if self.held.is_some() || self.record.is_written() {
             self.record.remove();

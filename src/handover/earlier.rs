@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use super::below::below_names;
 use super::initramfs::net_conf6_name;
 use super::initramfs::{dracut_names, net_conf_name};
-use super::managers::{device_state_name, keyfile_name, unit_name};
+use super::managers::{HandOverIdentity, device_state_name, keyfile_name, unit_name};
 use super::place::FileLocations;
 use super::resolv_conf::{self, ResolvConf};
-use crate::config::MadeOf;
 use crate::sys::file::{EVERYBODY, OWNER};
 use crate::sys::files;
 
@@ -41,38 +40,34 @@ struct EarlierFile {
 
 impl EarlierFiles {
     /// Returns the files about an interface, and about those it was made of, as none of which is there.
-    pub(super) fn none(place: &FileLocations, interface: (&str, u32), of: &MadeOf) -> Self {
-        let mut names = dracut_names(interface.0);
+    pub(super) fn none(place: &FileLocations, holder: &HandOverIdentity<'_>) -> Self {
+        let mut names = dracut_names(holder.interface);
         // First, where `address` looks for it.
-        names.insert(0, net_conf_name(interface.0));
-        Self::of_managers(place, names, interface, of, false)
+        names.insert(0, net_conf_name(holder.interface));
+        Self::of_managers(place, names, holder, false)
     }
 
     /// As [`EarlierFiles::none`], for a lease of IPv6.
-    pub(super) fn none6(place: &FileLocations, interface: (&str, u32), of: &MadeOf) -> Self {
-        let mut names = dracut_names(interface.0);
-        names.push(net_conf6_name(interface.0));
-        Self::of_managers(place, names, interface, of, true)
+    pub(super) fn none6(place: &FileLocations, holder: &HandOverIdentity<'_>) -> Self {
+        let mut names = dracut_names(holder.interface);
+        names.push(net_conf6_name(holder.interface));
+        Self::of_managers(place, names, holder, true)
     }
 
     /// Returns the files of these names, and those for systemd-networkd and NetworkManager.
     fn of_managers(
         place: &FileLocations,
         mut names: Vec<String>,
-        (interface, index): (&str, u32),
-        of: &MadeOf,
+        holder: &HandOverIdentity<'_>,
         is_ipv6: bool,
     ) -> Self {
         names.extend([
-            unit_name(interface),
-            keyfile_name(interface),
-            device_state_name(index),
+            unit_name(holder.interface),
+            keyfile_name(holder.interface),
+            device_state_name(holder.index),
         ]);
         #[cfg(feature = "bond")]
-        names.extend(below_names(interface, of));
-        #[cfg(not(feature = "bond"))]
-        // Only files about a bond or a VLAN depend on it.
-        let _ = of;
+        names.extend(below_names(holder.interface, holder.made_of));
         if !place.is_machine {
             names.clear();
         }

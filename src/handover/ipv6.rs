@@ -9,7 +9,7 @@ use super::managers::{HandOverIdentity, duid_lines, hex, keyfile_of, line, unit}
 use super::output::{add, write_all};
 use super::place::here;
 use super::resolv_conf;
-use crate::config::{HandOver, MadeOf};
+use crate::config::HandOver;
 use crate::sys::file::EVERYBODY;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::lease::{Lease6, Origin};
@@ -42,18 +42,18 @@ pub fn write6(
 }
 
 /// Reads the files of [`write6`], as others have left them, for [`restore`](super::restore).
-pub fn read6(interface: (&str, u32), of: &MadeOf) -> EarlierFiles {
-    EarlierFiles::none6(here(), interface, of).read(here())
+pub fn read6(holder: &HandOverIdentity<'_>) -> EarlierFiles {
+    EarlierFiles::none6(here(), holder).read(here())
 }
 
 /// Removes the files of [`write6`], and its lines in `/etc/resolv.conf`.
-pub fn remove6(interface: (&str, u32), of: &MadeOf) {
-    EarlierFiles::none6(here(), interface, of).restore(here());
+pub fn remove6(holder: &HandOverIdentity<'_>) {
+    EarlierFiles::none6(here(), holder).restore(here());
 }
 
 /// Returns the paths of the files of [`write6`].
-pub fn paths6(interface: (&str, u32), of: &MadeOf) -> Vec<PathBuf> {
-    EarlierFiles::none6(here(), interface, of).paths(here())
+pub fn paths6(holder: &HandOverIdentity<'_>) -> Vec<PathBuf> {
+    EarlierFiles::none6(here(), holder).paths(here())
 }
 
 /// Returns the unit of systemd-networkd by which it asks for the same addresses as the same client.
@@ -166,6 +166,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::MadeOf;
 
     use crate::handover::place::FileLocations;
     use wireboot_proto::dhcp::lease::Lease;
@@ -267,16 +268,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn managers_are_the_same_client_or_have_the_given_address() {
-        let made_of = MadeOf::default();
-        let holder = HandOverIdentity {
-            made_of: &made_of,
+    fn holder(made_of: &MadeOf) -> HandOverIdentity<'_> {
+        HandOverIdentity {
+            made_of,
             interface: "eth0",
             index: 7,
             mac: "52:54:00:12:34:56".parse().unwrap(),
             client_id: &[],
-        };
+        }
+    }
+
+    #[test]
+    fn managers_are_the_same_client_or_have_the_given_address() {
+        let made_of = MadeOf::default();
+        let holder = holder(&made_of);
         let mut lease = lease();
         lease.server = Some("fe80::1".parse().unwrap());
         assert_eq!(
@@ -332,7 +337,7 @@ mod tests {
         fs::write(&path, "nameserver 198.51.100.53\n").unwrap();
         let place = FileLocations::below(&root);
         let made_of = MadeOf::default();
-        let earlier = EarlierFiles::none6(&place, ("eth0", 7), &made_of).read(&place);
+        let earlier = EarlierFiles::none6(&place, &holder(&made_of)).read(&place);
         let four = Lease {
             dns: vec!["192.0.2.53".parse().unwrap()],
             search: vec!["four.example".to_owned(), "lab.example".to_owned()],
@@ -368,13 +373,13 @@ mod tests {
             text()
         );
         resolv_conf::replace6(&path, "eth0", &lease()).unwrap();
-        EarlierFiles::none(&place, ("eth0", 7), &made_of).restore(&place);
+        EarlierFiles::none(&place, &holder(&made_of)).restore(&place);
         assert!(
             text().contains(servers6) && !text().contains("192.0.2.53\n"),
             "{}",
             text()
         );
-        EarlierFiles::none6(&place, ("eth0", 7), &made_of).restore(&place);
+        EarlierFiles::none6(&place, &holder(&made_of)).restore(&place);
         let left = text();
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(left, "nameserver 198.51.100.53\n");

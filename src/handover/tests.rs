@@ -3,6 +3,7 @@ use super::below::{below_keyfiles, below_units};
 use super::initramfs::NIS_DOMAIN;
 use super::resolv_conf::{BEGIN, END, RESOLV_CONF, resolv_conf, resolvers};
 use super::*;
+use crate::config::MadeOf;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -145,7 +146,7 @@ fn files_are_written_whole_and_taken_back_without_a_trace() {
     files_below(&root.0.join("tmp"), &mut left);
     assert_eq!(left.len(), 10, "{left:?}");
     let place = FileLocations::below(&root.0);
-    EarlierFiles::none(&place, ("eth0", 7), &CARD).restore(&place);
+    EarlierFiles::none(&place, &HOLDER).restore(&place);
     assert_eq!(fs::read_to_string(root.0.join(RESOLV_CONF)).unwrap(), "");
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
@@ -158,7 +159,7 @@ fn resolvers_are_put_back_to_the_last_byte_unless_others_have_changed_them() {
     let path = root.0.join(RESOLV_CONF);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let boots = || {
-        let earlier = EarlierFiles::none(&FileLocations::below(&root.0), ("eth0", 7), &CARD)
+        let earlier = EarlierFiles::none(&FileLocations::below(&root.0), &HOLDER)
             .read(&FileLocations::below(&root.0));
         write_files(
             &FileLocations::below(&root.0),
@@ -206,10 +207,10 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     let fifo = root.0.join("tmp/net.eth0.gw");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let place = FileLocations::below(&root.0);
-    let earlier = EarlierFiles::none(&place, ("eth0", 7), &CARD).read(&place);
+    let earlier = EarlierFiles::none(&place, &HOLDER).read(&place);
     assert_eq!(earlier.address(), Some(Ipv4Addr::new(203, 0, 113, 7)));
     write_files(&place, &HOLDER, &lease(), EVERYONE);
-    let own = EarlierFiles::none(&place, ("eth0", 7), &CARD).read(&place);
+    let own = EarlierFiles::none(&place, &HOLDER).read(&place);
     assert_eq!(own.address(), Some(Ipv4Addr::new(192, 0, 2, 10)));
     earlier.restore(&place);
     let mut left = Vec::new();
@@ -222,11 +223,7 @@ fn what_another_client_wrote_is_put_back_as_it_was() {
     }
     // Without the quotes, as a person may write it; and of no address.
     write("run/net-eth0.conf", "IPV4ADDR=192.0.2.3\n");
-    let address = || {
-        EarlierFiles::none(&place, ("eth0", 7), &CARD)
-            .read(&place)
-            .address()
-    };
+    let address = || EarlierFiles::none(&place, &HOLDER).read(&place).address();
     assert_eq!(address(), Some(Ipv4Addr::new(192, 0, 2, 3)));
     for text in ["IPV4ADDR=''\n", "", "\u{ff}"] {
         write("run/net-eth0.conf", text);
@@ -321,7 +318,7 @@ fn network_manager_is_told_who_asked_for_the_lease() {
         fs::read_to_string(&state).unwrap(),
         "[device]\nmanaged=1\nconnection-uuid=77697265-626f-8f74-8000-525400123456\n"
     );
-    EarlierFiles::none(&place, ("eth0", 7), &CARD).restore(&place);
+    EarlierFiles::none(&place, &HOLDER).restore(&place);
     assert!(!state.exists());
 }
 
@@ -400,7 +397,7 @@ fn a_vlan_on_a_bond_is_made_by_whoever_takes_over() {
     uuids.sort_unstable();
     uuids.dedup();
     assert_eq!((files.len(), uuids.len()), (4, 4), "{uuids:?}");
-    EarlierFiles::none(&FileLocations::below(&root.0), ("bond0.7", 7), &made_of)
+    EarlierFiles::none(&FileLocations::below(&root.0), &holder)
         .restore(&FileLocations::below(&root.0));
     let mut left = Vec::new();
     files_below(&root.0, &mut left);
