@@ -138,23 +138,35 @@ impl<'s> Download<'s> {
         }
     }
 
-    /// Claims a span to fetch; none when there is none at the moment.
-    pub(super) fn claim(&mut self) -> Option<SpanId> {
+    /// Claims a span to fetch, and returns where it ends if that is before the end of the file; none when there
+    /// is none at the moment.
+    pub(super) fn claim(&mut self) -> Option<(SpanId, Option<u64>)> {
         if self.is_over {
-            None
-        } else {
-            self.spans.claim()
+            return None;
         }
+        let span = self.spans.claim()?;
+        let end = self.spans.end(span).filter(|end| Some(*end) != self.len);
+        Some((span, end))
     }
 
-    /// Returns the range request for `url` that continues `span`: where that server can check that
-    /// the file is the same, or where it `may_mix`. None when only the whole file can be requested.
-    pub(super) fn resume(&self, span: SpanId, url: &Url, may_mix: bool) -> Option<Resume> {
+    /// Returns the range request for `url` that continues `span`, up to `end` if that is given: where that
+    /// server can check that the file is the same, or where it `may_mix`. None when only the whole file can
+    /// be requested.
+    pub(super) fn resume(
+        &self,
+        (span, end): (SpanId, Option<u64>),
+        url: &Url,
+        may_mix: bool,
+    ) -> Option<Resume> {
         let len = self.spans.next(span).filter(|next| *next > 0)?;
         let source = self.source.as_ref()?;
         // An entity tag means something to its own server only (RFC 9110 §8.8.3).
         let validator = source.validator.clone().filter(|_| source.url == *url);
-        (validator.is_some() || may_mix).then_some(Resume { len, validator })
+        (validator.is_some() || may_mix).then_some(Resume {
+            len,
+            end,
+            validator,
+        })
     }
 
     /// Handles the head of an answer from `url` for `span`, which was requested as `resume` says.
@@ -166,7 +178,7 @@ impl<'s> Download<'s> {
     pub(super) fn start(
         &mut self,
         span: SpanId,
-        start: BodyStart,
+        mut start: BodyStart,
         url: &Url,
         joined: bool,
     ) -> io::Result<bool> {
@@ -180,6 +192,8 @@ impl<'s> Download<'s> {
         let mut is_mixed = false;
         let mut validator = start.validator;
         if goes_on {
+            // Of a part that is requested up to its end the server may not know the length of the whole.
+            start.len = start.len.or(self.len);
             if self.len.is_some() && start.len != self.len {
                 return Ok(false);
             }
@@ -216,6 +230,12 @@ impl<'s> Download<'s> {
         };
         let len = self.spans.advance(span, bytes.len());
         self.sink.write_at(at, bytes.get(..len).unwrap_or_default())
+    }
+
+    /// Returns whether bytes of `span` are still missing in front of `end`, or of its own end.
+    pub(super) fn lacks(&self, span: SpanId, end: Option<u64>) -> bool {
+        let next = self.spans.next(span).filter(|_| !self.is_over);
+        next.is_some_and(|next| end.is_none_or(|end| next < end))
     }
 
     /// Returns whether bytes of `span` are still missing.

@@ -51,7 +51,7 @@ fn lead<'scope>(
             return Err(Failure::Other("this build does not support TLS".into()));
         }
         let claimed = lock(download).claim();
-        let Some(span) = claimed else {
+        let Some((span, end)) = claimed else {
             // The rest belongs to other connections, or belonged to some that have failed.
             helpers.drain(..).map(ScopedJoinHandle::join).for_each(drop);
             if lock(download).is_whole() {
@@ -62,6 +62,7 @@ fn lead<'scope>(
         let part = SpanTransfer {
             download,
             span,
+            end,
             joined: false,
         };
         let end = transfer(attempt, &url, &part, &mut |now| {
@@ -111,12 +112,13 @@ fn lead<'scope>(
 fn help(attempt: &Attempt<'_>, url: &Url, download: &SharedDownload<'_, '_>) {
     loop {
         let claimed = lock(download).claim();
-        let Some(span) = claimed else {
+        let Some((span, end)) = claimed else {
             return;
         };
         let part = SpanTransfer {
             download,
             span,
+            end,
             joined: true,
         };
         let end = transfer(attempt, url, &part, &mut |_| {});

@@ -421,14 +421,17 @@ impl Get {
             Some(RecvResponseResult::RecvBody(call)) => match call.body_mode() {
                 BodyMode::LengthDelimited(left) => {
                     let end = from.saturating_add(left);
-                    if whole_len.is_some_and(|len| len != end) || end > self.config.max_len {
-                        return Err(if whole_len.is_some_and(|len| len != end) {
-                            Failure::Malformed("range and length differ".to_owned())
-                        } else {
-                            self.too_large()
-                        });
+                    let part_end = part_end(&self.config).filter(|_| from > 0);
+                    let differs = |expected: Option<u64>| expected.is_some_and(|len| len != end);
+                    if differs(whole_len) && part_end != Some(end) {
+                        return Err(Failure::Malformed("range and length differ".to_owned()));
                     }
-                    len = Some(end);
+                    if end > self.config.max_len {
+                        return Err(self.too_large());
+                    }
+                    if part_end.is_none() {
+                        len = Some(end);
+                    }
                     let connection = header(response, CONNECTION).unwrap_or_default();
                     // RFC 9112 §9.3: 1.1 keeps the connection by default, 1.0 only by an extension.
                     self.keeps_alive = response.version() == Version::HTTP_11
@@ -477,6 +480,12 @@ impl Get {
 /// The longest request in bytes: a URL of 8 KiB, a validator and credentials.
 const MAX_REQUEST_LEN: usize = 16 << 10;
 
+/// Returns where a part ends that is requested alone.
+fn part_end(config: &Config) -> Option<u64> {
+    let resume = config.resume.as_ref()?;
+    resume.end.filter(|end| *end > resume.len)
+}
+
 /// Returns the bytes of the request, and the parser of its answer.
 fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     let url = &config.url;
@@ -500,9 +509,11 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
     if let Some(window) = &config.window {
         // The last byte is named too (RFC 9110 §14.1.2).
         let (first, last) = (window.start + resumed, window.end.saturating_sub(1));
+        let last = part_end(config).map_or(last, |end| last.min(window.start + end - 1));
         request = request.header(RANGE, format!("bytes={first}-{last}"));
     } else if config.resume.is_some() {
-        request = request.header(RANGE, format!("bytes={resumed}-"));
+        let last = part_end(config).map_or_else(String::new, |end| (end - 1).to_string());
+        request = request.header(RANGE, format!("bytes={resumed}-{last}"));
     }
     let validator = config.resume.as_ref();
     if let Some(validator) = validator.and_then(|resume| resume.validator.as_ref()) {

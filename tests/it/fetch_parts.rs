@@ -25,6 +25,9 @@ fn parts_of_a_large_file_come_over_several_connections_where_that_is_faster() {
         let requests = site.requests();
         assert!(requests.iter().any(|request| request == "200 -"));
         assert!(parts(&requests) >= 3, "{requests:?}");
+        // What lies behind a part is not sent in vain.
+        let has_end = |request: &String| request.contains("bytes=") && !request.ends_with('-');
+        assert!(requests.iter().any(has_end), "{requests:?}");
         assert!(time < Duration::from_secs(11), "{time:?}, {requests:?}");
         site.brings_the_file("https://localhost:8443/file");
         let requests = site.requests();

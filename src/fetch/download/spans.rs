@@ -83,6 +83,12 @@ impl Spans {
         Some(span.next)
     }
 
+    /// Returns where a span ends; none while that is unknown, or when it is complete.
+    pub(super) fn end(&self, id: SpanId) -> Option<u64> {
+        let span = self.spans.iter().find(|span| span.id == id)?;
+        (span.end < u64::MAX).then_some(span.end)
+    }
+
     /// Sets the length of the file.
     pub(super) fn set_len(&mut self, len: u64) {
         if let Some(last) = self.spans.last_mut()

@@ -30,6 +30,9 @@ pub(super) type SharedDownload<'a, 's> = Mutex<&'a mut Download<'s>>;
 pub(super) struct SpanTransfer<'p, 'a, 's> {
     pub(super) download: &'p SharedDownload<'a, 's>,
     pub(super) span: SpanId,
+    /// Where the part ends that is requested, if not where the file does: what a server sends behind that, until
+    /// it notices that the connection is closed, would be sent in vain.
+    pub(super) end: Option<u64>,
     /// Whether it is a further connection, which may not restart the file.
     pub(super) joined: bool,
 }
@@ -62,7 +65,7 @@ pub(super) fn transfer(
         stall_timeout: attempt.patience,
         speed: attempt.speed,
         max_len: attempt.max_len,
-        resume: part.lock().resume(part.span, url, attempt.may_mix),
+        resume: (part.lock()).resume((part.span, part.end), url, attempt.may_mix),
         window: attempt.window.clone(),
         proxy: in_the_clear.map(|proxy| Proxy {
             credentials: proxy.credentials().map(str::to_owned),
@@ -214,7 +217,7 @@ fn note_events(
             Event::Redirected(url) => return Ok(Some(HttpEnd::Redirected(url))),
             Event::Done => {
                 download.finish(part.span);
-                return Ok(Some(if download.wants(part.span) {
+                return Ok(Some(if download.lacks(part.span, part.end) {
                     let why = "the answer is shorter than the announced length".to_owned();
                     HttpEnd::Failed(TransferFailure::Malformed(why))
                 } else {

@@ -42,6 +42,8 @@ pub struct Proxy {
 pub struct Resume {
     /// Its length in bytes, 1 or more.
     pub len: u64,
+    /// Where the bytes end that are wanted, if that is not the end of the file: more than `len`.
+    pub end: Option<u64>,
     /// The entity tag or date of that file; without it the server continues with whatever file it
     /// has now.
     pub validator: Option<String>,

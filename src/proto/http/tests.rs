@@ -558,6 +558,7 @@ fn get(resume: Option<(u64, &str)>) -> Get {
     of(Config {
         resume: resume.map(|(len, validator)| Resume {
             len,
+            end: None,
             validator: Some(validator.to_owned()),
         }),
         ..config("http://192.0.2.1/file")
@@ -575,6 +576,7 @@ fn a_window_of_a_file_is_a_file_of_its_own() {
     };
     let resume = Some(Resume {
         len: 2,
+        end: None,
         validator: Some("\"v\"".to_owned()),
     });
     for (resume, range, answer, from, body) in [
@@ -621,6 +623,58 @@ fn a_window_of_a_file_is_a_file_of_its_own() {
         let (_, events) = exchange(windowed(None), answer, 1000);
         assert_eq!(events.last(), Some(&Event::Failed(failure)));
     }
+}
+
+#[test]
+fn a_part_is_requested_up_to_its_end() {
+    let answered = |window: Option<core::ops::Range<u64>>, end, range: &str, answer: &str, len| {
+        let mut get = of(Config {
+            window,
+            resume: Some(Resume {
+                len: 2,
+                end: Some(end),
+                validator: None,
+            }),
+            ..config("http://192.0.2.1/file")
+        });
+        let request = String::from_utf8(get.poll_transmit().unwrap()).unwrap();
+        assert!(
+            request.contains(&format!("range: bytes={range}\r\n")),
+            "{request}"
+        );
+        let head = format!(
+            "HTTP/1.1 206 P\r\nContent-Range: bytes {answer}\r\nContent-Length: {len}\r\n\r\n"
+        );
+        let answer = [head.as_bytes(), &vec![b'x'; len]].concat();
+        let (received, events) = exchange(get, &answer, 7);
+        let whole = match &events[0] {
+            Event::Started(start) => start.len,
+            _ => None,
+        };
+        (received.len(), whole, events.last().cloned())
+    };
+    let whole = Some(9);
+    let done = Some(Event::Done);
+    assert_eq!(
+        answered(None, 5, "2-4", "2-4/9", 3),
+        (3, whole, done.clone())
+    );
+    assert_eq!(
+        answered(None, 5, "2-4", "2-4/*", 3),
+        (3, None, done.clone())
+    );
+    // A server that sends the rest of the file.
+    assert_eq!(
+        answered(None, 5, "2-4", "2-8/9", 7),
+        (7, whole, done.clone())
+    );
+    assert_eq!(
+        answered(Some(20..29), 5, "22-24", "22-24/90", 3),
+        (3, whole, done)
+    );
+    let differs = Failure::Malformed("range and length differ".to_owned());
+    let (_, _, end) = answered(None, 5, "2-4", "2-3/9", 2);
+    assert_eq!(end, Some(Event::Failed(differs)));
 }
 
 /// Hands the answer in by `step` bytes and closes.
