@@ -15,26 +15,20 @@ use crate::packet::dhcpv6::{Message, MessageType, Status, code, put};
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random, earliest};
 
-/// While a machine boots.
+/// The longest delay while a machine boots.
+const BOOTING_LONGEST: Duration = Duration::from_secs(16);
+/// Messages that a boot waits for. Later SOL_MAX_RT and INF_MAX_RT hold (RFC 8415 §7.6).
 const BOOTING: Pace = Pace {
     first: Duration::from_millis(500),
-    longest: Duration::from_secs(16),
+    longest: Duration::from_secs(3600),
+    longest_at_first: BOOTING_LONGEST,
 };
 /// RENEW and REBIND (RFC 8415 §7.6).
-const RENEWING: Pace = Pace {
-    first: Duration::from_secs(10),
-    longest: Duration::from_secs(600),
-};
+const RENEWING: Pace = Pace::new(Duration::from_secs(10), Duration::from_secs(600));
 /// DECLINE and RELEASE (RFC 8415 §7.6).
-const DECLINING: Pace = Pace {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(8),
-};
+const DECLINING: Pace = Pace::new(Duration::from_secs(1), Duration::from_secs(8));
 /// CONFIRM (RFC 8415 §7.6).
-const CONFIRMING: Pace = Pace {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(4),
-};
+const CONFIRMING: Pace = Pace::new(Duration::from_secs(1), Duration::from_secs(4));
 /// So many CONFIRMs without an answer, 11 s, and the lease is used as it is (CNF_MAX_RD is 10 s).
 const MAX_CONFIRMS: u32 = 4;
 /// So many REQUESTs without an answer, 7.5 s, lead back to all servers; RFC 8415 §7.6 has 10, which take
@@ -212,6 +206,19 @@ impl Dhcp6 {
         }
     }
 
+    /// Asks servers at once that have been silent for long: they may be there now.
+    pub fn ask_again(&mut self, now: Instant) {
+        let is_late = |exchange: &Exchange| exchange.next_at > now + BOOTING_LONGEST;
+        if self.information.as_ref().is_some_and(is_late) {
+            self.information = None;
+            self.inform(now);
+        }
+        let is_soliciting = matches!(self.state, State::Soliciting { .. });
+        if is_soliciting && self.exchange.as_ref().is_some_and(is_late) {
+            self.begin_soliciting(now);
+        }
+    }
+
     /// Asks for configuration no longer.
     pub fn end_information(&mut self) {
         self.information = None;
@@ -336,7 +343,7 @@ impl Dhcp6 {
         ] {
             let seconds = message.options.u32(code);
             if let Some(seconds) = seconds.filter(|seconds| MAX_RT.contains(seconds)) {
-                pace.longest = Duration::from_secs(seconds.into());
+                *pace = Pace::new(pace.first, Duration::from_secs(seconds.into()));
                 if let Some(exchange) = exchange {
                     exchange.pace = *pace;
                 }
@@ -447,10 +454,12 @@ impl Dhcp6 {
         }
     }
 
-    /// Renews the lease now.
+    /// Renews the lease now, or asks for one.
     pub fn renew(&mut self, now: Instant) {
         if let State::Bound(_) = self.state {
             self.begin_exchange(MessageType::RENEW, RENEWING, now);
+        } else {
+            self.ask_again(now);
         }
     }
 

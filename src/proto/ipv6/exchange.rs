@@ -8,6 +8,9 @@ use crate::time::{Instant, Random};
 /// The random part of a delay, in percent of it (RFC 8415 §15).
 const JITTER_PERCENT: u32 = 10;
 
+/// How long somebody waits for an answer, who waits for the machine.
+const ATTENDED_TIME: Duration = Duration::from_secs(60);
+
 /// How a message is repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -15,6 +18,19 @@ pub struct Pace {
     pub first: Duration,
     /// The longest delay (MRT).
     pub longest: Duration,
+    /// The longest delay in the first minute, which may be shorter.
+    pub longest_at_first: Duration,
+}
+
+impl Pace {
+    /// Returns a pace by which delays are doubled from `first` to `longest`.
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            first,
+            longest,
+            longest_at_first: longest,
+        }
+    }
 }
 
 /// A message that is repeated.
@@ -53,7 +69,13 @@ impl Exchange {
     pub fn handle_sent(&mut self, now: Instant, random: &mut Random) -> u16 {
         let began_at = *self.began_at.get_or_insert(now);
         self.sent += 1;
-        let Pace { first, longest } = self.pace;
+        let elapsed = now.since(began_at);
+        let Pace { first, .. } = self.pace;
+        let longest = if elapsed < ATTENDED_TIME {
+            self.pace.longest_at_first
+        } else {
+            self.pace.longest
+        };
         self.delay = if self.sent == 1 {
             // The first delay of SOLICIT is never shortened (RFC 8415 §18.2.1), and no other needs to be.
             random.between(first, first + first / 100 * JITTER_PERCENT)
@@ -66,7 +88,7 @@ impl Exchange {
             }
         };
         self.next_at = now + self.delay;
-        let hundredths = now.since(began_at).as_millis() / 10;
+        let hundredths = elapsed.as_millis() / 10;
         u16::try_from(hundredths).unwrap_or(u16::MAX)
     }
 }
