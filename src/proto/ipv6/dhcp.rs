@@ -15,14 +15,6 @@ use crate::packet::dhcpv6::{Message, MessageType, Status, code, put};
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random, earliest};
 
-/// The longest delay while a machine boots.
-const BOOTING_LONGEST: Duration = Duration::from_secs(16);
-/// Messages that a boot waits for. Later SOL_MAX_RT and INF_MAX_RT hold (RFC 8415 §7.6).
-const BOOTING: Pace = Pace {
-    first: Duration::from_millis(500),
-    longest: Duration::from_secs(3600),
-    longest_at_first: BOOTING_LONGEST,
-};
 /// RENEW and REBIND (RFC 8415 §7.6).
 const RENEWING: Pace = Pace::new(Duration::from_secs(10), Duration::from_secs(600));
 /// DECLINE and RELEASE (RFC 8415 §7.6).
@@ -165,8 +157,8 @@ impl Dhcp6 {
             informed: None,
             refresh_at: Expiry::NEVER,
             is_stale: false,
-            solicit_pace: BOOTING,
-            inform_pace: BOOTING,
+            solicit_pace: Pace::BOOTING,
+            inform_pace: Pace::BOOTING,
             solicits: 0,
             refused: None,
             random: Random::new(seed),
@@ -208,7 +200,7 @@ impl Dhcp6 {
 
     /// Asks servers at once that have been silent for long: they may be there now.
     pub fn ask_again(&mut self, now: Instant) {
-        let is_late = |exchange: &Exchange| exchange.next_at > now + BOOTING_LONGEST;
+        let is_late = |exchange: &Exchange| exchange.next_at > now + Pace::BOOTING.longest_at_first;
         if self.information.as_ref().is_some_and(is_late) {
             self.information = None;
             self.inform(now);
@@ -299,7 +291,7 @@ impl Dhcp6 {
         let extended = self.grant().filter(|_| is_extended);
         match Offer::read(&message, source, self.identity.iaid, extended, now) {
             Ok(offer) if solicited => self.take_offer(offer, now),
-            Ok(grant) if grant.is_empty() => self.begin_soliciting(now + BOOTING.first),
+            Ok(grant) if grant.is_empty() => self.begin_soliciting(now + Pace::BOOTING.first),
             Ok(grant) => {
                 self.solicits = 0;
                 self.state = State::Bound(Box::new(grant));
@@ -310,14 +302,14 @@ impl Dhcp6 {
                 match (asked, status) {
                     // After a pause: a server that offers what it does not grant would make a storm.
                     (Some(MessageType::REQUEST), Status::NOT_ON_LINK | Status::NO_ADDRESSES) => {
-                        self.begin_soliciting(now + BOOTING.first)
+                        self.begin_soliciting(now + Pace::BOOTING.first)
                     }
                     // It knows nothing of the lease, and is asked for it (RFC 8415 §18.2.10.1).
                     (_, Status::NO_BINDING) if is_extended => {
                         if let State::Bound(grant) = &mut self.state {
                             let server_id = options.get(code::SERVER_ID).unwrap_or_default();
                             grant.server_id = server_id.to_vec();
-                            self.begin_exchange(MessageType::REQUEST, BOOTING, now);
+                            self.begin_exchange(MessageType::REQUEST, Pace::BOOTING, now);
                         }
                     }
                     _ => {}
@@ -484,7 +476,7 @@ impl Dhcp6 {
                         return;
                     }
                     let state = State::Requesting(offer);
-                    self.enter(state, MessageType::REQUEST, BOOTING, now);
+                    self.enter(state, MessageType::REQUEST, Pace::BOOTING, now);
                 }
             }
             State::Requesting(_) if is_sent(MAX_REQUESTS) => self.begin_soliciting(now),

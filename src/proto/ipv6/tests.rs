@@ -442,6 +442,9 @@ fn after_a_minute_of_silence_pauses_grow_to_an_hour_until_there_is_news() {
         }
         assert!((30..=45).contains(&sent.len()), "{kind}: {}", sent.len());
     }
+    // Routers, too (RFC 7559 §2).
+    let solicitations = scene.solicitations();
+    assert!((30..=45).contains(&solicitations), "{solicitations}");
     // The carrier has returned, or is told of twice.
     let asked = |scene: &Scene| {
         let solicits = scene.messages(MessageType::SOLICIT).len();
