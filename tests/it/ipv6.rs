@@ -52,6 +52,8 @@ pub(crate) fn radvd_config(far: &Far, options: &str) -> String {
 pub(crate) fn radvd(far: &Far, options: &str) -> Server {
     let config = radvd_config(far, options);
     let pid = far.folder.join("radvd.pid");
+    // The privileged half of one that has ended may hold the lock of its file for a moment longer.
+    let _ = std::fs::remove_file(&pid);
     far.serve(
         &format!("radvd -n -m stderr -d 1 -C {config} -p {}", pid.display()),
         "version",

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use wireboot_proto::format::kernel_image::fixture::bz_image;
 
-use crate::common::client::output;
+use crate::common::client::{keep, output};
 use crate::common::far::{Far, Server};
-use crate::common::in_new_namespace;
 use crate::common::machine::shell;
 use crate::common::servers::{DNSMASQ, networkd_with, nginx_with};
-use crate::ipv6::{FORMED, ROUTER, is_as_found, kea, lease, leased, radvd};
+use crate::common::{in_new_namespace, ip, wait_until};
+use crate::ipv6::{FORMED, ROUTER, beside, is_as_found, kea, lease, leased, radvd};
 
 fn networkd(far: &Far) -> Server {
     let config = "[Match]\nName=far\n
@@ -72,6 +73,39 @@ fn a_server_behind_a_router_is_reached() {
             );
             assert_eq!(planned(&[]), "http://[2001:db8:9::2]/kernel", "{range}");
         }
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn the_preferred_of_two_routers_is_used_until_it_withdraws() {
+    in_new_namespace(|| {
+        let far = Far::plug_in_ipv6();
+        let other = beside(&far);
+        let _router = radvd(&far, "prefix 2001:db8:1::/64 { };");
+        let preferred = radvd(&other, "AdvDefaultPreference high;");
+        let mut client = keep(&["--family", "6"]);
+        let routes = || ip("-6 route show default dev near");
+        wait_until("a route by each router", || {
+            routes().matches("via fe80::").count() == 2
+        });
+        let is_preferred = |route: &&str| route.contains("pref high");
+        let gateway = |route: &str| {
+            let (_, via) = route.split_once("via ").unwrap();
+            via.split(' ').next().unwrap().to_owned()
+        };
+        let known = routes();
+        let first = gateway(known.lines().find(is_preferred).unwrap());
+        let way = || gateway(&ip("route get 2001:db8:9::1"));
+        assert_eq!(way(), first, "{known}");
+        // It says so with a lifetime of 0.
+        preferred.signal(Signal::SIGTERM);
+        wait_until("the other router alone", || {
+            routes().matches("via fe80::").count() == 1
+        });
+        assert_ne!(way(), first);
+        client.signal(Signal::SIGTERM);
+        assert_eq!(client.exit_code(), Some(0));
     });
 }
 

@@ -249,10 +249,13 @@ fn a_server_of_isc_without_addresses_answers_a_question_for_a_boot_file() {
         let far = Far::plug_in_ipv6();
         let config = subnet("").replace("range6 2001:db8:1::300 2001:db8:1::300;", "");
         let _server = dhcpd(&far, &config);
-        let _router = radvd(&far, "AdvOtherConfigFlag on; prefix 2001:db8:1::/64 { };");
-        let (report, log) = leased(&[]);
-        assert_eq!(report["addresses"][0]["address"], FORMED, "{log}");
-        assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/boot.ipxe");
+        // Whether routers say that it has addresses or not.
+        for flag in ["AdvOtherConfigFlag", "AdvManagedFlag"] {
+            let _router = radvd(&far, &format!("{flag} on; prefix 2001:db8:1::/64 {{ }};"));
+            let (report, log) = leased(&[]);
+            assert_eq!(report["addresses"][0]["address"], FORMED, "{log}");
+            assert_eq!(report["boot_file"], "tftp://[2001:db8:1::1]/boot.ipxe");
+        }
     });
 }
 

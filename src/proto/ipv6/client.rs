@@ -149,7 +149,12 @@ impl Ipv6Client {
         if self.purpose == Purpose::Information {
             return Ok(());
         }
-        self.routers.handle_input(source, hop_limit, message, now)
+        let was_managed = self.routers.is_managed();
+        self.routers.handle_input(source, hop_limit, message, now)?;
+        if self.routers.is_managed() && !was_managed {
+            self.servers.ask_again(now);
+        }
+        Ok(())
     }
 
     /// Handles a message of a server.
@@ -192,6 +197,7 @@ impl Ipv6Client {
             // Not before the link-local address may be a source.
             self.routers.ask_anew(now.max(self.began_at));
             self.servers.confirm(now);
+            self.servers.ask_again(now);
         }
     }
 
@@ -452,7 +458,7 @@ impl Ipv6Client {
         self.probes.answered_by()
     }
 
-    /// Renews the lease of a server now.
+    /// Renews the lease of a server now, or asks for one.
     pub fn renew(&mut self, now: Instant) {
         self.servers.renew(now);
     }

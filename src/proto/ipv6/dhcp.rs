@@ -15,26 +15,12 @@ use crate::packet::dhcpv6::{Message, MessageType, Status, code, put};
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random, earliest};
 
-/// While a machine boots.
-const BOOTING: Pace = Pace {
-    first: Duration::from_millis(500),
-    longest: Duration::from_secs(16),
-};
 /// RENEW and REBIND (RFC 8415 §7.6).
-const RENEWING: Pace = Pace {
-    first: Duration::from_secs(10),
-    longest: Duration::from_secs(600),
-};
+const RENEWING: Pace = Pace::new(Duration::from_secs(10), Duration::from_secs(600));
 /// DECLINE and RELEASE (RFC 8415 §7.6).
-const DECLINING: Pace = Pace {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(8),
-};
+const DECLINING: Pace = Pace::new(Duration::from_secs(1), Duration::from_secs(8));
 /// CONFIRM (RFC 8415 §7.6).
-const CONFIRMING: Pace = Pace {
-    first: Duration::from_secs(1),
-    longest: Duration::from_secs(4),
-};
+const CONFIRMING: Pace = Pace::new(Duration::from_secs(1), Duration::from_secs(4));
 /// So many CONFIRMs without an answer, 11 s, and the lease is used as it is (CNF_MAX_RD is 10 s).
 const MAX_CONFIRMS: u32 = 4;
 /// So many REQUESTs without an answer, 7.5 s, lead back to all servers; RFC 8415 §7.6 has 10, which take
@@ -172,8 +158,8 @@ impl Dhcp6 {
             informed: None,
             refresh_at: Expiry::NEVER,
             is_stale: false,
-            solicit_pace: BOOTING,
-            inform_pace: BOOTING,
+            solicit_pace: Pace::BOOTING,
+            inform_pace: Pace::BOOTING,
             solicits: 0,
             refused: None,
             random: Random::new(seed),
@@ -210,6 +196,19 @@ impl Dhcp6 {
         if self.information.is_none() {
             let (kind, pace) = (MessageType::INFORMATION_REQUEST, self.inform_pace);
             self.information = Some(Exchange::begin(kind, pace, now, &mut self.random));
+        }
+    }
+
+    /// Asks servers at once that have been silent for long: they may be there now.
+    pub fn ask_again(&mut self, now: Instant) {
+        let is_late = |exchange: &Exchange| exchange.next_at > now + Pace::BOOTING.longest_at_first;
+        if self.information.as_ref().is_some_and(is_late) {
+            self.information = None;
+            self.inform(now);
+        }
+        let is_soliciting = matches!(self.state, State::Soliciting { .. });
+        if is_soliciting && self.exchange.as_ref().is_some_and(is_late) {
+            self.begin_soliciting(now);
         }
     }
 
@@ -294,7 +293,7 @@ impl Dhcp6 {
         let extended = self.grant().filter(|_| is_extended);
         match Offer::read(&message, source, self.identity.iaid, extended, now) {
             Ok(offer) if solicited => self.take_offer(offer, now),
-            Ok(grant) if grant.is_empty() => self.begin_soliciting(now + BOOTING.first),
+            Ok(grant) if grant.is_empty() => self.begin_soliciting(now + Pace::BOOTING.first),
             Ok(grant) => {
                 self.solicits = 0;
                 self.state = State::Bound(Box::new(grant));
@@ -305,14 +304,14 @@ impl Dhcp6 {
                 match (asked, status) {
                     // After a pause: a server that offers what it does not grant would make a storm.
                     (Some(MessageType::REQUEST), Status::NOT_ON_LINK | Status::NO_ADDRESSES) => {
-                        self.begin_soliciting(now + BOOTING.first)
+                        self.begin_soliciting(now + Pace::BOOTING.first)
                     }
                     // It knows nothing of the lease, and is asked for it (RFC 8415 §18.2.10.1).
                     (_, Status::NO_BINDING) if is_extended => {
                         if let State::Bound(grant) = &mut self.state {
                             let server_id = options.get(code::SERVER_ID).unwrap_or_default();
                             grant.server_id = server_id.to_vec();
-                            self.begin_exchange(MessageType::REQUEST, BOOTING, now);
+                            self.begin_exchange(MessageType::REQUEST, Pace::BOOTING, now);
                         }
                     }
                     _ => {}
@@ -338,7 +337,7 @@ impl Dhcp6 {
         ] {
             let seconds = message.options.u32(code);
             if let Some(seconds) = seconds.filter(|seconds| MAX_RT.contains(seconds)) {
-                pace.longest = Duration::from_secs(seconds.into());
+                *pace = Pace::new(pace.first, Duration::from_secs(seconds.into()));
                 if let Some(exchange) = exchange {
                     exchange.pace = *pace;
                 }
@@ -450,10 +449,12 @@ impl Dhcp6 {
         }
     }
 
-    /// Renews the lease now.
+    /// Renews the lease now, or asks for one.
     pub fn renew(&mut self, now: Instant) {
         if let State::Bound(_) = self.state {
             self.begin_exchange(MessageType::RENEW, RENEWING, now);
+        } else {
+            self.ask_again(now);
         }
     }
 
@@ -478,7 +479,7 @@ impl Dhcp6 {
                         return;
                     }
                     let state = State::Requesting(offer);
-                    self.enter(state, MessageType::REQUEST, BOOTING, now);
+                    self.enter(state, MessageType::REQUEST, Pace::BOOTING, now);
                 }
             }
             State::Requesting(_) if is_sent(MAX_REQUESTS) => self.begin_soliciting(now),

@@ -10,8 +10,9 @@
 //!   is strict;
 //! - there is no random delay of up to a second before the first message (RFC 4861 §6.3.7, RFC 8415
 //!   §18.2.1);
-//! - messages are repeated after 0.5, 1, 2, 4, … 16 s, where RFC 8415 §7.6 begins with 1 s and goes up to
-//!   an hour; a server that sends SOL_MAX_RT or INF_MAX_RT is obeyed;
+//! - in the first minute messages are repeated after 0.5, 1, 2, 4, … 16 s, where RFC 8415 §7.6 begins with
+//!   1 s and RFC 7559 §2 with 4 s; later the pauses grow up to their hour. A server that sends SOL_MAX_RT or
+//!   INF_MAX_RT is obeyed;
 //! - an ADVERTISE with a boot file is accepted at once (RFC 8415 §18.2.1 collects for the first second).
 //!
 //! Not done: temporary addresses, prefix delegation, reconfiguration, authentication.

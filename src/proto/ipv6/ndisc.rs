@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use super::address::{self, SUBNET_LEN};
 use super::configuration::Configuration;
+use super::exchange::Pace;
 use super::lease::{Expiry, LeasedAddress, Origin, Route6};
 use super::nat64::Nat64Prefix;
 use crate::packet::ethernet::MacAddress;
@@ -17,7 +18,7 @@ use crate::packet::neighbor::{
     Advertisement, Preference, Prefix, RouterOption, router_solicitation,
 };
 use crate::reader::DecodeError;
-use crate::time::{Backoff, Instant, Random, earliest};
+use crate::time::{Instant, Random, earliest};
 
 /// A link has a few routers; more are a flood.
 const MAX_ROUTERS: usize = 16;
@@ -47,7 +48,9 @@ pub enum IgnoredAdvertisement {
 #[derive(Debug)]
 pub struct RouterDiscovery {
     mac: MacAddress,
-    backoff: Backoff,
+    /// When the first solicitation was sent, and how long the last one waits for an answer.
+    asked_at: Option<Instant>,
+    delay: Option<Duration>,
     solicit_at: Option<Instant>,
     is_due: bool,
     is_heard: bool,
@@ -102,9 +105,8 @@ impl RouterDiscovery {
     pub const fn new(mac: MacAddress, now: Instant) -> Self {
         Self {
             mac,
-            // RFC 4861 §6.3.7 has 3 messages 4 s apart, RFC 7559 §2 more with longer pauses. A switch
-            // that learns of its neighbour drops the first ones.
-            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(16)),
+            asked_at: None,
+            delay: None,
             solicit_at: Some(now),
             is_due: false,
             is_heard: false,
@@ -277,7 +279,7 @@ impl RouterDiscovery {
 
     /// Begins to ask again: the link may be another.
     pub const fn ask_anew(&mut self, now: Instant) {
-        self.backoff.reset();
+        (self.asked_at, self.delay) = (None, None);
         self.solicit_at = Some(now);
     }
 
@@ -292,7 +294,12 @@ impl RouterDiscovery {
     pub fn handle_timeout(&mut self, now: Instant, random: &mut Random) {
         if self.solicit_at.is_some_and(|at| now >= at) {
             self.is_due = true;
-            self.solicit_at = Some(now + self.backoff.next_delay(random));
+            let elapsed = now.since(*self.asked_at.get_or_insert(now));
+            // RFC 4861 §6.3.7 has 3 messages 4 s apart, RFC 7559 §2 more with longer pauses. A switch
+            // that learns of its neighbour drops the first ones.
+            let delay = Pace::BOOTING.delay(self.delay, elapsed, random);
+            self.delay = Some(delay);
+            self.solicit_at = Some(now + delay);
         }
     }
 

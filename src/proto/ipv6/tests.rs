@@ -204,10 +204,8 @@ fn no_message_is_longer_than_every_link_carries() {
     let held: Vec<_> = (1..=8)
         .map(|host| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host))
         .collect();
-    let pace = super::exchange::Pace {
-        first: Duration::from_secs(1),
-        longest: Duration::from_secs(1),
-    };
+    let second = Duration::from_secs(1);
+    let pace = super::exchange::Pace::new(second, second);
     let mut random = Random::new(1);
     let exchange = super::exchange::Exchange::begin(MessageType::RENEW, pace, ms(0), &mut random);
     let lease = Offer::held(vec![9; 130], &held, ms(0));
@@ -378,7 +376,7 @@ fn a_silent_network_is_asked_with_growing_pauses() {
         .iter()
         .map(|(at, _)| *at)
         .collect();
-    // 1, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5 s …, each within 10 %.
+    // 1, 1.5, 2.5, 4.5, 8.5, 16.5, 32.5, 48.5, 64.5, 96.5 s, each within 10 %.
     assert!((9..=12).contains(&times.len()), "{times:?}");
     let gaps: Vec<_> = times
         .windows(2)
@@ -417,6 +415,63 @@ fn a_silent_network_is_asked_with_growing_pauses() {
     assert!((8..=14).contains(&scene.solicitations()));
     let text = scene.client.explain();
     assert!(text.contains("no DHCPv6 server has answered"), "{text}");
+}
+
+#[test]
+fn after_a_minute_of_silence_pauses_grow_to_an_hour_until_there_is_news() {
+    const DAY: u64 = 86_400_000;
+    let mut scene = Scene::new(config());
+    scene.until(DAY);
+    // RFC 8415 §7.6: SOL_MAX_RT and INF_MAX_RT are 3600 s, and RAND is up to a tenth.
+    for kind in [MessageType::SOLICIT, MessageType::INFORMATION_REQUEST] {
+        let sent = scene.messages(kind);
+        let began_at = sent[0].0;
+        for pair in sent.windows(2) {
+            let [before, at] = [pair[0].0, pair[1].0].map(|at| at.since(began_at).as_millis());
+            let gap = at - before;
+            if before < 60_000 {
+                assert!(gap <= 17_600, "{before} ms: {gap} ms");
+            } else if before > 4 * 3_600_000 {
+                assert!(
+                    (3_240_000..=3_960_000).contains(&gap),
+                    "{before} ms: {gap} ms"
+                );
+            } else {
+                assert!(gap <= 3_960_000, "{before} ms: {gap} ms");
+            }
+        }
+        assert!((30..=45).contains(&sent.len()), "{kind}: {}", sent.len());
+    }
+    // Routers, too (RFC 7559 §2).
+    let solicitations = scene.solicitations();
+    assert!((30..=45).contains(&solicitations), "{solicitations}");
+    // The carrier has returned, or is told of twice.
+    let asked = |scene: &Scene| {
+        let solicits = scene.messages(MessageType::SOLICIT).len();
+        [
+            solicits,
+            scene.messages(MessageType::INFORMATION_REQUEST).len(),
+        ]
+    };
+    let before = asked(&scene);
+    for _ in 0..2 {
+        scene.client.handle_return(scene.now);
+        scene.drain();
+        assert_eq!(asked(&scene), before.map(|number| number + 1));
+    }
+    // Somebody wants the lease to be renewed that there is not.
+    scene.until(2 * DAY);
+    let before = asked(&scene);
+    scene.client.renew(scene.now);
+    scene.drain();
+    assert_eq!(asked(&scene), before.map(|number| number + 1));
+    // A router appears, and speaks of servers; it does so again and again.
+    scene.until(3 * DAY);
+    let before = asked(&scene);
+    for _ in 0..2 {
+        scene.advertise(&advertisement(M, 1800, None));
+        assert_eq!(asked(&scene), before.map(|number| number + 1));
+    }
 }
 
 #[test]

@@ -12,12 +12,13 @@ use wireboot_proto::dhcp::survey::{Survey, suspicions, verdicts};
 use wireboot_proto::dhcp::{Client, RequestCounts};
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client, Transmit6};
 use wireboot_proto::ipv6::dhcp::Purpose;
+use wireboot_proto::ipv6::facts;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::dhcpv6::{self, MessageType as MessageType6};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::neighbor::NeighborMessage;
+use wireboot_proto::packet::neighbor::{Advertisement, NeighborMessage};
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::BootItem;
 use wireboot_proto::packet::udp::Datagram;
@@ -30,6 +31,9 @@ const MAX_STEPS: usize = 200_000;
 /// The most that a plan may allocate, in bytes: 100,000 steps and 16 MiB of text, the planner's own
 /// limits, with what each of them copies.
 const MAX_WORK: u64 = 4 << 30;
+/// What IPv6 may allocate for an octet of its input, in bytes: a message may have three, and after each one the
+/// whole lease is read, with as many addresses, routes and names as are kept.
+const MESSAGE_WORK: u64 = 8 << 10;
 /// The longest text that a plan may produce, in bytes; what it has read as files is counted in it too.
 const MAX_TEXT_LEN: usize = 16 << 20;
 
@@ -483,10 +487,14 @@ fn datagram(payload: &[u8]) -> Datagram<'_> {
     }
 }
 
-/// Drives IPv6 on an interface by what `data` has: each message behind its kind, its length and the
-/// hundredths of a second since the one before. An answer of a server gets the number of the last question
-/// and the client's identifier, which nothing would guess.
+/// Drives IPv6 on an interface by what `data` has: each message behind its kind, its length (from 250 on in
+/// steps of 250, to 1,500) and the hundredths of a second since the one before. An answer of a server gets
+/// the number of the last question and the client's identifier, which nothing would guess.
 pub fn ipv6(data: &[u8]) {
+    budget::linear(data.len(), MESSAGE_WORK, || follow_ipv6(data));
+}
+
+fn follow_ipv6(data: &[u8]) {
     let mac = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
     let identity = Identity {
         duid: vec![0, 3, 0, 1],
@@ -510,19 +518,26 @@ pub fn ipv6(data: &[u8]) {
     let mut transaction = [0; 3];
     let mut rest = data;
     while let [kind, len, hundredths, after @ ..] = rest {
-        let (message, after) = after.split_at(usize::from(*len).min(after.len()));
+        let len = match usize::from(*len) {
+            len @ 0..250 => len,
+            len => (len - 249) * 250,
+        };
+        let (message, after) = after.split_at(len.min(after.len()));
         rest = after;
         now += Duration::from_millis(10 * u64::from(*hundredths));
         match kind % 8 {
             0 => {
+                show(message);
                 let _ = client.handle_router(router, 255, message, now);
             }
             1 => {
                 let head = [134, 0, 0, 0, 64, kind & 0xf8, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
                 let message = [&head[..], message].concat();
+                show(&message);
                 let _ = client.handle_router(router, 255, &message, now);
             }
             2 => {
+                show(message);
                 let _ = client.handle_server(router, message, now);
             }
             3 => client.renew(now),
@@ -541,6 +556,7 @@ pub fn ipv6(data: &[u8]) {
                 dhcpv6::put(&mut answer, 1, &client.identity().duid);
                 dhcpv6::put(&mut answer, 2, &[1]);
                 answer.extend(message);
+                show(&answer);
                 let _ = client.handle_server(router, &answer, now);
             }
         }
@@ -556,5 +572,14 @@ pub fn ipv6(data: &[u8]) {
         let lease = client.lease(now);
         assert!(lease.routes.len() <= 64 && lease.addresses.len() <= 40);
         let _ = (client.is_settled(now), client.explain());
+    }
+}
+
+/// Reads what a message of a router or server says for people, who must be able to see it.
+fn show(message: &[u8]) {
+    let router = Advertisement::decode(message).map(|read| facts::of_router(&read));
+    let server = dhcpv6::Message::decode(message).map(|read| facts::of_dhcp(read.options));
+    for fact in router.into_iter().chain(server).flatten() {
+        assert!(!fact.value.contains(char::is_control), "{fact:?}");
     }
 }

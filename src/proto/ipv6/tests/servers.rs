@@ -488,10 +488,8 @@ fn a_release_that_nobody_answers_is_sent_four_times() {
 #[test]
 fn delays_stay_within_a_tenth() {
     let mut random = Random::new(3);
-    let pace = super::super::exchange::Pace {
-        first: Duration::from_secs(1),
-        longest: Duration::from_secs(4),
-    };
+    let [first, longest] = [1, 4].map(Duration::from_secs);
+    let pace = super::super::exchange::Pace::new(first, longest);
     for _ in 0..50 {
         let mut exchange =
             super::super::exchange::Exchange::begin(MessageType::SOLICIT, pace, ms(0), &mut random);
