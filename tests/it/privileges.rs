@@ -8,18 +8,35 @@ use nix::sys::signal::Signal;
 
 use crate::common::client::keep;
 use crate::common::far::{Far, Server};
+use crate::common::folder::Folder;
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
 use crate::ipv6;
+#[cfg(feature = "root")]
+use crate::live_root::Site;
 
 const TABLE: &str = include_str!("../../src/manual/architecture.md");
-const CAPABILITIES: [(&str, u64); 5] = [
+const CAPABILITIES: [(&str, u64); 8] = [
+    ("chown", 1 << 0),
     ("dac_override", 1 << 1),
     ("fowner", 1 << 3),
+    ("fsetid", 1 << 4),
     ("net_bind_service", 1 << 10),
     ("net_admin", 1 << 12),
     ("net_raw", 1 << 13),
+    ("setfcap", 1 << 31),
 ];
+
+#[test]
+fn each_row_of_the_table_has_its_test() {
+    let tests = include_str!("privileges.rs");
+    let rows = TABLE.lines().filter_map(cells);
+    let names: Vec<_> = rows.map(|[name, ..]| name).collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(tests.contains(&format!("\"{name}\"")), "{name}");
+    }
+}
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN and python3"]
@@ -141,6 +158,19 @@ fn a_capture_has_no_privilege_once_its_files_and_rings_are_open() {
         let _far = Far::plug_in();
         let live = start(&["capture", "-i", "near", "-w", "/dev/null"]);
         wait_until("mapped", || is_as_in("`capture`, rings mapped", live.pid()));
+        let folder = Folder::new();
+        let file = folder.path("f").display().to_string();
+        let files = start(&["capture", "-i", "near", "-C", "1M", "-w", &file]);
+        wait_until("mapped", || {
+            is_as_in("`capture`, rings mapped", files.pid())
+        });
+        let [creator] = children(files.pid())[..] else {
+            panic!("{:?}", children(files.pid()));
+        };
+        has_row(
+            "the process that creates the files of `capture -C` and `-G`",
+            creator,
+        );
         // A pipe that nothing comes through.
         let mut read = Command::new(env!("CARGO_BIN_EXE_wireboot"));
         read.args(["capture", "-r", "-"]).stdin(Stdio::piped());
@@ -186,6 +216,40 @@ fn a_lease_is_waited_for_with_the_privileges_to_set_it() {
     });
 }
 
+#[test]
+#[cfg(feature = "root")]
+#[ignore = "needs CAP_SYS_ADMIN, zstd and nginx"]
+fn process_1_and_the_workers_that_unpack_a_root_have_the_privileges_of_the_table() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        // Zeros that take seconds to unpack.
+        site.make(
+            "truncate -s 2G zeros; zstd -q zeros -o a.zst
+            tar -c zeros | zstd -q -o a.tar.zst; rm zeros",
+        );
+        for (name, row, workers) in [
+            ("a.zst", "the worker that unpacks a root image", 2),
+            (
+                "a.tar.zst",
+                "the worker that unpacks an archive as a root",
+                1,
+            ),
+        ] {
+            let machine = site.start(&format!("root=http://192.0.2.1/{name}"));
+            let process_1 = || machine.first_process().parse().unwrap_or_default();
+            wait_until(row, || {
+                let boots = children(process_1()).into_iter();
+                let mut boots = boots.filter(|boot| is_as_in("`boot`", *boot));
+                boots.any(|boot| {
+                    let found = children(boot);
+                    found.len() == workers && found.iter().all(|pid| is_as_in(row, *pid))
+                })
+            });
+            has_row("process 1", process_1());
+        }
+    });
+}
+
 /// Returns the children of a process.
 fn children(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
@@ -200,8 +264,14 @@ fn start(arguments: &[&str]) -> Server {
     Server::start(Command::new(env!("CARGO_BIN_EXE_wireboot")).args(arguments))
 }
 
+/// Returns whether a process has the privileges of a row, which is printed then.
 fn is_as_in(name: &str, pid: u32) -> bool {
-    row(name) == status(pid)
+    let found = status(pid);
+    let is_it = row(name) == found;
+    if is_it {
+        println!("| {name} | {} |", found.join(" | "));
+    }
+    is_it
 }
 
 /// Waits until the process has given up what it does not need.
@@ -211,15 +281,20 @@ fn has_row(name: &str, pid: u32) {
 
 /// Returns the row of the table with this name: user, capabilities, NoNewPrivs and Seccomp.
 fn row(name: &str) -> [String; 4] {
-    let mut rows = TABLE.lines().filter_map(|line| {
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let [_, process, user, capabilities, privileges, seccomp, _] = cells[..] else {
-            return None;
-        };
-        let is_it = process == name;
-        is_it.then(|| [user, capabilities, privileges, seccomp].map(str::to_owned))
-    });
-    rows.next().expect("the table has a row of this name")
+    let mut rows = TABLE.lines().filter_map(cells);
+    let row = rows.find(|[process, ..]| *process == name);
+    let [_, row @ ..] = row.expect("the table has a row of this name");
+    row.map(str::to_owned)
+}
+
+/// Returns the cells of a row of the table; none for any other line.
+fn cells(line: &str) -> Option<[&str; 5]> {
+    let cells: Vec<_> = line.split('|').map(str::trim).collect();
+    let ["", process, user, capabilities, privileges, seccomp, ""] = cells[..] else {
+        return None;
+    };
+    let is_heading = user == "user" || user.starts_with('-');
+    (!is_heading).then_some([process, user, capabilities, privileges, seccomp])
 }
 
 /// Returns what the kernel says of a process, in the form of a row.
