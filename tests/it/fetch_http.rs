@@ -87,6 +87,13 @@ fn informational_responses_and_trailers_without_end_are_given_up() {
         let text = folder.fails(7, &[&server.url("f")]);
         assert!(text.contains(why), "{text}");
         assert_eq!(server.requests(), 1);
+        // Sent by a proxy.
+        let mut command = folder.command(&["http://192.0.2.1/f"]);
+        let output = command.env("http_proxy", server.url("")).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{text}");
+        assert!(text.contains(why), "{text}");
+        assert_eq!(server.requests(), 2);
         assert_eq!(folder.names(), Vec::<String>::new());
     }
 }

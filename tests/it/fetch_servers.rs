@@ -174,6 +174,75 @@ fn https_goes_through_a_proxy_that_sees_the_name_of_the_server_and_nothing_else(
 }
 
 #[test]
+#[ignore = "needs openssl, python3 and namespaces"]
+fn what_never_ends_or_drips_is_given_up_behind_tls_and_in_a_proxy_too() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.certificates();
+        let _server = folder.start("python3", &["-c", FLOODS], 8443);
+        let fetch = |name: &str, more: &[&str]| {
+            let url = format!("https://localhost:8443/{name}");
+            let mut command = folder.command(&["--ca", "ca.pem", "-o", "-", &url]);
+            command.args(more);
+            command
+        };
+        let begun = Instant::now();
+        let mut fetches = vec![
+            (fetch("hints", &[]), 7, "more than 10 informational"),
+            (
+                fetch("trailers", &[]),
+                7,
+                "trailers of more than 262144 bytes",
+            ),
+            (fetch("head", &[]), 7, "trailers of more than 262144 bytes"),
+            // Ten octets a second.
+            (
+                fetch("drip", &["--speed-time", "1"]),
+                7,
+                "the server is too slow",
+            ),
+            (
+                fetch("drip", &["--speed-time", "1", "--speed-limit", "2"]),
+                0,
+                "",
+            ),
+        ];
+        for (head, flood, pause, why) in [
+            ("", "HTTP/1.1 102 Processing\r\n\r\n", 0, "without end"),
+            ("HTTP/1.1 200 OK\r\n", "X: y\r\n", 0, "head of more than"),
+            (
+                "HTTP/1.1 200 OK\r\n",
+                "X: y\r\n",
+                300,
+                "connecting through the proxy",
+            ),
+        ] {
+            let proxy = listener(move |mut stream| {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(head.as_bytes());
+                while stream.write_all(flood.as_bytes()).is_ok() {
+                    thread::sleep(Duration::from_millis(pause));
+                }
+            });
+            let mut command = fetch("drip", &["--stall-timeout", "1"]);
+            command.env("https_proxy", format!("http://127.0.0.1:{proxy}"));
+            fetches.push((command, 7, why));
+        }
+        let fetches = fetches.into_iter();
+        let running: Vec<_> = fetches
+            .map(|(mut command, code, why)| (command.spawn().unwrap(), code, why))
+            .collect();
+        for (child, code, why) in running {
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{why}: {text}");
+            assert!(text.contains(why), "{why}: {text}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(90));
+    });
+}
+
+#[test]
 #[ignore = "needs nginx, python3, openssl, a C compiler and namespaces"]
 fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
     in_new_namespace(|| {
@@ -675,3 +744,35 @@ fn proxy(seen: Arc<Mutex<String>>) -> u16 {
     });
     own
 }
+
+/// A server of TLS that sends what its path says.
+const FLOODS: &str = r"
+import socket, ssl, threading, time
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain('good.pem', 'good.key')
+ok = b'HTTP/1.1 200 OK\r\n'
+floods = {
+    b'/hints': (b'', b'HTTP/1.1 102 Processing\r\n\r\n'),
+    b'/trailers': (ok + b'Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n', b'X-Trailer: y\r\n'),
+    b'/head': (ok + b'X-Head: ', b'x' * 100),
+}
+def serve(stream):
+    try:
+        stream = tls.wrap_socket(stream, server_side=True)
+        path = stream.recv(4096).split()[1]
+        if path == b'/drip':
+            stream.sendall(ok + b'Content-Length: 40\r\n\r\n')
+            for _ in range(40):
+                stream.sendall(b'x')
+                time.sleep(0.1)
+            return
+        before, flood = floods[path]
+        stream.sendall(before)
+        while True:
+            stream.sendall(flood * 100)
+    except OSError:
+        pass
+server = socket.create_server(('127.0.0.1', 8443))
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+";
