@@ -201,6 +201,16 @@ fn without_the_sandbox_a_kept_lease_and_a_capture_keep_all_and_say_so() {
         ]);
         live.wait_for("the sandbox is off (--sandbox off): the capture keeps all privileges");
         assert!(is_as_in("`lease`, not bound yet", live.pid()));
+        let _silent = far.serve_silence();
+        let url = "http://192.0.2.1:81/x";
+        for command in [
+            &["fetch", "-o", "/dev/null", url][..],
+            &["boot", "-i", "near", "--boot-file", url],
+        ] {
+            let whole = start(&[command, &["--sandbox", "off"]].concat());
+            whole.wait_for("warning: the sandbox is off (--sandbox off): what the network sends");
+            assert!(is_as_in("`fetch`", whole.pid()));
+        }
     });
 }
 
