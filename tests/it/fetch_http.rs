@@ -428,6 +428,24 @@ fn an_output_that_cannot_be_written_has_an_exit_code_of_its_own() {
 }
 
 #[test]
+#[ignore = "needs CAP_CHOWN"]
+fn a_strangers_link_or_pipe_in_a_directory_for_all_is_not_written_into() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, _| whole("hello"));
+    fs::set_permissions(folder.path(""), Permissions::from_mode(0o1777)).unwrap();
+    fs::write(folder.path("target"), "mine").unwrap();
+    symlink("target", folder.path("link")).unwrap();
+    mkfifo(&folder.path("fifo"), Mode::S_IRWXU).unwrap();
+    for name in ["link", "fifo"] {
+        std::os::unix::fs::lchown(folder.path(name), Some(65534), None).unwrap();
+        let text = folder.fails(7, &["-o", name, &server.url("f")]);
+        assert!(text.contains("Permission denied"), "{text}");
+    }
+    assert_eq!(fs::read(folder.path("target")).unwrap(), b"mine");
+    assert_eq!(server.requests(), 0);
+}
+
+#[test]
 #[ignore = "needs CAP_MKNOD"]
 fn a_device_is_written_into_and_stays_a_device() {
     let folder = Folder::new();
