@@ -215,6 +215,39 @@ fn without_the_sandbox_a_kept_lease_and_a_capture_keep_all_and_say_so() {
 }
 
 #[test]
+#[ignore = "needs CAP_NET_ADMIN and python3"]
+fn where_the_kernel_lacks_landlock_the_rest_holds_and_one_line_says_so() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _silent = far.serve_silence();
+        crate::common::ip("link set near up");
+        crate::common::ip("address add 192.0.2.100/24 dev near");
+        let mut command = Command::new("python3");
+        command.args(["-c", WITHOUT_LANDLOCK, env!("CARGO_BIN_EXE_wireboot")]);
+        command.args(["fetch", "-o", "/dev/null", "http://192.0.2.1:81/x"]);
+        let fetch = Server::start(&mut command);
+        let line = "lacks a part of its sandbox: landlock_create_ruleset failed";
+        fetch.wait_for(line);
+        let row = "the worker that fetches files";
+        wait_until(row, || {
+            children(fetch.pid()).iter().any(|pid| is_as_in(row, *pid))
+        });
+        assert_eq!(fetch.count(line), 1);
+    });
+}
+
+/// Executes its arguments where `landlock_create_ruleset` fails with ENOSYS, by a filter of system calls.
+const WITHOUT_LANDLOCK: &str = r"
+import ctypes, os, struct, sys
+steps = (0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7fff0000)
+steps = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack('HP', 4, ctypes.addressof(steps)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+";
+
+#[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_lease_is_waited_for_with_the_privileges_to_set_it() {
     in_new_namespace(|| {
