@@ -10,6 +10,7 @@ use wireboot_proto::text::url::{Scheme, Url};
 
 /// The longest head of a proxy's answer; usual ones have a few hundred bytes.
 const MAX_HEAD_LEN: usize = 16 << 10;
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 /// The most informational responses before the proxy's answer.
 // As of a web server's answer (`http::Get`).
 const MAX_INFORMATIONAL: u32 = 10;
@@ -92,6 +93,10 @@ pub(super) fn tunnel(
     stream.write_all(request.as_bytes()).map_err(failed)?;
     for _ in 0..=MAX_INFORMATIONAL {
         let head = read_head(stream).map_err(failed)?;
+        if !head.ends_with(END_OF_HEAD) {
+            let why = format!("the proxy {proxy} sends a head of more than {MAX_HEAD_LEN} bytes");
+            return Err(Failure::Passing(why.into()));
+        }
         let line = text_of(head.split(|byte| *byte == b'\r').next().unwrap_or_default());
         let mut words = line.split(' ');
         let is_http = words.next().is_some_and(|word| word.starts_with("HTTP/1."));
@@ -111,11 +116,11 @@ pub(super) fn tunnel(
     Err(Failure::Passing(why.into()))
 }
 
-/// Reads up to an empty line.
+/// Reads up to an empty line, or the most that a head may have.
 fn read_head(stream: &mut impl Read) -> io::Result<Vec<u8>> {
     // Byte by byte, since bytes behind the head belong to the TLS handshake.
     let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD_LEN {
+    while !head.ends_with(END_OF_HEAD) && head.len() < MAX_HEAD_LEN {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         head.extend_from_slice(&byte);
@@ -193,6 +198,10 @@ mod tests {
             ("SSH-2.0-x 200 \r\n\r\n".to_owned(), false),
             ("HTTP/1.1 200 OK\r\n".to_owned(), false),
             ("x".repeat(20_000), false),
+            (
+                format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000)),
+                false,
+            ),
         ] {
             let mut stream = Exchange(answer.as_bytes());
             let (url, proxy) = ("https://h/".parse(), "http://p/".parse());

@@ -87,6 +87,13 @@ fn informational_responses_and_trailers_without_end_are_given_up() {
         let text = folder.fails(7, &[&server.url("f")]);
         assert!(text.contains(why), "{text}");
         assert_eq!(server.requests(), 1);
+        // Sent by a proxy.
+        let mut command = folder.command(&["http://192.0.2.1/f"]);
+        let output = command.env("http_proxy", server.url("")).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{text}");
+        assert!(text.contains(why), "{text}");
+        assert_eq!(server.requests(), 2);
         assert_eq!(folder.names(), Vec::<String>::new());
     }
 }
@@ -418,6 +425,24 @@ fn an_output_that_cannot_be_written_has_an_exit_code_of_its_own() {
         let text = run(full.into());
         assert!(text.contains("No space left on device"), "{text}");
     }
+}
+
+#[test]
+#[ignore = "needs CAP_CHOWN"]
+fn a_strangers_link_or_pipe_in_a_directory_for_all_is_not_written_into() {
+    let folder = Folder::new();
+    let server = Scripted::new(|_, _| whole("hello"));
+    fs::set_permissions(folder.path(""), Permissions::from_mode(0o1777)).unwrap();
+    fs::write(folder.path("target"), "mine").unwrap();
+    symlink("target", folder.path("link")).unwrap();
+    mkfifo(&folder.path("fifo"), Mode::S_IRWXU).unwrap();
+    for name in ["link", "fifo"] {
+        std::os::unix::fs::lchown(folder.path(name), Some(65534), None).unwrap();
+        let text = folder.fails(7, &["-o", name, &server.url("f")]);
+        assert!(text.contains("Permission denied"), "{text}");
+    }
+    assert_eq!(fs::read(folder.path("target")).unwrap(), b"mine");
+    assert_eq!(server.requests(), 0);
 }
 
 #[test]

@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::common::far::Far;
 use crate::common::folder::{Folder, Running, tls_server};
+use crate::common::machine::shell;
 use crate::common::scripted::{cutter, head, path};
+use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
 use wireboot::sys;
 
@@ -174,6 +177,75 @@ fn https_goes_through_a_proxy_that_sees_the_name_of_the_server_and_nothing_else(
 }
 
 #[test]
+#[ignore = "needs openssl, python3 and namespaces"]
+fn what_never_ends_or_drips_is_given_up_behind_tls_and_in_a_proxy_too() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        folder.certificates();
+        let _server = folder.start("python3", &["-c", FLOODS], 8443);
+        let fetch = |name: &str, more: &[&str]| {
+            let url = format!("https://localhost:8443/{name}");
+            let mut command = folder.command(&["--ca", "ca.pem", "-o", "-", &url]);
+            command.args(more);
+            command
+        };
+        let begun = Instant::now();
+        let mut fetches = vec![
+            (fetch("hints", &[]), 7, "more than 10 informational"),
+            (
+                fetch("trailers", &[]),
+                7,
+                "trailers of more than 262144 bytes",
+            ),
+            (fetch("head", &[]), 7, "trailers of more than 262144 bytes"),
+            // Ten octets a second.
+            (
+                fetch("drip", &["--speed-time", "1"]),
+                7,
+                "the server is too slow",
+            ),
+            (
+                fetch("drip", &["--speed-time", "1", "--speed-limit", "2"]),
+                0,
+                "",
+            ),
+        ];
+        for (head, flood, pause, why) in [
+            ("", "HTTP/1.1 102 Processing\r\n\r\n", 0, "without end"),
+            ("HTTP/1.1 200 OK\r\n", "X: y\r\n", 0, "head of more than"),
+            (
+                "HTTP/1.1 200 OK\r\n",
+                "X: y\r\n",
+                300,
+                "connecting through the proxy",
+            ),
+        ] {
+            let proxy = listener(move |mut stream| {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(head.as_bytes());
+                while stream.write_all(flood.as_bytes()).is_ok() {
+                    thread::sleep(Duration::from_millis(pause));
+                }
+            });
+            let mut command = fetch("drip", &["--stall-timeout", "1"]);
+            command.env("https_proxy", format!("http://127.0.0.1:{proxy}"));
+            fetches.push((command, 7, why));
+        }
+        let fetches = fetches.into_iter();
+        let running: Vec<_> = fetches
+            .map(|(mut command, code, why)| (command.spawn().unwrap(), code, why))
+            .collect();
+        for (child, code, why) in running {
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{why}: {text}");
+            assert!(text.contains(why), "{why}: {text}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(90));
+    });
+}
+
+#[test]
 #[ignore = "needs nginx, python3, openssl, a C compiler and namespaces"]
 fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
     in_new_namespace(|| {
@@ -251,6 +323,79 @@ fn certificates_are_judged_by_the_machines_clock_unless_that_is_behind() {
         assert_eq!(code, Some(8), "{text}");
         assert!(text.contains("the build of this program"), "{text}");
         assert!(begun.elapsed() < Duration::from_secs(15));
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN, openssl, python3 and cc"]
+fn a_policy_says_which_clock_and_which_key_of_a_server_a_boot_believes() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _dhcp = dnsmasq(&far, "--dhcp-option=option:ntp-server,192.0.2.1");
+        let folder = Folder::new();
+        clock_library(&folder);
+        let path = |name: &str| folder.path(name).display().to_string();
+        let pin = shell(&format!(
+            "cd {}
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout far.key \\
+                -out far.pem -subj /CN=far -days 9 -addext subjectAltName=IP:192.0.2.1 2>/dev/null
+            openssl x509 -in far.pem -pubkey -noout | openssl pkey -pubin -outform der |
+                openssl dgst -sha256 -binary | base64",
+            path("")
+        ));
+        let server = far.write("server.py", TLS_AND_TIME);
+        let command = format!("python3 {server} {} {}", path("far.pem"), path("far.key"));
+        let server = far.serve(&command, "ready");
+        let boot = |policy: &str, clock: Option<&str>| {
+            fs::write(path("policy"), policy).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_wireboot"));
+            command.args(["boot", "-i", "near", "--stop-after", "plan"]);
+            command.args(["--boot-file", "https://192.0.2.1/label"]);
+            command.args(["--ca", &path("far.pem"), "--policy", &path("policy")]);
+            if let Some(seconds) = clock {
+                command.env("LD_PRELOAD", path("clock.so"));
+                command.env("CLOCK", seconds);
+            }
+            let output = command.output().unwrap();
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.code(), text)
+        };
+        // The server of the time is three days ahead.
+        let unset = Some("86400");
+        let other = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        for (policy, clock, code, is_asked, why) in [
+            ("", None, 0, false, "by the machine's clock"),
+            ("", unset, 0, true, "by the time server 192.0.2.1"),
+            ("clock lease\n", unset, 0, true, "by the time server"),
+            (
+                "clock machine\n",
+                unset,
+                8,
+                false,
+                "the build of this program",
+            ),
+            ("clock-ahead 1\n", unset, 8, true, "too far ahead: after 20"),
+            (
+                &format!("pin-host 192.0.2.1 sha256//{pin}\n"),
+                None,
+                0,
+                false,
+                "",
+            ),
+            (
+                &format!("pin-host 192.0.2.1 sha256//{other}\n"),
+                None,
+                8,
+                false,
+                "the policy pins another for 192.0.2.1",
+            ),
+        ] {
+            server.forget();
+            let (found, text) = boot(policy, clock);
+            assert_eq!(found, Some(code), "{policy}: {text}");
+            assert!(text.contains(why), "{policy}: {text}");
+            assert_eq!(server.count("asked") > 0, is_asked, "{policy}: {text}");
+        }
     });
 }
 
@@ -675,3 +820,63 @@ fn proxy(seen: Arc<Mutex<String>>) -> u16 {
     });
     own
 }
+
+/// A server of TLS that sends what its path says.
+const FLOODS: &str = r"
+import socket, ssl, threading, time
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain('good.pem', 'good.key')
+ok = b'HTTP/1.1 200 OK\r\n'
+floods = {
+    b'/hints': (b'', b'HTTP/1.1 102 Processing\r\n\r\n'),
+    b'/trailers': (ok + b'Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n', b'X-Trailer: y\r\n'),
+    b'/head': (ok + b'X-Head: ', b'x' * 100),
+}
+def serve(stream):
+    try:
+        stream = tls.wrap_socket(stream, server_side=True)
+        path = stream.recv(4096).split()[1]
+        if path == b'/drip':
+            stream.sendall(ok + b'Content-Length: 40\r\n\r\n')
+            for _ in range(40):
+                stream.sendall(b'x')
+                time.sleep(0.1)
+            return
+        before, flood = floods[path]
+        stream.sendall(before)
+        while True:
+            stream.sendall(flood * 100)
+    except OSError:
+        pass
+server = socket.create_server(('127.0.0.1', 8443))
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+";
+
+/// A server of TLS with a boot file, and one of the time that is three days ahead, on 192.0.2.1.
+const TLS_AND_TIME: &str = r"
+import socket, ssl, struct, sys, threading, time
+tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+tls.load_cert_chain(sys.argv[1], sys.argv[2])
+def serve(server):
+    while True:
+        stream = server.accept()[0]
+        try:
+            stream = tls.wrap_socket(stream, server_side=True)
+            stream.recv(4096)
+            text = b'default a\nlabel a\nkernel k\n'
+            stream.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s' % (len(text), text))
+        except OSError:
+            pass
+clock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+clock.bind(('192.0.2.1', 123))
+server = socket.create_server(('192.0.2.1', 443))
+threading.Thread(target=serve, args=(server,), daemon=True).start()
+print('ready', flush=True)
+while True:
+    query, client = clock.recvfrom(512)
+    print('asked', flush=True)
+    seconds = (int(time.time()) + 3 * 86400 + 2208988800) % 2**32
+    answer = bytes([0x24, 1]) + bytes(22) + query[40:48] + bytes(8) + struct.pack('>II', seconds, 0)
+    clock.sendto(answer, client)
+";

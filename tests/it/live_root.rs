@@ -103,7 +103,7 @@ impl Site {
     }
 
     /// Starts process 1 with these words.
-    fn start(&self, words: &str) -> FirstProcess {
+    pub(crate) fn start(&self, words: &str) -> FirstProcess {
         static STARTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let folder = self.far.folder.join(format!("machine-{number}"));
@@ -154,7 +154,7 @@ impl Site {
     }
 }
 
-struct FirstProcess {
+pub(crate) struct FirstProcess {
     child: Child,
     console: PathBuf,
 }
@@ -172,7 +172,7 @@ impl FirstProcess {
     }
 
     /// Returns the number of process 1 outside of its namespace.
-    fn first_process(&self) -> String {
+    pub(crate) fn first_process(&self) -> String {
         let id = self.child.id();
         let path = format!("/proc/{id}/task/{id}/children");
         fs::read_to_string(path).unwrap().trim().to_owned()

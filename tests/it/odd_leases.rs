@@ -68,8 +68,10 @@ fn several_domains_and_a_server_with_a_line_end_are_used_as_dhcpd_sends_them() {
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_value_that_no_host_can_use_costs_a_warning_that_names_the_option() {
-    let cases: [(Change, &str); 18] = [
+    let cases: [(Change, &str); 20] = [
         (|m| m.options.set(1, [0; 4]), "option 1 of 192.0.2.1 "),
+        (|m| m.options.set(3, [0; 4]), "option 3 of 192.0.2.1 "),
+        (|m| m.options.set(6, [0; 4]), "option 6 of 192.0.2.1 "),
         (
             |m| m.options.set(1, [255, 255, 225, 0]),
             "option 1 of 192.0.2.1 ",
@@ -138,7 +140,11 @@ fn a_value_that_no_host_can_use_costs_a_warning_that_names_the_option() {
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn an_address_that_is_no_hosts_is_refused_and_the_message_says_so() {
-    let cases: [(Change, &str); 4] = [
+    let cases: [(Change, &str); 5] = [
+        (
+            |m| m.yiaddr = [127, 0, 0, 5].into(),
+            "127.0.0.5 is not a host's address",
+        ),
         (
             |m| m.yiaddr = [192, 0, 2, 255].into(),
             "192.0.2.255/24 (option 1) is the address of a network, or for broadcasts",

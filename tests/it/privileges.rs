@@ -8,18 +8,35 @@ use nix::sys::signal::Signal;
 
 use crate::common::client::keep;
 use crate::common::far::{Far, Server};
+use crate::common::folder::Folder;
 use crate::common::servers::dnsmasq;
 use crate::common::{in_new_namespace, wait_until};
 use crate::ipv6;
+#[cfg(feature = "root")]
+use crate::live_root::Site;
 
 const TABLE: &str = include_str!("../../src/manual/architecture.md");
-const CAPABILITIES: [(&str, u64); 5] = [
+const CAPABILITIES: [(&str, u64); 8] = [
+    ("chown", 1 << 0),
     ("dac_override", 1 << 1),
     ("fowner", 1 << 3),
+    ("fsetid", 1 << 4),
     ("net_bind_service", 1 << 10),
     ("net_admin", 1 << 12),
     ("net_raw", 1 << 13),
+    ("setfcap", 1 << 31),
 ];
+
+#[test]
+fn each_row_of_the_table_has_its_test() {
+    let tests = include_str!("privileges.rs");
+    let rows = TABLE.lines().filter_map(cells);
+    let names: Vec<_> = rows.map(|[name, ..]| name).collect();
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        assert!(tests.contains(&format!("\"{name}\"")), "{name}");
+    }
+}
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN and python3"]
@@ -141,6 +158,19 @@ fn a_capture_has_no_privilege_once_its_files_and_rings_are_open() {
         let _far = Far::plug_in();
         let live = start(&["capture", "-i", "near", "-w", "/dev/null"]);
         wait_until("mapped", || is_as_in("`capture`, rings mapped", live.pid()));
+        let folder = Folder::new();
+        let file = folder.path("f").display().to_string();
+        let files = start(&["capture", "-i", "near", "-C", "1M", "-w", &file]);
+        wait_until("mapped", || {
+            is_as_in("`capture`, rings mapped", files.pid())
+        });
+        let [creator] = children(files.pid())[..] else {
+            panic!("{:?}", children(files.pid()));
+        };
+        has_row(
+            "the process that creates the files of `capture -C` and `-G`",
+            creator,
+        );
         // A pipe that nothing comes through.
         let mut read = Command::new(env!("CARGO_BIN_EXE_wireboot"));
         read.args(["capture", "-r", "-"]).stdin(Stdio::piped());
@@ -171,8 +201,51 @@ fn without_the_sandbox_a_kept_lease_and_a_capture_keep_all_and_say_so() {
         ]);
         live.wait_for("the sandbox is off (--sandbox off): the capture keeps all privileges");
         assert!(is_as_in("`lease`, not bound yet", live.pid()));
+        let _silent = far.serve_silence();
+        let url = "http://192.0.2.1:81/x";
+        for command in [
+            &["fetch", "-o", "/dev/null", url][..],
+            &["boot", "-i", "near", "--boot-file", url],
+        ] {
+            let whole = start(&[command, &["--sandbox", "off"]].concat());
+            whole.wait_for("warning: the sandbox is off (--sandbox off): what the network sends");
+            assert!(is_as_in("`fetch`", whole.pid()));
+        }
     });
 }
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and python3"]
+fn where_the_kernel_lacks_landlock_the_rest_holds_and_one_line_says_so() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _silent = far.serve_silence();
+        crate::common::ip("link set near up");
+        crate::common::ip("address add 192.0.2.100/24 dev near");
+        let mut command = Command::new("python3");
+        command.args(["-c", WITHOUT_LANDLOCK, env!("CARGO_BIN_EXE_wireboot")]);
+        command.args(["fetch", "-o", "/dev/null", "http://192.0.2.1:81/x"]);
+        let fetch = Server::start(&mut command);
+        let line = "lacks a part of its sandbox: landlock_create_ruleset failed";
+        fetch.wait_for(line);
+        let row = "the worker that fetches files";
+        wait_until(row, || {
+            children(fetch.pid()).iter().any(|pid| is_as_in(row, *pid))
+        });
+        assert_eq!(fetch.count(line), 1);
+    });
+}
+
+/// Executes its arguments where `landlock_create_ruleset` fails with ENOSYS, by a filter of system calls.
+const WITHOUT_LANDLOCK: &str = r"
+import ctypes, os, struct, sys
+steps = (0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7fff0000)
+steps = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack('HP', 4, ctypes.addressof(steps)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+";
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
@@ -183,6 +256,40 @@ fn a_lease_is_waited_for_with_the_privileges_to_set_it() {
         wait_until("hardened", || {
             is_as_in("`lease`, not bound yet", client.pid())
         });
+    });
+}
+
+#[test]
+#[cfg(feature = "root")]
+#[ignore = "needs CAP_SYS_ADMIN, zstd and nginx"]
+fn process_1_and_the_workers_that_unpack_a_root_have_the_privileges_of_the_table() {
+    in_new_namespace(|| {
+        let site = Site::new();
+        // Zeros that take seconds to unpack.
+        site.make(
+            "truncate -s 2G zeros; zstd -q zeros -o a.zst
+            tar -c zeros | zstd -q -o a.tar.zst; rm zeros",
+        );
+        for (name, row, workers) in [
+            ("a.zst", "the worker that unpacks a root image", 2),
+            (
+                "a.tar.zst",
+                "the worker that unpacks an archive as a root",
+                1,
+            ),
+        ] {
+            let machine = site.start(&format!("root=http://192.0.2.1/{name}"));
+            let process_1 = || machine.first_process().parse().unwrap_or_default();
+            wait_until(row, || {
+                let boots = children(process_1()).into_iter();
+                let mut boots = boots.filter(|boot| is_as_in("`boot`", *boot));
+                boots.any(|boot| {
+                    let found = children(boot);
+                    found.len() == workers && found.iter().all(|pid| is_as_in(row, *pid))
+                })
+            });
+            has_row("process 1", process_1());
+        }
     });
 }
 
@@ -200,8 +307,14 @@ fn start(arguments: &[&str]) -> Server {
     Server::start(Command::new(env!("CARGO_BIN_EXE_wireboot")).args(arguments))
 }
 
+/// Returns whether a process has the privileges of a row, which is printed then.
 fn is_as_in(name: &str, pid: u32) -> bool {
-    row(name) == status(pid)
+    let found = status(pid);
+    let is_it = row(name) == found;
+    if is_it {
+        println!("| {name} | {} |", found.join(" | "));
+    }
+    is_it
 }
 
 /// Waits until the process has given up what it does not need.
@@ -211,15 +324,20 @@ fn has_row(name: &str, pid: u32) {
 
 /// Returns the row of the table with this name: user, capabilities, NoNewPrivs and Seccomp.
 fn row(name: &str) -> [String; 4] {
-    let mut rows = TABLE.lines().filter_map(|line| {
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let [_, process, user, capabilities, privileges, seccomp, _] = cells[..] else {
-            return None;
-        };
-        let is_it = process == name;
-        is_it.then(|| [user, capabilities, privileges, seccomp].map(str::to_owned))
-    });
-    rows.next().expect("the table has a row of this name")
+    let mut rows = TABLE.lines().filter_map(cells);
+    let row = rows.find(|[process, ..]| *process == name);
+    let [_, row @ ..] = row.expect("the table has a row of this name");
+    row.map(str::to_owned)
+}
+
+/// Returns the cells of a row of the table; none for any other line.
+fn cells(line: &str) -> Option<[&str; 5]> {
+    let cells: Vec<_> = line.split('|').map(str::trim).collect();
+    let ["", process, user, capabilities, privileges, seccomp, ""] = cells[..] else {
+        return None;
+    };
+    let is_heading = user == "user" || user.starts_with('-');
+    (!is_heading).then_some([process, user, capabilities, privileges, seccomp])
 }
 
 /// Returns what the kernel says of a process, in the form of a row.

@@ -84,6 +84,21 @@ fn what_a_worker_is_not_to_do_is_refused_or_kills_it() {
     }
 }
 
+#[test]
+fn a_worker_that_takes_more_than_its_processor_time_is_killed() {
+    let profile = Profile {
+        processor_time: Some(Duration::from_secs(1)),
+        ..PROFILE
+    };
+    let end = confined(profile, || {
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    // The kernel sends this one where the limit cannot be raised any more.
+    assert_eq!(end, End::Killed(Signal::SIGKILL));
+}
+
 fn thread_runs() -> bool {
     std::thread::Builder::new()
         .spawn(|| 7)
