@@ -647,10 +647,10 @@ fn a_part_is_requested_up_to_its_end() {
         );
         let answer = [head.as_bytes(), &vec![b'x'; len]].concat();
         let (received, events) = exchange(get, &answer, 7);
-        let whole = match &events[0] {
-            Event::Started(start) => start.len,
-            _ => None,
+        let Event::Started(start) = &events[0] else {
+            return (0, None, events.last().cloned());
         };
+        let whole = start.len;
         (received.len(), whole, events.last().cloned())
     };
     let whole = Some(9);
