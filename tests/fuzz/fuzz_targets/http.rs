@@ -22,6 +22,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
 fn config(cut: u8) -> Config {
     let resume = Resume {
         len: 3,
+        end: cut.is_multiple_of(5).then_some(20),
         validator: Some("x".to_owned()),
     };
     Config {
