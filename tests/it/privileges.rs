@@ -1,6 +1,7 @@
 //! What each process may do, by the table of the chapter on architecture and by the kernel.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
@@ -312,6 +313,10 @@ fn is_as_in(name: &str, pid: u32) -> bool {
     let found = status(pid);
     let is_it = row(name) == found;
     if is_it {
+        // The kernel gives root what /proc has of a process that is not dumpable (proc(5)), so that no other of
+        // this user traces it.
+        let owner = fs::metadata(format!("/proc/{pid}/mem")).map(|data| data.uid());
+        assert_eq!(owner.unwrap(), 0, "{name} is dumpable");
         println!("| {name} | {} |", found.join(" | "));
     }
     is_it
