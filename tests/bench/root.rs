@@ -26,6 +26,7 @@ use crate::common::far::Far;
 use crate::common::machine::{EMULATOR, MAC};
 use crate::common::servers::{DNSMASQ, nginx};
 use crate::common::{in_new_namespace, ip};
+use crate::figures::{median, rounds};
 
 /// Several times what either takes on a busy host.
 const LIMIT_SECONDS: &str = "900";
@@ -62,8 +63,7 @@ struct Bench {
 #[test]
 #[ignore = "a benchmark; needs CAP_SYS_ADMIN, QEMU, mmdebstrap, dnsmasq and nginx"]
 fn a_debian_root_against_dracut() {
-    let rounds = std::env::var("WIREBOOT_BENCH_ROUNDS");
-    let rounds: usize = rounds.map_or(5, |text| text.parse().unwrap());
+    let rounds = rounds(5);
     in_bench(move |bench| {
         println!("{rounds} rounds, machines of {USUAL_MIB} MiB");
         let mut boots = bench.ways.each_ref().map(|_| Vec::new());
@@ -73,27 +73,22 @@ fn a_debian_root_against_dracut() {
                 boots.push(boot.unwrap_or_else(|| panic!("{} fails:\n{console}", way.name)));
             }
         }
-        let median = |of: fn(&Boot) -> f64| {
-            boots.each_ref().map(|boots| {
-                let mut values: Vec<_> = boots.iter().map(of).collect();
-                values.sort_by(f64::total_cmp);
-                values[values.len() / 2]
-            })
-        };
+        let medians =
+            |of: fn(&Boot) -> f64| boots.each_ref().map(|boots| median(boots.iter().map(of)));
         let kernel = [mib_of(&bench.folder.join("vmlinuz")); 2];
         let initramfs = bench.ways.each_ref().map(|way| mib_of(&way.initramfs));
-        let sent = median(|boot| boot.sent_mib);
+        let sent = medians(|boot| boot.sent_mib);
         let all = [0, 1].map(|way| kernel[way] + initramfs[way] + sent[way]);
         println!("| | wireboot | dracut | ratio |\n| --- | ---: | ---: | ---: |");
         for (what, [first, second]) in [
-            ("seconds to the first line", median(|boot| boot.seconds)),
+            ("seconds to the first line", medians(|boot| boot.seconds)),
             ("kernel, MiB", kernel),
             ("initramfs, with drivers of all cards, MiB", initramfs),
             ("bytes of the image sent, MiB", sent),
             ("all three: what is fetched over the network, MiB", all),
             (
                 "memory available at the first line, MiB",
-                median(|boot| boot.available_mib),
+                medians(|boot| boot.available_mib),
             ),
         ] {
             println!(
