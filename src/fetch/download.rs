@@ -240,7 +240,7 @@ impl<'s> Download<'s> {
 
     /// Returns whether bytes of `span` are still missing.
     pub(super) fn wants(&self, span: SpanId) -> bool {
-        !self.is_over && self.spans.next(span).is_some()
+        self.lacks(span, None)
     }
 
     /// Notes that the server has sent the file to its end.

@@ -422,8 +422,7 @@ impl Get {
                 BodyMode::LengthDelimited(left) => {
                     let end = from.saturating_add(left);
                     let part_end = part_end(&self.config).filter(|_| from > 0);
-                    let differs = |expected: Option<u64>| expected.is_some_and(|len| len != end);
-                    if differs(whole_len) && part_end != Some(end) {
+                    if whole_len.is_some_and(|len| len != end) && part_end != Some(end) {
                         return Err(Failure::Malformed("range and length differ".to_owned()));
                     }
                     if end > self.config.max_len {
