@@ -14,7 +14,6 @@ mod either;
 pub mod ipv6;
 mod keep;
 mod keep6;
-mod kept;
 mod lease_store;
 mod listener;
 mod race;
@@ -29,7 +28,6 @@ mod survey;
 #[cfg(feature = "discover")]
 mod survey6;
 mod switch_port;
-mod waiting;
 mod witness;
 
 use std::net::Ipv4Addr;
@@ -50,13 +48,13 @@ use wireboot_proto::ipv6::lease::Lease6;
 
 use beside::Beside;
 pub use binding::Binding;
+use binding::Kept;
 pub use boot_server::boot_file;
 use client_config::holder;
 pub use either::{Winner, either};
 use ipv6::Bound6;
 pub use keep::keep;
 pub use keep6::keep6;
-use kept::Kept;
 #[cfg(fuzzing)]
 pub use lease_store::fuzz as fuzz_lease_file;
 use race::{best_offer, drive, open, race, until, wait};
