@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::Logger;
-use log::{Level, LevelFilter};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use wireboot_proto::text::safe::Safe;
 
 /// Variables with other levels than `-v` sets: `debug`, or `wireboot::fetch=trace,wireboot::link=off`.
@@ -52,10 +52,10 @@ pub fn start(level: LevelFilter, is_first: bool) {
     // It is set already if something was written before.
     let _ = OUTPUT.set(output);
     let text = VARIABLES.iter().find_map(|name| std::env::var(name).ok());
-    let logger = logger(level, text.as_deref().unwrap_or_default());
-    let highest = logger.filter();
+    let rules = rules(level, text.as_deref().unwrap_or_default());
+    let highest = rules.filter();
     // Fails only if there is a logger already, as in tests.
-    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+    if log::set_boxed_logger(Box::new(Messages(rules))).is_ok() {
         log::set_max_level(highest);
     }
 }
@@ -93,10 +93,10 @@ impl Output {
         // https://no-color.org
         let is_plain =
             variable("NO_COLOR").is_some() || variable("TERM").is_some_and(|term| term == "dumb");
-        let is_console = std::process::id() == 1 || std::os::unix::process::parent_id() == 1;
+        let is_console = || std::process::id() == 1 || std::os::unix::process::parent_id() == 1;
         Self {
             has_colour: is_terminal && !is_plain,
-            is_rewritten: is_terminal && !is_console,
+            is_rewritten: is_terminal && !is_console(),
             ..Self::default()
         }
     }
@@ -157,15 +157,20 @@ impl Output {
     }
 }
 
-/// Returns what decides which records are written, and writes them.
-fn logger(level: LevelFilter, text: &str) -> Logger {
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(level);
-    // ureq logs requests with their passwords.
-    builder.filter_module("ureq_proto", LevelFilter::Off);
-    builder.parse_filters(text);
-    // What goes to the writer of the library would reach standard error alone.
-    builder.format(|_, record| {
+/// Writes the records that pass these rules.
+// The library's own way of writing ends at standard error, and keeps a buffer for each thread, for which the
+// C library's allocator and its keys are set up.
+struct Messages(Logger);
+
+impl Log for Messages {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.0.matches(record) {
+            return;
+        }
         let mut text = Safe::line(record.args()).to_string();
         // Debug messages of a library make sense only with its name.
         if !record.target().starts_with("wireboot") && record.level() > Level::Info {
@@ -173,21 +178,30 @@ fn logger(level: LevelFilter, text: &str) -> Logger {
             text = format!("{library}: {text}");
         }
         write(record.level(), &text);
-        Ok(())
-    });
+    }
+
+    fn flush(&self) {}
+}
+
+/// Returns what decides which records are written.
+fn rules(level: LevelFilter, text: &str) -> Logger {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level);
+    // ureq logs requests with their passwords.
+    builder.filter_module("ureq_proto", LevelFilter::Off);
+    builder.parse_filters(text);
     builder.build()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::{Log, Metadata};
 
     #[test]
     fn a_variable_changes_the_level_of_each_target() {
         let is_logged = |text, target, level| {
             let metadata = Metadata::builder().target(target).level(level).build();
-            logger(LevelFilter::Info, text).enabled(&metadata)
+            rules(LevelFilter::Info, text).enabled(&metadata)
         };
         assert!(is_logged("", "wireboot::fetch", Level::Info));
         assert!(!is_logged("", "wireboot::fetch", Level::Debug));
