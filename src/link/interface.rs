@@ -1,12 +1,14 @@
 //! An Ethernet interface and its configuration; each change is stored with its inverse.
 
-use std::fs;
+use std::io::Read;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
 use super::changes::{
     AppliedSetting, Changes, LinkSetting, To, Undo, add_route, put_mtu_back, remove, set_address,
@@ -19,6 +21,7 @@ use crate::config::MadeOf;
 use crate::error::{Error, Reason};
 use crate::recorder::Recorder;
 use crate::sys::SyscallError;
+use crate::sys::file;
 use crate::sys::netlink::RouteSocket;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::netlink::request::NetlinkRequest;
@@ -98,9 +101,15 @@ impl Link {
 
     /// Returns its speed, for behind its carrier in a message; nothing where the driver knows none.
     pub fn speed(&self) -> String {
-        // EINVAL where the driver knows none (`speed_show`).
-        let speed = fs::read_to_string(format!("/sys/class/net/{}/speed", self.name));
-        match speed.unwrap_or_default().trim() {
+        let path = format!("/sys/class/net/{}/speed", self.name);
+        let mut text = [0; 16];
+        // A value of sysfs is there with the first read (sysfs_kf_seq_show). EINVAL where the driver knows
+        // none (`speed_show`).
+        let read = file::open(Path::new(&path), OFlag::O_RDONLY)
+            .and_then(|mut file| file.read(&mut text))
+            .unwrap_or(0);
+        let speed = text.get(..read).unwrap_or_default();
+        match str::from_utf8(speed).unwrap_or_default().trim() {
             // -1 for an unknown one (`speed_show`).
             "" | "-1" => String::new(),
             speed => format!(", {speed} Mb/s"),

@@ -237,9 +237,12 @@ fn open_of(protocol: SockProtocol, flags: SockFlag, groups: u32) -> Result<Owned
     let flags = SockFlag::SOCK_CLOEXEC | flags;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)
         .map_err(|errno| SyscallError::new("socket(AF_NETLINK)", errno))?;
-    // With 0 the kernel picks a free port number (netlink_autobind); the process id may be in use.
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))
-        .map_err(|errno| SyscallError::new("bind(AF_NETLINK)", errno))?;
+    // Without groups the first message binds it (netlink_sendmsg).
+    if groups != 0 {
+        // With 0 the kernel picks a free port number (netlink_autobind); the process id may be in use.
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))
+            .map_err(|errno| SyscallError::new("bind(AF_NETLINK)", errno))?;
+    }
     Ok(socket)
 }
 

@@ -208,9 +208,12 @@ fn limit(call: &'static str, resource: Resource, most: u64) -> Result<(), Syscal
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: it writes a structure of this type.
-    let result = unsafe { libc::getrlimit(resource, &mut limit) };
-    Errno::result(result).map_err(|errno| SyscallError::new(call, errno))?;
+    // None is lower than 0.
+    if most > 0 {
+        // SAFETY: it writes a structure of this type.
+        let result = unsafe { libc::getrlimit(resource, &mut limit) };
+        Errno::result(result).map_err(|errno| SyscallError::new(call, errno))?;
+    }
     // One that is lower already stays.
     let most = limit.rlim_max.min(most);
     let limit = libc::rlimit {
