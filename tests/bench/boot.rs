@@ -124,10 +124,9 @@ fn machine(card: &str) -> Command {
     qemu.args(["-accel", "tcg", "-smp", "1", "-m", "2048", "-nodefaults"]);
     qemu.args(["-no-reboot", "-display", "none", "-serial", "stdio"]);
     qemu.args(["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]);
-    qemu.args([
-        "-device",
-        &format!("virtio-net-pci,netdev=net,mac={MAC}{card}"),
-    ]);
+    // The ROM is for cards of virtio 1.0, and firmware runs none that is for another.
+    let card = format!("virtio-net-pci,disable-legacy=on,netdev=net,mac={MAC}{card}");
+    qemu.args(["-device", &card]);
     qemu
 }
 
