@@ -10,7 +10,6 @@ mod bond;
 mod changes;
 mod interface;
 mod ipv6;
-mod lease_settings;
 mod made;
 mod requested;
 mod select;

@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::changes::{
-    AppliedSetting, Changes, LinkSetting, To, Undo, add_route, put_mtu_back, remove, set_address,
+    AppliedSetting, Changes, LinkSetting, To, Undo, add_route, lease_settings, put_mtu_back,
+    remove, set_address,
 };
-use super::lease_settings::lease_settings;
 use super::made::{self, MadeLink};
 use super::state::{InterfaceState, addresses, open_socket, set_up, unreadable};
 use super::watch::{Change, Watch};

@@ -2,14 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use std::mem::offset_of;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use libc::{tpacket_block_desc, tpacket_hdr_v1, tpacket2_hdr};
 use nix::errno::Errno;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::mapping::Geometry;
-use super::slot;
 use crate::sys::SyscallError;
 use crate::sys::packet::set_packet_option;
 
@@ -96,7 +97,7 @@ impl Layout {
                     slot_len.next_multiple_of(page_len)
                 };
                 let slot_len = if fits { slot_len } else { block_len };
-                (block_len, slot_len, Duration::ZERO, slot::V2_STATUS_AT)
+                (block_len, slot_len, Duration::ZERO, V2_STATUS_AT)
             }
             Version::V3 {
                 block_len,
@@ -104,7 +105,7 @@ impl Layout {
             } => {
                 // packet_set_ring refuses blocks that are no whole pages (EINVAL).
                 let block_len = block_len.max(page_len).next_multiple_of(page_len);
-                (block_len, block_len, retire_time, slot::V3_STATUS_AT)
+                (block_len, block_len, retire_time, V3_STATUS_AT)
             }
         };
         let blocks = (self.memory / block_len).max(1);
@@ -129,9 +130,17 @@ impl Layout {
     }
 }
 
+/// Offset of the status word in a V2 slot.
+pub(super) const V2_STATUS_AT: usize = offset_of!(tpacket2_hdr, tp_status);
+/// Offset of the status word in a V3 block.
+pub(super) const V3_STATUS_AT: usize =
+    offset_of!(tpacket_block_desc, hdr) + offset_of!(tpacket_hdr_v1, block_status);
+
 // libc has it as usize, and lengths in requests are u32.
 const ALIGNMENT: u32 = 16;
 const _: () = assert!(libc::TPACKET_ALIGNMENT == 16);
+// As slots are read.
+const _: () = assert!(V2_STATUS_AT == 0);
 
 #[cfg(test)]
 mod tests {

@@ -74,7 +74,6 @@
 
 mod layout;
 mod mapping;
-mod slot;
 mod transmit;
 mod walk;
 
@@ -87,10 +86,9 @@ use super::packet::{PacketSocket, SocketConfig, Statistics, read_metadata, stamp
 use super::rcu::{self, Lengthy};
 pub use layout::{Layout, Version};
 use mapping::Mapping;
-pub use slot::RingFrame;
 pub use transmit::TransmitRing;
-pub use walk::Batch;
 use walk::Walk;
+pub use walk::{Batch, RingFrame};
 
 /// A socket with a mapped ring.
 #[derive(Debug)]

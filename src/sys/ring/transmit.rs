@@ -213,8 +213,8 @@ impl Slots {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout;
     use super::super::mapping::Geometry;
-    use super::super::slot;
     use super::*;
 
     /// Treatment of a frame by the kernel of a test.
@@ -273,7 +273,7 @@ mod tests {
         let geometry = Geometry {
             units,
             unit_len: 64,
-            status_at: slot::V2_STATUS_AT,
+            status_at: layout::V2_STATUS_AT,
         };
         let kernel = Kernel {
             head: 0,
