@@ -18,15 +18,12 @@ mod lease_store;
 mod listener;
 mod race;
 mod record6;
-mod release6;
 mod session;
 mod session6;
 mod station;
 mod station6;
 #[cfg(feature = "discover")]
 mod survey;
-#[cfg(feature = "discover")]
-mod survey6;
 mod switch_port;
 mod witness;
 
@@ -54,18 +51,15 @@ use client_config::holder;
 pub use either::{Winner, either};
 use ipv6::Bound6;
 pub use keep::keep;
-pub use keep6::keep6;
+pub use keep6::{keep6, release_saved6};
 #[cfg(fuzzing)]
 pub use lease_store::fuzz as fuzz_lease_file;
 use race::{best_offer, drive, open, race, until, wait};
-pub use release6::release_saved6;
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use session6::Heard6;
 #[cfg(feature = "discover")]
-pub use survey::{Surveyed, survey, unanswered};
-#[cfg(feature = "discover")]
-pub use survey6::{Surveyed6, survey6, surveyed6};
+pub use survey::{Surveyed, Surveyed6, survey, survey6, surveyed6, unanswered};
 
 /// Finds the interfaces, acquires a lease on one of them, or has its address without DHCP, and
 /// configures it; on failure the machine's network is as it was before.
