@@ -261,7 +261,7 @@ impl Invocation {
     /// Returns the error for a flag that the command does not have.
     fn unknown(&self, name: &str) -> Error {
         let command = self.about.command;
-        if name.len() == 1 {
+        if is_letter(name) {
             return self.fault(&format!("unknown flag '{}'", dashed(name)));
         }
         let elsewhere = SETTINGS.iter().find(|setting| setting.is_named(name));
@@ -283,8 +283,12 @@ impl Invocation {
 
 /// Returns a flag as it is written.
 fn dashed(name: &str) -> String {
-    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+    let dashes = if is_letter(name) { "-" } else { "--" };
     format!("{dashes}{name}")
+}
+
+fn is_letter(name: &str) -> bool {
+    name.chars().count() == 1
 }
 
 /// Applies a word of the kernel's command line, `wireboot.` and `key`; returns the setting's name.

@@ -143,6 +143,7 @@ fn what_is_wrong_with_the_arguments_is_said_in_a_line_that_names_the_flag_and_th
             "'--keep' takes no value; see 'wireboot lease --help'",
         ),
         ("lease -Z", "unknown flag '-Z'; see 'wireboot lease --help'"),
+        ("lease -é", "unknown flag '-é'; see 'wireboot lease --help'"),
         (
             "boot --stop-after lunch",
             "invalid value 'lunch' for '--stop-after STEP': none of link, lease, plan, image, load; see \
