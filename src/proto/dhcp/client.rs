@@ -11,14 +11,13 @@ use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
 
 use super::config::Config;
-use super::contention::{Contention, RequestCounts};
 use super::lease::Lease;
 use super::message;
 use super::offer::Rank;
 use super::passed_over::PassedOver;
 use super::probe::{Claims, Guard};
 use super::reply::Discard;
-use super::resend::Resend;
+use super::resend::{Contention, RequestCounts, Resend};
 use crate::packet::arp;
 use crate::packet::dhcp::MessageType;
 use crate::packet::udp::Datagram;

@@ -88,7 +88,6 @@
 pub mod boot_service;
 mod client;
 pub mod config;
-mod contention;
 pub mod file_server;
 pub mod identity;
 pub mod inquiry;
@@ -104,8 +103,8 @@ mod resend;
 pub mod survey;
 
 pub use client::{Client, Event, Loss, Notice, StateName, Transmit};
-pub use contention::RequestCounts;
 pub use reply::{Discard, is_host, stray};
+pub use resend::RequestCounts;
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,11 @@ use core::time::Duration;
 
 use super::state::{ActiveLease, Event, Loss, Notice, Requested, State, StateName, Transmit};
 use crate::dhcp::config::{Config, Detection};
-use crate::dhcp::contention::Contention;
 use crate::dhcp::message::{self, Exchange};
 use crate::dhcp::offer::Offers;
 use crate::dhcp::passed_over::PassedOver;
 use crate::dhcp::probe::{Claims, Guard};
-use crate::dhcp::resend::Resend;
+use crate::dhcp::resend::{Contention, Resend};
 use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::ethernet::MacAddress;
 use crate::time::{Instant, Random};
