@@ -96,7 +96,6 @@ pub mod lease;
 mod message;
 mod network;
 pub mod offer;
-mod passed_over;
 mod probe;
 mod reply;
 mod resend;

@@ -7,8 +7,7 @@ use core::time::Duration;
 use super::state::{Event, Loss, Notice, Requested, State};
 use super::transitions::Client;
 use crate::dhcp::lease::Lease;
-use crate::dhcp::offer::{self, Offer, Offers, Standing};
-use crate::dhcp::passed_over::PassedOver;
+use crate::dhcp::offer::{self, Offer, Offers, PassedOver, Standing};
 use crate::dhcp::resend::Resend;
 use crate::time::Instant;
 
