@@ -194,7 +194,7 @@ impl Lease {
     }
 
     /// Returns the servers that may have the boot file, in the order to be asked: `siaddr` and another one
-    /// that is named, or else the DHCP server. [`url_of`](super::file_server::url_of) takes them.
+    /// that is named, or else the DHCP server. [`url_of`](super::boot_service::url_of) takes them.
     pub fn file_servers(&self) -> Vec<String> {
         if let Some(lease) = &self.ipv6 {
             let server = lease.server.or_else(|| lease.gateway());

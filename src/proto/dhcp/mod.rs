@@ -88,7 +88,6 @@
 pub mod boot_service;
 mod client;
 pub mod config;
-pub mod file_server;
 pub mod identity;
 pub mod inquiry;
 pub mod json;
