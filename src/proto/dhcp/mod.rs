@@ -93,7 +93,6 @@ pub mod inquiry;
 pub mod json;
 pub mod lease;
 mod message;
-mod network;
 pub mod offer;
 mod probe;
 mod reply;

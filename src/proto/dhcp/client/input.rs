@@ -6,8 +6,7 @@ use core::time::Duration;
 
 use super::Client;
 use super::state::{ActiveLease, Event, Loss, Notice, Requested, State};
-use crate::dhcp::lease::Lease;
-use crate::dhcp::network;
+use crate::dhcp::lease::{self, Lease};
 use crate::dhcp::offer::{self, Offer, Offers, PassedOver, Standing};
 use crate::dhcp::reply::{self, Discard, Reply};
 use crate::dhcp::resend::Resend;
@@ -270,8 +269,8 @@ fn usable(message: &Message, server: Ipv4Addr) -> Result<(), Discard> {
     if address == server {
         return Err(Discard::AddressOfServer(address));
     }
-    let prefix_len = network::prefix_len(address, &message.options, &mut Vec::new());
-    if !network::is_host_of_network(address, prefix_len) {
+    let prefix_len = lease::prefix_len(address, &message.options, &mut Vec::new());
+    if !lease::is_host_of_network(address, prefix_len) {
         return Err(Discard::AddressOfNetwork(address, prefix_len));
     }
     Ok(())
