@@ -74,7 +74,6 @@ pub mod packet {
     pub mod slow;
     pub mod switch_frame;
     pub mod tftp;
-    pub mod udp;
 }
 mod prelude {
     //! What `std` would bring into scope and `no_std` does not.

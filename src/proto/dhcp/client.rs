@@ -19,7 +19,7 @@ use super::resend::{Contention, RequestCounts, Resend};
 use crate::packet::arp;
 use crate::packet::dhcp::{Message, MessageType};
 use crate::packet::ethernet::MacAddress;
-use crate::packet::udp::Datagram;
+use crate::packet::ipv4::Datagram;
 use crate::time::{Instant, Random, earliest};
 
 use state::{ActiveLease, Requested, State};

@@ -13,7 +13,7 @@
 //! use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 //! use wireboot_proto::packet::ethernet::MacAddress;
 //! use wireboot_proto::packet::option::code;
-//! use wireboot_proto::packet::udp::Datagram;
+//! use wireboot_proto::packet::ipv4::Datagram;
 //! use wireboot_proto::time::Instant;
 //!
 //! const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

@@ -49,7 +49,7 @@ impl fmt::Display for RouterAdvertisement {
 }
 
 impl RouterAdvertisement {
-    /// Decodes a frame; `verify` as in [`Datagram::decode`](super::udp::Datagram::decode).
+    /// Decodes a frame; `verify` as in [`Datagram::decode`](super::ipv4::Datagram::decode).
     ///
     /// # Errors
     /// [`DecodeError`] for every frame that is not a valid advertisement (RFC 4861 §6.1.2), but for the

@@ -11,8 +11,8 @@ use crate::dhcp::offer::{self, Offer, Offers, PassedOver, Standing};
 use crate::dhcp::reply::{self, Discard, Reply};
 use crate::dhcp::resend::Resend;
 use crate::packet::dhcp::{Message, MessageType};
+use crate::packet::ipv4::Datagram;
 use crate::packet::option::code;
-use crate::packet::udp::Datagram;
 use crate::time::Instant;
 
 /// Shortest time without DHCP on a network for IPv6 (RFC 8925 §3.4, MIN_V6ONLY_WAIT).
