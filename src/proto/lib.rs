@@ -68,7 +68,6 @@ pub mod packet {
     pub mod ethernet;
     pub mod icmpv6;
     pub mod ipv4;
-    pub mod neighbor;
     pub mod option;
     pub mod pxe;
     pub mod slow;
