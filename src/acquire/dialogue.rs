@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use wireboot_proto::dhcp::config::Config as ClientConfig;
 use wireboot_proto::dhcp::{Client, Discard, Event, RequestCounts, StateName, Transmit};
 use wireboot_proto::packet::arp;
-use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::time::{Instant, Timestamp};
 
 /// First exchange of a client.

@@ -23,8 +23,7 @@ use wireboot_proto::ipv6::given::Given6;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::json::Lease6Fields;
 use wireboot_proto::ipv6::lease::Lease6;
-use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
-use wireboot_proto::packet::neighbor::NeighborMessage;
+use wireboot_proto::packet::icmpv6::{HOP_LIMIT, NeighborMessage, ROUTER_ADVERTISEMENT};
 use wireboot_proto::time::Instant;
 
 /// How long an offer waits for a better one if no boot file is needed. RFC 8415 §18.2.1 has the first delay,

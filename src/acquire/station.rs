@@ -18,7 +18,7 @@ use wireboot_proto::packet::arp;
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, MessageType};
 use wireboot_proto::packet::ethernet::{ETHERTYPE_ARP, MacAddress};
 use wireboot_proto::packet::icmpv6::{self, RouterAdvertisement};
-use wireboot_proto::packet::udp::{self, Datagram};
+use wireboot_proto::packet::ipv4::{Datagram, ipv4_source};
 use wireboot_proto::time::{Instant, Timestamp};
 
 /// How long it may take from opening to the lease before the wait is taken to be a long one, for a
@@ -185,7 +185,7 @@ impl Station {
                     });
                 }
                 Err(why) => {
-                    let source = udp::ipv4_source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
+                    let source = ipv4_source(&octets).unwrap_or(Ipv4Addr::UNSPECIFIED);
                     let why = why.into();
                     take(Reception::Discarded { source, why });
                 }

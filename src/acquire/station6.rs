@@ -15,8 +15,7 @@ use wireboot_proto::ipv6::client::Transmit6;
 use wireboot_proto::packet::dhcpv6::{ALL_SERVERS, CLIENT_PORT, SERVER_PORT};
 use wireboot_proto::packet::ethernet::ETHERTYPE_IPV6;
 use wireboot_proto::packet::icmpv6::{ALL_ROUTERS, NEXT_HEADER_ICMPV6, multicast};
-use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
-use wireboot_proto::packet::udp;
+use wireboot_proto::packet::ipv4::{PROTOCOL_UDP, udp_header6};
 
 /// Messages that are read at once, so that a flood leaves time for everything else.
 pub(super) const MAX_BATCH: usize = 64;
@@ -126,7 +125,7 @@ impl Station6 {
 
     /// Sends a message to all servers, and records it.
     fn send_to_servers(&self, message: &[u8]) -> Result<(), SyscallError> {
-        let datagram = udp::header6(CLIENT_PORT, SERVER_PORT, message);
+        let datagram = udp_header6(CLIENT_PORT, SERVER_PORT, message);
         self.record_sent(ALL_SERVERS, PROTOCOL_UDP, datagram);
         let to = SocketAddrV6::new(ALL_SERVERS, SERVER_PORT, 0, self.link.index());
         let servers = self.servers.as_ref();

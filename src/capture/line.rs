@@ -15,7 +15,7 @@ use wireboot_proto::packet::ethernet::{
     ETHERTYPE_SLOW, EthernetHeader, MacAddress,
 };
 use wireboot_proto::packet::icmpv6::NEXT_HEADER_ICMPV6;
-use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::packet::{ipv4, option};
 use wireboot_proto::reader::{DecodeError, Reader};
 use wireboot_proto::time::{Date, Timestamp};

@@ -5,9 +5,9 @@ use std::net::Ipv6Addr;
 
 use wireboot_proto::ipv6::facts::{self, Fact};
 use wireboot_proto::packet::dhcpv6::{CLIENT_PORT, Message, Options, SERVER_PORT, code};
-use wireboot_proto::packet::icmpv6::{ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION};
-use wireboot_proto::packet::neighbor::{
+use wireboot_proto::packet::icmpv6::{
     Advertisement, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, NeighborMessage,
+    ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION,
 };
 use wireboot_proto::reader::{DecodeError, Reader};
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Reason};
-use wireboot_proto::dhcp::file_server;
+use wireboot_proto::dhcp::boot_service;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::text::url::{Url, UrlError};
 use wireboot_proto::time::{Backoff, Random};
@@ -165,7 +165,7 @@ impl Mirrors {
         let servers = lease.file_servers();
         let stand_in = match servers.as_slice() {
             [first, second, ..] => {
-                let root = |server| file_server::url_of("/", server).ok();
+                let root = |server| boot_service::url_of("/", server).ok();
                 root(first).zip(root(second))
             }
             _ => None,

@@ -171,7 +171,7 @@ mod tests {
     use crate::handover::place::FileLocations;
     use wireboot_proto::dhcp::lease::Lease;
     use wireboot_proto::ipv6::lease::{LeasedAddress, Route6};
-    use wireboot_proto::packet::neighbor::Preference;
+    use wireboot_proto::packet::icmpv6::Preference;
 
     fn lease() -> Lease6 {
         let through = |gateway: &str, preference| Route6 {

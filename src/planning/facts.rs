@@ -7,7 +7,7 @@ use crate::error::{Error, Reason, chain_of};
 use crate::sys::firmware::{self, Processor};
 use crate::sys::{self, machine};
 use wireboot_proto::boot::{Facts, expand_settings};
-use wireboot_proto::dhcp::file_server;
+use wireboot_proto::dhcp::boot_service;
 use wireboot_proto::dhcp::lease::Lease;
 #[cfg(feature = "root")]
 use wireboot_proto::oci::Reference;
@@ -169,7 +169,7 @@ fn sent(code: u8, lease: &Lease) -> Option<&[u8]> {
 fn url_of(name: &str, lease: &Lease) -> Result<Url, Error> {
     let servers = lease.file_servers();
     let server = servers.first().map_or("", String::as_str);
-    file_server::url_of(name, server).map_err(invalid_url)
+    boot_service::url_of(name, server).map_err(invalid_url)
 }
 
 fn invalid_url(error: UrlError) -> Error {

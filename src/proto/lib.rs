@@ -68,13 +68,10 @@ pub mod packet {
     pub mod ethernet;
     pub mod icmpv6;
     pub mod ipv4;
-    pub mod neighbor;
     pub mod option;
     pub mod pxe;
-    pub mod slow;
     pub mod switch_frame;
     pub mod tftp;
-    pub mod udp;
 }
 mod prelude {
     //! What `std` would bring into scope and `no_std` does not.

@@ -18,8 +18,9 @@ use nix::{setsockopt_impl, sockopt_impl};
 
 use super::error::SyscallError;
 use super::udp::bind_to;
-use wireboot_proto::packet::icmpv6::{HOP_LIMIT, ROUTER_ADVERTISEMENT};
-use wireboot_proto::packet::neighbor::{NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION};
+use wireboot_proto::packet::icmpv6::{
+    HOP_LIMIT, NEIGHBOR_ADVERTISEMENT, NEIGHBOR_SOLICITATION, ROUTER_ADVERTISEMENT,
+};
 
 /// All routers on the link (RFC 4291 §2.7.1).
 const ALL_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);

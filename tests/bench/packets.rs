@@ -17,7 +17,7 @@ use wireboot::sys::packet::PacketSocket;
 use wireboot::sys::ring::{Layout, Ring, TransmitRing, Version};
 use wireboot::sys::wait_readable;
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::ipv4::Datagram;
 
 use crate::common::{in_new_namespace, ip, pair, wait_until};
 use crate::figures::binary;

@@ -15,8 +15,8 @@ use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::packet::option::Options;
-use wireboot_proto::packet::udp::Datagram;
 
 fn broadcast(ethertype: u16, number: u8) -> Vec<u8> {
     let mut frame = vec![0xff; 6];

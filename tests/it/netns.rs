@@ -16,8 +16,8 @@ use wireboot_proto::dhcp::Client;
 use wireboot_proto::dhcp::config::Config;
 use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::packet::option::{Options, code};
-use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
 
 #[test]

@@ -8,7 +8,7 @@ use wireboot_proto::dhcp::identity::{self, MachineIdentity as Firmware};
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dhcp::{Client, Event, Loss, RequestCounts};
 use wireboot_proto::packet::ethernet::MacAddress;
-use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::time::Instant;
 
 use super::server::mac_of;

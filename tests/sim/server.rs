@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use wireboot_proto::packet::dhcp::{CLIENT_PORT, Message, MessageType, Op, SERVER_PORT};
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::packet::option::{Options, code};
-use wireboot_proto::packet::udp::Datagram;
 use wireboot_proto::time::Instant;
 
 /// What a server offers, and how fast.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::acquire::{Heard6, Surveyed6};
 use wireboot_proto::ipv6::facts::{self, Fact};
 use wireboot_proto::packet::dhcpv6::{Message, MessageType};
-use wireboot_proto::packet::neighbor::Advertisement;
+use wireboot_proto::packet::icmpv6::Advertisement;
 
 /// The fields of JSON; the reference documents them.
 #[derive(Serialize)]

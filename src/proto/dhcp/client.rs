@@ -1,37 +1,70 @@
-//! The client as its driver sees it.
+//! The client: as its driver sees it, its transitions from state to state with their timers, and the message
+//! of each state.
 
 mod input;
-mod output;
-mod search;
 mod state;
-mod transitions;
 
 use crate::prelude::*;
 use alloc::collections::VecDeque;
 use core::net::Ipv4Addr;
+use core::time::Duration;
 
-use super::config::Config;
-use super::contention::{Contention, RequestCounts};
+use super::config::{Config, Detection};
 use super::lease::Lease;
-use super::message;
-use super::offer::Rank;
-use super::passed_over::PassedOver;
+use super::message::{self, Exchange};
+use super::offer::{Offers, PassedOver, Rank};
 use super::probe::{Claims, Guard};
 use super::reply::Discard;
-use super::resend::Resend;
+use super::resend::{Contention, RequestCounts, Resend};
 use crate::packet::arp;
-use crate::packet::dhcp::MessageType;
-use crate::packet::udp::Datagram;
+use crate::packet::dhcp::{Message, MessageType};
+use crate::packet::ethernet::MacAddress;
+use crate::packet::ipv4::Datagram;
 use crate::time::{Instant, Random, earliest};
 
-use state::{ActiveLease, State};
+use state::{ActiveLease, Requested, State};
 pub use state::{Event, Loss, Notice, StateName, Transmit};
-pub use transitions::Client;
 
 /// Number of REQUESTs for a better offer before another interface is used: about 2.5 s, with up to a
 /// third of all packets lost.
 // With one, a single late answer was enough to use the other interface's lease, without a boot file.
 const MORE_REQUESTS: u32 = 4;
+
+/// A DHCP client on one interface.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    random: Random,
+    xid: u32,
+    /// When the exchange began, for `secs`.
+    began_at: Instant,
+    now: Instant,
+    state: State,
+    /// A lease that is still ours while its confirmation or another one is sought; the states in
+    /// which it is in use have it themselves.
+    previous: Option<ActiveLease>,
+    /// Whether [`Event::Unanswered`] has been reported for the lease.
+    is_silence_reported: bool,
+    /// Watches over the address that is asked for or in use, if that is wanted.
+    guard: Option<Guard>,
+    conflicts: u32,
+    claims: Claims,
+    /// Servers that have been reported to contradict the one chosen.
+    contradicting: Vec<Ipv4Addr>,
+    /// Servers that did not grant what they offered.
+    passed_over: PassedOver,
+    /// What was asked for last in this exchange, while it is not asked for any more.
+    requested: Option<Requested>,
+    defers_choice: bool,
+    contention: Contention,
+    /// When it is reported that a boot file is waited for.
+    notice_at: Option<Instant>,
+    /// Servers are asked to answer by broadcast.
+    broadcast: bool,
+    /// Messages that are sent once and never answered: DECLINE, RELEASE.
+    farewells: VecDeque<(Transmit, Message)>,
+    events: VecDeque<Event>,
+}
 
 impl Client {
     /// Begins in INIT; the first DISCOVER is due at once.
@@ -286,5 +319,459 @@ impl Client {
     /// Returns the address to be watched for ARP packets of other hosts.
     pub fn conflict_watch(&self) -> Option<Ipv4Addr> {
         self.guard.as_ref().map(Guard::address)
+    }
+}
+
+/// How long one `xid` is used, so that answers which take that long still count.
+// The time in which a client sends its messages, by RFC 2131 §3.1 and §4.1.
+const EXCHANGE_TIME: Duration = Duration::from_secs(60);
+/// A lease that ends after less counts as not granted. The default of servers is 10 minutes or more.
+const SHORT_LEASE: Duration = Duration::from_secs(60);
+/// How often a known address is asked for before a new one is (INIT-REBOOT): about 3.5 s.
+// RFC 2131 §3.2 allows use of the unconfirmed address then; the network may be another one.
+const MAX_REBOOT_REQUESTS: u32 = 5;
+
+/// Pause after a DECLINE (RFC 2131 §3.1).
+const CONFLICT_DELAY: Duration = Duration::from_secs(10);
+/// Number of conflicts after which the pause is longer, and that pause (RFC 5227 §2.1.1).
+const MAX_CONFLICTS: u32 = 10;
+const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
+
+impl Client {
+    /// Asks for an address that was ours before (INIT-REBOOT) instead of any.
+    pub fn reboot(&mut self, address: Ipv4Addr, now: Instant) {
+        self.begin(now);
+        self.watch(address);
+        let resend = Resend::new(now);
+        self.enter(State::Rebooting { address, resend });
+    }
+
+    /// Asks for the options that go with an address that we have from elsewhere (INFORM); the
+    /// resulting lease has no end.
+    pub fn inform(&mut self, address: Ipv4Addr, now: Instant) {
+        self.begin(now);
+        let resend = Resend::new(now);
+        self.enter(State::Informing { address, resend });
+    }
+
+    /// Binds a lease, or first makes sure that nobody else has its address.
+    fn grant(&mut self, active: ActiveLease) {
+        let (address, server) = (active.lease.address, active.server);
+        let is_known =
+            self.state.active().is_some() || matches!(self.state, State::Informing { .. });
+        // RFC 5227 §2.1: an address is probed before its first use, and not again while it is in
+        // use.
+        if is_known || self.config.detection == Detection::Off {
+            return self.bind(active);
+        }
+        if self.config.detection == Detection::Strict {
+            let chaddr = self.config.chaddr;
+            let guard = Guard::strict(chaddr, address, self.now, &mut self.random);
+            self.guard = Some(guard);
+            return self.enter(State::Probing { active });
+        }
+        let guard = self.guard.take().filter(|guard| guard.address() == address);
+        // Nobody was asked before a lease that came without a REQUEST.
+        let mut guard = guard.unwrap_or_else(|| self.asking(address));
+        if let Some(owner) = guard.owner() {
+            if !self.takes_despite(owner, address) {
+                return self.decline(address, server, owner);
+            }
+            guard.ignore(owner);
+        }
+        guard.announce(self.now);
+        self.guard = Some(guard);
+        self.bind(active);
+    }
+
+    /// Returns a guard that has begun to ask.
+    fn asking(&self, address: Ipv4Addr) -> Guard {
+        let mut guard = Guard::overlapped(self.config.chaddr, address);
+        guard.probe(self.now);
+        guard
+    }
+
+    fn bind(&mut self, active: ActiveLease) {
+        let lease = active.lease.clone();
+        self.previous = None;
+        self.is_silence_reported = false;
+        self.requested = None;
+        self.passed_over.succeed();
+        self.enter(State::Bound { active });
+        self.events.push_back(Event::Bound(lease));
+    }
+
+    /// Drives the timers of the state.
+    fn tick(&mut self) {
+        let now = self.now;
+        if let Some(guard) = &mut self.guard {
+            guard.handle_timeout(now, &mut self.random);
+        }
+        let is_over = |active: &ActiveLease| active.expires_at().is_some_and(|at| now >= at);
+        if self.previous.as_ref().is_some_and(is_over) {
+            self.previous = None;
+            self.events.push_back(Event::Lost(Loss::Expired));
+        }
+        if let Some(resend) = self.state.resend() {
+            resend.handle_timeout(now);
+        }
+        match &self.state {
+            State::Init { start_at } if now >= *start_at => {
+                self.begin(now);
+                self.enter(State::Selecting {
+                    offers: Offers::default(),
+                    decide_at: None,
+                    resend: Resend::new(now),
+                });
+            }
+            State::Selecting { resend, .. }
+                if resend.is_fresh() && now.since(self.began_at) >= EXCHANGE_TIME =>
+            {
+                self.begin(now);
+                self.enter(State::Selecting {
+                    offers: Offers::default(),
+                    decide_at: None,
+                    resend: Resend::new(now),
+                });
+            }
+            State::Selecting { .. } => {
+                self.take_held();
+                self.note_wait();
+                self.decide();
+            }
+            State::Requesting { offer, .. } if self.is_unanswered() => {
+                let server = offer.server;
+                self.refuse(Loss::Unanswered { server });
+            }
+            State::Rebooting { address, resend } if resend.is_spent(now, MAX_REBOOT_REQUESTS) => {
+                self.requested = Some(Requested {
+                    address: *address,
+                    server: None,
+                    boots: Vec::new(),
+                    sent_at: resend.sent_at(),
+                });
+                if let Some(previous) = &self.previous {
+                    let expires_at = previous.expires_at();
+                    self.report_silence(expires_at);
+                }
+                self.search(Offers::default(), None, now);
+                // Makes the DISCOVER due now; `search` has set its time only.
+                self.tick();
+            }
+            State::Probing { active } => {
+                let active = active.clone();
+                if is_over(&active) {
+                    // Probing takes up to 7 s, longer than such a lease.
+                    self.fail(Loss::Expired, now);
+                } else if let Some(guard) = &mut self.guard
+                    && guard.is_clear()
+                {
+                    guard.announce(now);
+                    self.bind(active);
+                    // T1 of a short lease may have passed while its address was probed.
+                    self.tick();
+                }
+            }
+            State::Bound { active }
+            | State::Renewing { active, .. }
+            | State::Rebinding { active, .. } => {
+                let active = active.clone();
+                self.extend(active);
+            }
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Rebooting { .. }
+            | State::Informing { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// Sees to a lease in use: T1, T2 and its end.
+    fn extend(&mut self, active: ActiveLease) {
+        let now = self.now;
+        let reached = |at: Option<Instant>| at.is_some_and(|at| now >= at);
+        let name = self.state.name();
+        // The end first: after a suspend, T1, T2 and the end may all have passed at once.
+        if reached(active.expires_at()) {
+            let times = active.lease.times;
+            // One that is granted and not extended again and again would be a flood.
+            let is_short = times.is_some_and(|times| times.lease < SHORT_LEASE);
+            let pause = if is_short {
+                self.pass_over(active.server)
+            } else {
+                Duration::ZERO
+            };
+            return self.lose(Loss::Expired, now + pause);
+        }
+        let mut resend = self.state.resend().into_iter();
+        if resend.any(|resend| resend.is_spent(now, 1)) {
+            self.report_silence(active.expires_at());
+        }
+        if reached(active.rebind_at()) && name != StateName::Rebinding {
+            self.begin(now);
+            let resend = Resend::new(now);
+            self.enter(State::Rebinding { active, resend });
+        } else if reached(active.renew_at()) && name == StateName::Bound {
+            self.begin(now);
+            let resend = Resend::new(now);
+            self.enter(State::Renewing { active, resend });
+        }
+    }
+
+    /// Reports once that a lease which ends at `expires_at` is not extended.
+    fn report_silence(&mut self, expires_at: Option<Instant>) {
+        if !core::mem::replace(&mut self.is_silence_reported, true) {
+            let left = expires_at.map(|at| at.since(self.now));
+            self.events.push_back(Event::Unanswered { left });
+        }
+    }
+
+    /// Returns everything that there is to wait for.
+    fn deadlines(&self) -> [Option<Instant>; 5] {
+        let (first, second) = match &self.state {
+            State::Init { start_at } => (Some(*start_at), None),
+            State::Selecting {
+                decide_at, resend, ..
+            } => {
+                // After it somebody else decides, or there is nothing to decide about.
+                let at = decide_at.iter().chain(&self.notice_at);
+                (
+                    at.copied().filter(|at| *at > self.now).min(),
+                    Some(resend.next_at()),
+                )
+            }
+            State::Requesting { resend, .. }
+            | State::Rebooting { resend, .. }
+            | State::Informing { resend, .. } => (Some(resend.next_at()), None),
+            State::Bound { active } => (active.renew_at(), active.expires_at()),
+            State::Renewing { active, resend } => (active.rebind_at(), Some(resend.next_at())),
+            State::Rebinding { active, resend } => (active.expires_at(), Some(resend.next_at())),
+            State::Probing { .. } | State::Stopped => (None, None),
+        };
+        let guard = self.guard.as_ref().and_then(|guard| guard.poll_timeout());
+        let previous = self.previous.as_ref().and_then(ActiveLease::expires_at);
+        let is_selecting = matches!(self.state, State::Selecting { .. });
+        let passed_over = self.passed_over.next_at().filter(|_| is_selecting);
+        [first, second, guard, previous, passed_over]
+    }
+
+    /// Begins to watch over an address that is about to be asked for.
+    fn watch(&mut self, address: Ipv4Addr) {
+        self.guard = match self.config.detection {
+            Detection::Overlapped => Some(Guard::overlapped(self.config.chaddr, address)),
+            Detection::Strict | Detection::Off => None,
+        };
+    }
+
+    /// Another host has the address that is watched over. While a server has yet to commit it, the
+    /// guard remembers that.
+    fn handle_conflict(&mut self, address: Ipv4Addr, owner: MacAddress) {
+        let active = if let State::Probing { active } = &self.state {
+            Some(active)
+        } else {
+            self.state.active().or(self.previous.as_ref())
+        };
+        let Some(active) = active.filter(|active| active.lease.address == address) else {
+            return;
+        };
+        let server = active.server;
+        if !self.takes_despite(owner, address) {
+            self.decline(address, server, owner);
+        } else if let Some(guard) = &mut self.guard {
+            guard.ignore(owner);
+        }
+    }
+
+    /// Returns whether an address is taken although `owner` claims it, since that host has claimed all
+    /// others that were offered, which is proxy ARP.
+    fn takes_despite(&mut self, owner: MacAddress, address: Ipv4Addr) -> bool {
+        let takes = self.config.detection == Detection::Overlapped
+            && self.claims.is_by_proxy(owner, address);
+        if takes {
+            let notice = Notice::ProxyArp {
+                owner,
+                address,
+                is_taken: true,
+            };
+            self.events.push_back(Event::Notice(notice));
+        }
+        takes
+    }
+
+    /// Refuses the address that another host has (DECLINE) and begins anew after a pause.
+    fn decline(&mut self, address: Ipv4Addr, server: Ipv4Addr, owner: MacAddress) {
+        let message = message::decline(&self.config, self.exchange(), address, server);
+        // RFC 2131 §4.4.4: broadcast, since the client declines the address it would be sent from.
+        let transmit = Transmit::broadcast(MessageType::Decline);
+        self.farewells.push_back((transmit, message));
+        self.conflicts = self.conflicts.saturating_add(1);
+        let pause = match self.conflicts {
+            0..=MAX_CONFLICTS => CONFLICT_DELAY,
+            _ => RATE_LIMIT_INTERVAL,
+        };
+        self.lose(Loss::Conflict { address, owner }, self.now + pause);
+        self.claims.add(owner, address);
+        if self.claims.are_by_proxy() {
+            self.events.push_back(Event::Notice(Notice::ProxyArp {
+                owner,
+                address,
+                is_taken: false,
+            }));
+        }
+    }
+
+    /// Leaves the network to IPv6 for a while.
+    fn leave_to_ipv6(&mut self, server: Ipv4Addr, wait: Duration) {
+        self.events.push_back(Event::Ipv6Only { server, wait });
+        self.restart(self.now + wait);
+    }
+
+    /// Gives up what was asked for.
+    fn fail(&mut self, loss: Loss, start_at: Instant) {
+        self.events.push_back(Event::Failed(loss));
+        self.restart(start_at);
+    }
+
+    /// Gives up the lease, if there is one, and what was asked for.
+    fn lose(&mut self, loss: Loss, start_at: Instant) {
+        let had = self.previous.take().is_some() || self.state.active().is_some();
+        if !had {
+            return self.fail(loss, start_at);
+        }
+        self.events.push_back(Event::Lost(loss));
+        self.restart(start_at);
+    }
+
+    /// Begins anew at `start_at`, with a lease from before if there is one.
+    fn restart(&mut self, start_at: Instant) {
+        self.unwatch();
+        self.enter(State::Init { start_at });
+        // Where that time is now, the search begins at once.
+        self.tick();
+    }
+
+    /// Ceases to watch over any address but that of a lease from before.
+    fn unwatch(&mut self) {
+        let previous = self.previous.as_ref().map(|active| active.lease.address);
+        self.guard = self
+            .guard
+            .take()
+            .filter(|guard| Some(guard.address()) == previous);
+    }
+
+    /// Keeps a lease and asks whether it holds here.
+    fn confirm(&mut self, active: ActiveLease) {
+        let (address, is_own) = (active.lease.address, active.is_own);
+        self.previous = Some(active);
+        // A REQUEST would ask a server to grant, and later to take back, an address that is not its
+        // own.
+        if is_own {
+            self.inform(address, self.now);
+        } else {
+            self.reboot(address, self.now);
+        }
+    }
+
+    /// Begins another exchange: a new `xid`, and `secs` from 0.
+    fn begin(&mut self, now: Instant) {
+        // RFC 2131 §4.1 lets each repetition have a new xid; with one for all, late answers still
+        // count.
+        self.xid = self.random.next_u32();
+        self.requested = None;
+        self.notice_at = None;
+        self.passed_over.drop_offers();
+        // RFC 2131 table 1: `secs` counts from the begin of an acquisition or of a renewal.
+        self.began_at = now;
+        self.now = now;
+    }
+
+    fn exchange(&self) -> Exchange {
+        Exchange {
+            broadcast: self.broadcast,
+            ..Exchange::new(self.xid, self.began_at, self.now)
+        }
+    }
+
+    /// The only way from one state to another.
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.events.push_back(Event::Entered(self.state.name()));
+    }
+}
+
+impl Client {
+    /// Returns the message of the state, when it is due.
+    fn due(&mut self) -> Option<(Transmit, Message)> {
+        self.broadcast |= match &self.state {
+            State::Selecting { offers, resend, .. } => offers.is_empty() && resend.lacks_answer(),
+            State::Rebooting { resend, .. } => resend.lacks_answer(),
+            State::Init { .. }
+            | State::Requesting { .. }
+            | State::Probing { .. }
+            | State::Bound { .. }
+            | State::Renewing { .. }
+            | State::Rebinding { .. }
+            | State::Informing { .. }
+            | State::Stopped => false,
+        };
+        let (now, exchange) = (self.now, self.exchange());
+        let (random, config) = (&mut self.random, &self.config);
+        let everyone = Ipv4Addr::BROADCAST;
+        match &mut self.state {
+            State::Init { .. } | State::Probing { .. } | State::Bound { .. } | State::Stopped => {
+                None
+            }
+            State::Selecting { resend, .. } => resend.take(now, random).then(|| {
+                let message = message::discover(config, exchange);
+                (Transmit::broadcast(MessageType::Discover), message)
+            }),
+            State::Requesting { offer, resend, .. } => resend.take(now, random).then(|| {
+                let (address, server) = (offer.address, offer.server);
+                if let Some(guard) = &mut self.guard {
+                    guard.probe(now);
+                }
+                // RFC 2131 §3.1: by broadcast, so that the servers that were not chosen learn of
+                // it.
+                let message = message::request_offered(config, exchange, address, server);
+                (Transmit::broadcast(MessageType::Request), message)
+            }),
+            State::Rebooting { address, resend } => resend.take(now, random).then(|| {
+                if let Some(guard) = &mut self.guard {
+                    guard.probe(now);
+                }
+                let message = message::request_known(config, exchange, *address);
+                (Transmit::broadcast(MessageType::Request), message)
+            }),
+            State::Renewing { active, resend } => {
+                resend.take_halving(now, active.rebind_at()).then(|| {
+                    let (address, server) = (active.lease.address, active.server);
+                    // RFC 2131 §4.4.5: renewals go to the server that granted the lease, not
+                    // through relays.
+                    let message = message::request_extension(config, exchange, address);
+                    (
+                        Transmit::unicast(address, server, MessageType::Request),
+                        message,
+                    )
+                })
+            }
+            State::Rebinding { active, resend } => {
+                resend.take_halving(now, active.expires_at()).then(|| {
+                    // RFC 2131 §4.4.5: at T2 everybody is asked, since the server may be gone.
+                    let address = active.lease.address;
+                    let message = message::request_extension(config, exchange, address);
+                    (
+                        Transmit::unicast(address, everyone, MessageType::Request),
+                        message,
+                    )
+                })
+            }
+            State::Informing { address, resend } => resend.take(now, random).then(|| {
+                let message = message::inform(config, exchange, *address);
+                (
+                    Transmit::unicast(*address, everyone, MessageType::Inform),
+                    message,
+                )
+            }),
+        }
     }
 }

@@ -15,9 +15,9 @@ use super::offer::Offer;
 use super::reply::{self, Discard};
 use super::resend::Resend;
 use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, SERVER_PORT};
+use crate::packet::ipv4::Datagram;
 use crate::packet::option::code;
 use crate::packet::pxe::{BootItem, Pxe};
-use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 
 /// How often servers are asked before they are given up: about 8.5 s.

@@ -1,4 +1,7 @@
 //! A lease: the address and configuration that a server granted, by name.
+//!
+//! Of what a message says about the network – mask, routes, resolvers, MTU and domains – that which no host
+//! can use is left out, and its option is listed with the reason.
 
 use crate::prelude::*;
 use core::fmt;
@@ -14,8 +17,7 @@ use crate::text::names;
 use super::boot_service::{
     self, BootService, BootSource, IgnoredOptions, Next, Rank, checked_text,
 };
-use super::network;
-pub use super::network::StaticRoute;
+use super::reply::is_host;
 
 /// Lease time when an ACK names none, which RFC 2131 does not allow but servers do.
 // udhcpc of busybox takes an hour, too.
@@ -36,6 +38,17 @@ pub struct LeaseTimes {
     pub renewal: Duration,
     /// T2 (option 59): any server is asked.
     pub rebinding: Duration,
+}
+
+/// A route, from option 121 (RFC 3442) or 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticRoute {
+    /// The network.
+    pub destination: Ipv4Addr,
+    /// Its prefix, 0 to 32 bits.
+    pub prefix_len: u8,
+    /// The router; none when the network is on the link (0.0.0.0 in option 121).
+    pub gateway: Option<Ipv4Addr>,
 }
 
 /// Address with the configuration that was granted with it.
@@ -128,20 +141,20 @@ impl Lease {
     pub fn read(message: &Message, server: Ipv4Addr) -> Self {
         let options = &message.options;
         let mut ignored = Vec::new();
-        network::note_wrong_lengths(options, &mut ignored);
-        network::note_missing_server(options, &mut ignored);
+        note_wrong_lengths(options, &mut ignored);
+        note_missing_server(options, &mut ignored);
         let boot = BootSource::read(message, server, &mut ignored);
-        let (domain, search) = network::domains(options, &mut ignored);
-        let prefix_len = network::prefix_len(message.yiaddr, options, &mut ignored);
+        let (domain, search) = domains(options, &mut ignored);
+        let prefix_len = prefix_len(message.yiaddr, options, &mut ignored);
         let own = (message.yiaddr, prefix_len);
         Self {
             address: message.yiaddr,
             prefix_len,
             server: Some(server),
-            routes: network::routes(options, own, &mut ignored),
-            broadcast: network::broadcast(options, own, &mut ignored),
-            mtu_octets: network::mtu(options, &mut ignored),
-            dns: network::hosts(options, code::DOMAIN_NAME_SERVER, own, &mut ignored),
+            routes: routes(options, own, &mut ignored),
+            broadcast: broadcast(options, own, &mut ignored),
+            mtu_octets: mtu(options, &mut ignored),
+            dns: hosts(options, code::DOMAIN_NAME_SERVER, own, &mut ignored),
             domain,
             search,
             host_name: checked_text(options, code::HOST_NAME, names::is_host_name, &mut ignored),
@@ -194,7 +207,7 @@ impl Lease {
     }
 
     /// Returns the servers that may have the boot file, in the order to be asked: `siaddr` and another one
-    /// that is named, or else the DHCP server. [`url_of`](super::file_server::url_of) takes them.
+    /// that is named, or else the DHCP server. [`url_of`](super::boot_service::url_of) takes them.
     pub fn file_servers(&self) -> Vec<String> {
         if let Some(lease) = &self.ipv6 {
             let server = lease.server.or_else(|| lease.gateway());
@@ -312,131 +325,208 @@ impl LeaseTimes {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packet::dhcp::Op;
-    use crate::packet::ethernet::MacAddress;
+/// Smallest MTU that IPv4 allows, bytes (RFC 791).
+const MIN_MTU: u16 = 68;
+/// The largest MTU that servers send in earnest, bytes: passt's, for its virtual machines. 65535 means
+/// that none was configured.
+const MAX_MTU: u16 = 65_520;
 
-    const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-
-    fn read(set: &[(u8, &[u8])]) -> Lease {
-        let mut options = Options::default();
-        options.set(code::SERVER_IDENTIFIER, SERVER.octets());
-        for (code, value) in set {
-            options.set(*code, *value);
-        }
-        let message = Message {
-            op: Op::BootReply,
-            xid: 1,
-            secs: 0,
-            broadcast: false,
-            ciaddr: Ipv4Addr::UNSPECIFIED,
-            yiaddr: Ipv4Addr::new(192, 0, 2, 100),
-            siaddr: Ipv4Addr::UNSPECIFIED,
-            giaddr: Ipv4Addr::UNSPECIFIED,
-            chaddr: MacAddress::default(),
-            sname: b"boot.example".to_vec(),
-            file: b"pxelinux.0".to_vec(),
-            options,
-        };
-        Lease::read(&message, SERVER)
-    }
-
-    #[test]
-    fn times_are_ordered_whatever_the_server_says() {
-        let times = |lease: u32, t1: u32, t2: u32| {
-            let lease = read(&[
-                (51, &lease.to_be_bytes()),
-                (58, &t1.to_be_bytes()),
-                (59, &t2.to_be_bytes()),
-            ]);
-            let times = lease.times.unwrap();
-            assert!(times.renewal < times.rebinding && times.rebinding < times.lease);
-            (times.renewal.as_secs(), times.rebinding.as_secs())
-        };
-        assert_eq!(times(3600, 1000, 2000), (1000, 2000));
-        assert_eq!(times(3600, 0, 0), (1800, 3150));
-        assert_eq!(times(3600, 3000, 2000), (1750, 2000));
-        assert_eq!(times(3600, 9000, 9000), (1800, 3150));
-        assert_eq!(times(3600, 1, 3599), (1, 3599));
-        assert_eq!(times(3600, u32::MAX, u32::MAX), (1800, 3150));
-        assert_eq!(times(u32::MAX - 1, 2, 1), (0, 1));
-        for (t1, t2) in [
-            (0, 0),
-            (1, 1),
-            (2, 1),
-            (1, 2),
-            (2, 3),
-            (9, 9),
-            (u32::MAX, 1),
-        ] {
-            (0..9).for_each(|lease| {
-                times(lease, t1, t2);
-            });
-        }
-    }
-
-    #[test]
-    fn an_infinite_lease_has_no_times_and_a_missing_one_is_an_hour() {
-        let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
-        assert_eq!(lease.times, None);
-        assert_eq!(read(&[]).times.unwrap().lease.as_secs(), 3600);
-    }
-
-    #[test]
-    fn a_lease_of_a_second_lasts_long_enough_to_be_extended() {
-        for (granted, kept) in [(1, 3), (2, 3), (3, 3), (4, 4)] {
-            let lease = read(&[(51, &u32::to_be_bytes(granted))]);
-            let times = lease.times.unwrap();
-            assert_eq!(times.lease.as_secs(), kept);
-            assert!(times.lease >= times.renewal + Duration::from_secs(1));
-        }
-    }
-
-    #[test]
-    fn options_66_and_67_go_before_the_fields() {
-        let lease = read(&[]);
-        assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
-        assert_eq!(lease.server_name.as_deref(), Some("boot.example"));
-        let lease = read(&[(66, b"192.0.2.7\0"), (67, b"/grub/a b")]);
-        assert_eq!(lease.boot_file.as_deref(), Some("/grub/a b"));
-        assert_eq!(lease.server_name.as_deref(), Some("192.0.2.7"));
-    }
-
-    #[test]
-    fn option_150_names_the_next_server_when_nothing_else_does() {
-        let listed = (150, &[192, 0, 2, 7, 192, 0, 2, 8][..]);
-        let read = |name: &[u8], siaddr: [u8; 4]| {
-            let mut options = Options::default();
-            options.set(listed.0, listed.1);
-            let message = Message {
-                siaddr: siaddr.into(),
-                sname: name.to_vec(),
-                ..Message::reply([192, 0, 2, 100].into(), options)
-            };
-            Lease::read(&message, SERVER).next_server
-        };
-        assert_eq!(read(b"", [0; 4]), Some([192, 0, 2, 7].into()));
-        assert_eq!(read(b"boot.example", [0; 4]), None);
-        assert_eq!(read(b"", [192, 0, 2, 9]), Some([192, 0, 2, 9].into()));
-    }
-
-    #[test]
-    fn text_that_no_shell_should_see_is_dropped_and_listed() {
-        let lease = read(&[
-            (12, b"a;reboot"),
-            (15, b"$(x).example"),
-            (67, b"a\nb"),
-            (26, &[0, 60]),
-        ]);
-        assert_eq!(
-            (lease.host_name, lease.domain, lease.mtu_octets),
-            (None, None, None)
-        );
-        assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
-        let mut codes: Vec<u8> = lease.ignored.iter().map(|(code, _)| *code).collect();
-        codes.sort_unstable();
-        assert_eq!(codes, [12, 15, 26, 67]);
+/// Lists an option with the reason why it is not used as it was sent.
+fn ignore(ignored: &mut IgnoredOptions, code: u8, why: &'static str) {
+    if !ignored.contains(&(code, why)) {
+        ignored.push((code, why));
     }
 }
+
+/// Lists the options that have no value for their length.
+fn note_wrong_lengths(options: &Options, ignored: &mut IgnoredOptions) {
+    for code in options.of_wrong_length() {
+        ignore(ignored, code, "has a wrong length");
+    }
+}
+
+/// Lists option 54 where it does not name a server, so that the one which was asked or the source address
+/// stands for it.
+fn note_missing_server(options: &Options, ignored: &mut IgnoredOptions) {
+    let server = options.address(code::SERVER_IDENTIFIER);
+    if !server.is_some_and(is_host) {
+        ignore(ignored, code::SERVER_IDENTIFIER, "names no server");
+    }
+}
+
+/// Returns the prefix of an address, 1 to 32 bits.
+pub(super) fn prefix_len(address: Ipv4Addr, options: &Options, ignored: &mut IgnoredOptions) -> u8 {
+    if let Some(mask) = options.address(code::SUBNET_MASK).map(u32::from) {
+        let prefix_len = u32::BITS - mask.trailing_zeros();
+        // RFC 950 allowed gaps; the kernel has only prefixes (`ifa_prefixlen` of rtnetlink). As dhcpcd,
+        // udhcpc and networkd, up to the last one bit, which is right for a slip such as 255.255.225.0.
+        if mask.leading_ones() != prefix_len {
+            ignore(ignored, code::SUBNET_MASK, "has a gap");
+        }
+        if prefix_len > 0 {
+            return u8::try_from(prefix_len).unwrap_or(32);
+        }
+        ignore(ignored, code::SUBNET_MASK, "is 0.0.0.0");
+    }
+    // The classes of RFC 791 §3.2, for lack of option 1.
+    match address.octets() {
+        [..128, _, _, _] => 8,
+        [..192, _, _, _] => 16,
+        _ => 24,
+    }
+}
+
+/// Returns whether an address is that of a host in its network, neither the network's own nor the one for
+/// broadcasts. Networks of one and two addresses have neither of these (RFC 3021).
+pub(super) fn is_host_of_network(address: Ipv4Addr, prefix_len: u8) -> bool {
+    // /32 has no host part, and a shift by all 32 bits is none in Rust.
+    let mask = u32::MAX.checked_shr(prefix_len.into()).unwrap_or(0);
+    let host = address.to_bits() & mask;
+    prefix_len > 30 || (host != 0 && host != mask)
+}
+
+/// Returns whether an address is that of a host if it is in the network of `own`.
+fn is_host_beside(address: Ipv4Addr, own: (Ipv4Addr, u8)) -> bool {
+    let (own, prefix_len) = own;
+    let is_near = (address.to_bits() ^ own.to_bits()).leading_zeros() >= prefix_len.into();
+    !is_near || is_host_of_network(address, prefix_len)
+}
+
+/// Returns the addresses in a list that can be those of hosts, for whom has the address `own` with its
+/// prefix.
+fn hosts(
+    options: &Options,
+    code: u8,
+    own: (Ipv4Addr, u8),
+    ignored: &mut IgnoredOptions,
+) -> Vec<Ipv4Addr> {
+    let mut listed = options.addresses(code);
+    let count = listed.len();
+    listed.retain(|address| is_host(*address) && is_host_beside(*address, own));
+    if listed.len() < count {
+        ignore(ignored, code, "lists what is no host's address");
+    }
+    if options.get(code).is_some_and(|list| list.len() % 4 != 0) {
+        ignore(ignored, code, "has a wrong length");
+    }
+    listed
+}
+
+/// Returns whether there can be other hosts at a destination: not in 127/8, which the kernel keeps to itself,
+/// nor in 0/8, "this network", and not at the address of all hosts on the link (RFC 1122 §3.2.1.3).
+const fn is_elsewhere(destination: Ipv4Addr, prefix_len: u8) -> bool {
+    match destination.octets() {
+        // Or half of all networks, as it is written beside 128.0.0.0/1.
+        [0, ..] => prefix_len < 8,
+        [127, ..] => false,
+        _ => !destination.is_broadcast(),
+    }
+}
+
+/// Returns the address for broadcasts; none where that of the mask is to do. Programs that set it take any,
+/// and whatever is sent to the host that has it would go to all then.
+fn broadcast(
+    options: &Options,
+    own: (Ipv4Addr, u8),
+    ignored: &mut IgnoredOptions,
+) -> Option<Ipv4Addr> {
+    let address = options.address(code::BROADCAST_ADDRESS)?;
+    // All ones, or all zeros, as BSD had it.
+    if address.is_broadcast() || !is_host_beside(address, own) {
+        return Some(address);
+    }
+    ignore(ignored, code::BROADCAST_ADDRESS, "is not for broadcasts");
+    None
+}
+
+fn mtu(options: &Options, ignored: &mut IgnoredOptions) -> Option<u16> {
+    let mtu = options.u16(code::INTERFACE_MTU)?;
+    let why = match mtu {
+        ..MIN_MTU => "is below 68 bytes",
+        MIN_MTU..=MAX_MTU => return Some(mtu),
+        _ => "is above 65520 bytes",
+    };
+    ignore(ignored, code::INTERFACE_MTU, why);
+    None
+}
+
+/// Returns the routes in the order to be set. A list in option 121 or 249 rules out option 3 (RFC 3442),
+/// unless some of its routes cannot be used and there is none to everywhere among the others.
+///
+/// `own` is the address and its prefix.
+fn routes(
+    options: &Options,
+    own: (Ipv4Addr, u8),
+    ignored: &mut IgnoredOptions,
+) -> Vec<StaticRoute> {
+    let mut routes = Vec::new();
+    for code in [
+        code::CLASSLESS_STATIC_ROUTE,
+        code::MS_CLASSLESS_STATIC_ROUTE,
+    ] {
+        match options.route_list(code) {
+            Some((list, true)) if !list.is_empty() => {}
+            Some(_) => ignore(ignored, code, "is damaged"),
+            None => {}
+        }
+    }
+    if let Some((list, is_whole)) = options.classless_routes() {
+        let count = list.len();
+        for (destination, prefix_len, router) in list {
+            let gateway = Some(router).filter(|router| !router.is_unspecified());
+            let is_host = |router| is_host(router) && is_host_beside(router, own);
+            if gateway.is_none_or(is_host) && is_elsewhere(destination, prefix_len) {
+                routes.push(StaticRoute {
+                    destination,
+                    prefix_len,
+                    gateway,
+                });
+            }
+        }
+        let is_complete = routes.len() == count;
+        if !is_complete {
+            let why = "has a route to or by what is no host";
+            ignore(ignored, code::CLASSLESS_STATIC_ROUTE, why);
+        }
+        if (is_whole && is_complete) || routes.iter().any(|route| route.prefix_len == 0) {
+            return routes;
+        }
+    }
+    // RFC 2132 §3.5: routers are listed in order of preference, and one default route is enough.
+    let routers = hosts(options, code::ROUTER, own, ignored);
+    routes.extend(routers.first().map(|router| StaticRoute {
+        destination: Ipv4Addr::UNSPECIFIED,
+        prefix_len: 0,
+        gateway: Some(*router),
+    }));
+    routes
+}
+
+/// Returns the domain, and the domains that names are looked up in: those of option 119, or of option 15
+/// where it has several, as servers of clouds send them (and dhclient-script takes them).
+fn domains(options: &Options, ignored: &mut IgnoredOptions) -> (Option<String>, Vec<String>) {
+    let is_domain = |name: &String| names::is_host_name(name);
+    let mut search = options.domain_search();
+    let count = search.len();
+    search.retain(is_domain);
+    if options.get(code::DOMAIN_SEARCH).is_some() && (search.len() < count || count == 0) {
+        let why = "holds what is no domain name";
+        ignore(ignored, code::DOMAIN_SEARCH, why);
+    }
+    let text = options.text(code::DOMAIN_NAME).unwrap_or_default();
+    let words = names::words(text).map(|name| name.trim_matches('.').to_owned());
+    let mut names: Vec<_> = words.collect();
+    let count = names.len();
+    names.retain(is_domain);
+    if options.get(code::DOMAIN_NAME).is_some() && (names.len() < count || count == 0) {
+        ignore(ignored, code::DOMAIN_NAME, "holds what is no domain name");
+    }
+    let domain = names.first().cloned();
+    if search.is_empty() && names.len() > 1 {
+        search = names;
+    }
+    (domain, search)
+}
+
+#[cfg(test)]
+mod tests;

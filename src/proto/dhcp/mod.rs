@@ -13,7 +13,7 @@
 //! use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 //! use wireboot_proto::packet::ethernet::MacAddress;
 //! use wireboot_proto::packet::option::code;
-//! use wireboot_proto::packet::udp::Datagram;
+//! use wireboot_proto::packet::ipv4::Datagram;
 //! use wireboot_proto::time::Instant;
 //!
 //! const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -88,24 +88,20 @@
 pub mod boot_service;
 mod client;
 pub mod config;
-mod contention;
-pub mod file_server;
 pub mod identity;
 pub mod inquiry;
 pub mod json;
 pub mod lease;
 mod message;
-mod network;
 pub mod offer;
-mod passed_over;
 mod probe;
 mod reply;
 mod resend;
 pub mod survey;
 
 pub use client::{Client, Event, Loss, Notice, StateName, Transmit};
-pub use contention::RequestCounts;
 pub use reply::{Discard, is_host, stray};
+pub use resend::RequestCounts;
 
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use core::net::Ipv4Addr;
 use super::config::Config;
 use crate::packet::dhcp::{CLIENT_PORT, Message, MessageType, Op};
 use crate::packet::ethernet::{ETHERTYPE_IPV4, EthernetHeader, MacAddress, VlanTag};
+use crate::packet::ipv4::{Datagram, ipv4_source};
 use crate::packet::option::code;
-use crate::packet::udp::{self, Datagram};
 use crate::reader::{DecodeError, DecodeFault};
 
 /// Reason why a datagram is ignored. Not an error, since any host can send anything.
@@ -180,7 +180,7 @@ pub fn stray(
     if ethernet.ethertype != ETHERTYPE_IPV4 {
         return None;
     }
-    let source = udp::ipv4_source(frame).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let source = ipv4_source(frame).unwrap_or(Ipv4Addr::UNSPECIFIED);
     // IEEE 802.1Q: 12 bits are the VLAN, the rest priority; VLAN 0 says that there is only a priority.
     let vid = |tci| tci & 0x0fff;
     let tags = [tag.map(|tag| tag.tci), ethernet.vlan];

@@ -19,7 +19,7 @@ use super::reply::{self, Discard};
 use super::resend::Resend;
 use crate::packet::dhcp::MessageType;
 use crate::packet::ethernet::MacAddress;
-use crate::packet::udp::Datagram;
+use crate::packet::ipv4::Datagram;
 use crate::time::{Instant, Random};
 use service::Services;
 

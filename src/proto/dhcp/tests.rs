@@ -16,8 +16,8 @@ use crate::dhcp::config::Detection;
 use crate::packet::arp;
 use crate::packet::dhcp::{Message, MessageType, Op};
 use crate::packet::ethernet::MacAddress;
+use crate::packet::ipv4::Datagram;
 use crate::packet::option::{Options, code};
-use crate::packet::udp::Datagram;
 use crate::time::Instant;
 
 const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);

@@ -16,7 +16,7 @@ use super::probe::AddressProbes;
 use crate::dhcp::config::Detection;
 use crate::packet::dhcpv6::MessageType;
 use crate::packet::ethernet::MacAddress;
-use crate::packet::neighbor::NeighborMessage;
+use crate::packet::icmpv6::NeighborMessage;
 use crate::text::url::Url;
 use crate::time::{Instant, Random, earliest};
 

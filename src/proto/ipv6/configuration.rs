@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 
 use super::address;
 use crate::packet::dhcpv6::{Options, code, counted_texts};
-use crate::packet::neighbor::domains;
+use crate::packet::icmpv6::domains;
 use crate::text::names::text;
 
 /// So many resolvers, domains and parameters of a boot file are used.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::configuration::Configuration;
 use super::lease::FOREVER;
 use crate::packet::dhcpv6::{Options, Status, code};
-use crate::packet::neighbor::{Advertisement, RouterOption};
+use crate::packet::icmpv6::{Advertisement, RouterOption};
 use crate::text::safe::Safe;
 
 /// One thing that a message says.

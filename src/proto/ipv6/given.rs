@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 
 use super::address::network;
 use super::lease::{FOREVER, Lease6, LeasedAddress, Origin, Route6};
-use crate::packet::neighbor::Preference;
+use crate::packet::icmpv6::Preference;
 
 /// What is given, beside what routers and servers say or in place of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::address::SUBNET_LEN;
 use super::nat64::Nat64Prefix;
-use crate::packet::neighbor::Preference;
+use crate::packet::icmpv6::Preference;
 use crate::text::url::Url;
 use crate::time::Instant;
 

@@ -13,9 +13,8 @@ use super::exchange::Pace;
 use super::lease::{Expiry, LeasedAddress, Origin, Route6};
 use super::nat64::Nat64Prefix;
 use crate::packet::ethernet::MacAddress;
-use crate::packet::icmpv6::HOP_LIMIT;
-use crate::packet::neighbor::{
-    Advertisement, Preference, Prefix, RouterOption, router_solicitation,
+use crate::packet::icmpv6::{
+    Advertisement, HOP_LIMIT, Preference, Prefix, RouterOption, router_solicitation_message,
 };
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random, earliest};
@@ -305,7 +304,7 @@ impl RouterDiscovery {
 
     /// Returns a solicitation that is due, from its type on.
     pub fn poll_transmit(&mut self) -> Option<Vec<u8>> {
-        core::mem::take(&mut self.is_due).then(|| router_solicitation(self.mac))
+        core::mem::take(&mut self.is_due).then(|| router_solicitation_message(self.mac))
     }
 
     /// Returns when [`RouterDiscovery::handle_timeout`] must be called.

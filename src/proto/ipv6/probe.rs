@@ -5,7 +5,7 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use crate::packet::ethernet::MacAddress;
-use crate::packet::neighbor::{NeighborMessage, address_probe};
+use crate::packet::icmpv6::{NeighborMessage, address_probe};
 use crate::time::{Instant, Random};
 
 /// How long an answer may take (RetransTimer of RFC 4861 §10).

@@ -13,7 +13,7 @@ use crate::dhcp::identity::{MachineIdentity, options};
 use crate::dhcp::lease::Lease;
 use crate::packet::dhcpv6::{Message, MessageType, Status, begin, code, counted, put};
 use crate::packet::ethernet::MacAddress;
-use crate::packet::neighbor::{NeighborMessage, Preference};
+use crate::packet::icmpv6::{NeighborMessage, Preference};
 use crate::prelude::*;
 use crate::time::{Instant, Random};
 use core::net::Ipv6Addr;

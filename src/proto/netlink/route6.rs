@@ -7,7 +7,7 @@ use super::message::{
     AF_INET6, Builder, IFA_ADDRESS, IFA_CACHEINFO, IFA_LOCAL, RT_TABLE_MAIN, RTA_DST, RTA_GATEWAY,
     RTA_OIF, RTA_PRIORITY, RTN_UNICAST, attributes,
 };
-use crate::packet::neighbor::Preference;
+use crate::packet::icmpv6::Preference;
 use crate::reader::{DecodeError, Reader};
 
 /// Flags of an address, 32 bits (linux/if_addr.h).

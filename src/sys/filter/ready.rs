@@ -12,10 +12,8 @@ use wireboot_proto::packet::dhcpv6;
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, MacAddress,
 };
-use wireboot_proto::packet::icmpv6;
-use wireboot_proto::packet::icmpv6::ROUTER_SOLICITATION;
+use wireboot_proto::packet::icmpv6::{self, NEIGHBOR_ADVERTISEMENT, ROUTER_SOLICITATION};
 use wireboot_proto::packet::ipv4::PROTOCOL_UDP;
-use wireboot_proto::packet::neighbor::NEIGHBOR_ADVERTISEMENT;
 use wireboot_proto::packet::switch_frame;
 
 /// Where the IPv4 header begins in an untagged frame.

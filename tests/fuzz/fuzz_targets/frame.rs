@@ -2,7 +2,7 @@
 use wireboot_proto::dhcp::stray;
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::icmpv6::RouterAdvertisement;
-use wireboot_proto::packet::udp::Datagram;
+use wireboot_proto::packet::ipv4::Datagram;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let _ = Datagram::decode_frame(data, true);

@@ -9,8 +9,8 @@ use wireboot::sys::filter::FilterProgram;
 use wireboot::sys::packet::PacketSocket;
 use wireboot_proto::packet::dhcp::{Message, MessageType, Op};
 use wireboot_proto::packet::ethernet::MacAddress;
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::packet::option::{Options, code};
-use wireboot_proto::packet::udp::Datagram;
 
 use super::far::Far;
 

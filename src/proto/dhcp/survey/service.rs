@@ -11,9 +11,9 @@ use crate::dhcp::config::Config;
 use crate::dhcp::inquiry::{BootQuestion, Event, Inquiry};
 use crate::dhcp::offer::Offer;
 use crate::dhcp::reply::Discard;
+use crate::packet::ipv4::Datagram;
 use crate::packet::ipv4::same_network;
 use crate::packet::pxe::{BootItem, MenuItem};
-use crate::packet::udp::Datagram;
 use crate::time::{Instant, Random};
 
 /// How long an answer is waited for, however late the offer: four questions, of both kinds.

@@ -1,4 +1,128 @@
 use super::*;
+use crate::packet::dhcp::Op;
+use crate::packet::ethernet::MacAddress;
+
+const SERVER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+fn read(set: &[(u8, &[u8])]) -> Lease {
+    let mut options = Options::default();
+    options.set(code::SERVER_IDENTIFIER, SERVER.octets());
+    for (code, value) in set {
+        options.set(*code, *value);
+    }
+    let message = Message {
+        op: Op::BootReply,
+        xid: 1,
+        secs: 0,
+        broadcast: false,
+        ciaddr: Ipv4Addr::UNSPECIFIED,
+        yiaddr: Ipv4Addr::new(192, 0, 2, 100),
+        siaddr: Ipv4Addr::UNSPECIFIED,
+        giaddr: Ipv4Addr::UNSPECIFIED,
+        chaddr: MacAddress::default(),
+        sname: b"boot.example".to_vec(),
+        file: b"pxelinux.0".to_vec(),
+        options,
+    };
+    Lease::read(&message, SERVER)
+}
+
+#[test]
+fn times_are_ordered_whatever_the_server_says() {
+    let times = |lease: u32, t1: u32, t2: u32| {
+        let lease = read(&[
+            (51, &lease.to_be_bytes()),
+            (58, &t1.to_be_bytes()),
+            (59, &t2.to_be_bytes()),
+        ]);
+        let times = lease.times.unwrap();
+        assert!(times.renewal < times.rebinding && times.rebinding < times.lease);
+        (times.renewal.as_secs(), times.rebinding.as_secs())
+    };
+    assert_eq!(times(3600, 1000, 2000), (1000, 2000));
+    assert_eq!(times(3600, 0, 0), (1800, 3150));
+    assert_eq!(times(3600, 3000, 2000), (1750, 2000));
+    assert_eq!(times(3600, 9000, 9000), (1800, 3150));
+    assert_eq!(times(3600, 1, 3599), (1, 3599));
+    assert_eq!(times(3600, u32::MAX, u32::MAX), (1800, 3150));
+    assert_eq!(times(u32::MAX - 1, 2, 1), (0, 1));
+    for (t1, t2) in [
+        (0, 0),
+        (1, 1),
+        (2, 1),
+        (1, 2),
+        (2, 3),
+        (9, 9),
+        (u32::MAX, 1),
+    ] {
+        (0..9).for_each(|lease| {
+            times(lease, t1, t2);
+        });
+    }
+}
+
+#[test]
+fn an_infinite_lease_has_no_times_and_a_missing_one_is_an_hour() {
+    let lease = read(&[(51, &[255; 4]), (58, &[0, 0, 0, 9])]);
+    assert_eq!(lease.times, None);
+    assert_eq!(read(&[]).times.unwrap().lease.as_secs(), 3600);
+}
+
+#[test]
+fn a_lease_of_a_second_lasts_long_enough_to_be_extended() {
+    for (granted, kept) in [(1, 3), (2, 3), (3, 3), (4, 4)] {
+        let lease = read(&[(51, &u32::to_be_bytes(granted))]);
+        let times = lease.times.unwrap();
+        assert_eq!(times.lease.as_secs(), kept);
+        assert!(times.lease >= times.renewal + Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn options_66_and_67_go_before_the_fields() {
+    let lease = read(&[]);
+    assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
+    assert_eq!(lease.server_name.as_deref(), Some("boot.example"));
+    let lease = read(&[(66, b"192.0.2.7\0"), (67, b"/grub/a b")]);
+    assert_eq!(lease.boot_file.as_deref(), Some("/grub/a b"));
+    assert_eq!(lease.server_name.as_deref(), Some("192.0.2.7"));
+}
+
+#[test]
+fn option_150_names_the_next_server_when_nothing_else_does() {
+    let listed = (150, &[192, 0, 2, 7, 192, 0, 2, 8][..]);
+    let read = |name: &[u8], siaddr: [u8; 4]| {
+        let mut options = Options::default();
+        options.set(listed.0, listed.1);
+        let message = Message {
+            siaddr: siaddr.into(),
+            sname: name.to_vec(),
+            ..Message::reply([192, 0, 2, 100].into(), options)
+        };
+        Lease::read(&message, SERVER).next_server
+    };
+    assert_eq!(read(b"", [0; 4]), Some([192, 0, 2, 7].into()));
+    assert_eq!(read(b"boot.example", [0; 4]), None);
+    assert_eq!(read(b"", [192, 0, 2, 9]), Some([192, 0, 2, 9].into()));
+}
+
+#[test]
+fn text_that_no_shell_should_see_is_dropped_and_listed() {
+    let lease = read(&[
+        (12, b"a;reboot"),
+        (15, b"$(x).example"),
+        (67, b"a\nb"),
+        (26, &[0, 60]),
+    ]);
+    assert_eq!(
+        (lease.host_name, lease.domain, lease.mtu_octets),
+        (None, None, None)
+    );
+    assert_eq!(lease.boot_file.as_deref(), Some("pxelinux.0"));
+    let mut codes: Vec<u8> = lease.ignored.iter().map(|(code, _)| *code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [12, 15, 26, 67]);
+}
 
 const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const NEXT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
