@@ -131,8 +131,6 @@ pub mod settings {
 
     #![forbid(unsafe_code)]
 
-    #[cfg(feature = "bond")]
-    pub mod bond;
     pub mod cmdline;
     pub mod commands;
     pub mod config;
