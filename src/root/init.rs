@@ -1,5 +1,5 @@
 //! The program of a mounted root that becomes process 1: it is found and seen to be one that the kernel can
-//! start, since once the initramfs is removed nothing is there to try again with; and then it gets the machine.
+//! start, since once the initramfs is removed nothing is there to try again with; then it gets the machine.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
