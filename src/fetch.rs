@@ -22,7 +22,6 @@ mod image_worker;
 mod images;
 mod judge;
 mod names;
-mod obtain;
 #[cfg(feature = "root")]
 mod oci;
 #[cfg(feature = "report")]
@@ -33,10 +32,8 @@ mod query;
 mod remote;
 mod rotation;
 mod serve;
-mod signed;
 mod sink;
 mod staged;
-mod tcp;
 mod tftp;
 #[cfg(feature = "tls")]
 mod tls;

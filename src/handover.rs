@@ -10,12 +10,10 @@
 
 #[cfg(feature = "bond")]
 mod below;
-mod earlier;
+mod files;
 mod initramfs;
 mod ipv6;
 mod managers;
-mod output;
-mod place;
 mod resolv_conf;
 
 #[cfg(feature = "root")]
@@ -25,18 +23,16 @@ use std::path::PathBuf;
 use crate::config::HandOver;
 use crate::sys::file::EVERYBODY;
 use crate::sys::{self, machine};
-pub use earlier::EarlierFiles;
-use earlier::warn_of_error;
+pub use files::EarlierFiles;
+#[cfg(feature = "hand")]
+pub use files::set_resolv_conf;
+use files::{FileLocations, add, here, warn_of_error, write_all};
 #[cfg(fuzzing)]
 pub use initramfs::fuzz;
 use initramfs::{dracut_files, net_conf, net_conf_name};
 pub use ipv6::{paths6, read6, remove6, write6};
 pub use managers::HandOverIdentity;
 use managers::{keyfile, networkd_unit};
-use output::{add, write_all};
-#[cfg(feature = "hand")]
-pub use place::set_resolv_conf;
-use place::{FileLocations, here};
 #[cfg(feature = "root")]
 use resolv_conf::RESOLV_CONF;
 use wireboot_proto::dhcp::lease::Lease;

@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-mod boot_params;
 mod bzimage;
 pub mod device_tree;
 pub mod placement;

@@ -11,15 +11,11 @@ mod consoles;
 #[cfg(feature = "firmware")]
 mod kernel_log;
 mod modules;
-mod supervisor;
-
-#[cfg(fuzzing)]
-pub use modules::fuzz as fuzz_modules;
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -31,16 +27,19 @@ use crate::link;
 #[cfg(feature = "root")]
 use crate::root;
 use crate::settings::cmdline::{self, KERNEL_COMMAND_LINE};
-use crate::sys;
 use crate::sys::exec::Program;
 use crate::sys::machine::{self, PowerAction};
-use crate::sys::messages;
+use crate::sys::process::{self, Children};
+use crate::sys::signal::{Order, Signals};
+use crate::sys::{self, SyscallError, messages};
 use crate::timeline::{BEFORE, Timeline};
 #[cfg(feature = "attended")]
 use consoles::Consoles;
+use wireboot_proto::time::{Backoff, Instant, Random, Seconds};
+
+#[cfg(fuzzing)]
+pub use modules::fuzz as fuzz_modules;
 pub(crate) use modules::{load_requested, requested};
-use supervisor::Supervisor;
-use wireboot_proto::time::{Backoff, Random, Seconds};
 
 // The pause between attempts doubles from the one to the other (`Backoff`).
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -131,7 +130,7 @@ fn attempt(
             Some(OnLocalBoot::PowerOff) => return Err(PowerAction::PowerOff),
             Some(OnLocalBoot::Exit) => {
                 part_consoles();
-                process::exit(error::LOCAL_BOOT.into())
+                std::process::exit(error::LOCAL_BOOT.into())
             }
             Some(OnLocalBoot::Shell) => then = OnFailure::Shell,
             None => log::warn!("this machine cannot go on to its disk: see wireboot.on-localboot"),
@@ -219,6 +218,116 @@ fn shell(supervisor: &Supervisor) -> Result<(), PowerAction> {
     let end = supervisor.run(&Program::new(Path::new(path), SHELL).own_variables())?;
     log::info!("{path}: {end}");
     Ok(())
+}
+
+/// Time between SIGTERM and SIGKILL for all other processes.
+// As busybox's init waits between the two signals.
+const TIME_TO_END: Duration = Duration::from_secs(1);
+/// Interval of polling for children where there is no signalfd.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Process 1 as the parent of all others.
+#[derive(Debug)]
+struct Supervisor {
+    /// None on a kernel without signalfd.
+    signals: Option<Signals<Order>>,
+}
+
+impl Supervisor {
+    /// Begins to receive signals, that of Ctrl-Alt-Del among them. Must be called before any thread is
+    /// started, since each has a signal mask of its own.
+    fn begin() -> Self {
+        let signals = Signals::of_first_process();
+        let claimed = machine::claim_ctrl_alt_del();
+        let errors = [signals.as_ref().err(), claimed.as_ref().err()];
+        for error in errors.into_iter().flatten() {
+            log::warn!("{}", error.chain());
+        }
+        Self {
+            signals: signals.ok(),
+        }
+    }
+
+    /// Runs a program until it exits; returns its exit status as text.
+    ///
+    /// # Errors
+    /// How the machine ends, if a signal requests that; the program is still running then.
+    fn run(&self, program: &Program) -> Result<String, PowerAction> {
+        let child = match program.start() {
+            Ok(child) => child.release(),
+            Err(error) => return Ok(error.chain()),
+        };
+        loop {
+            match process::reap() {
+                Children::Ended { pid, end } if Some(pid) == child => return Ok(end),
+                // One SIGCHLD may be for several children (signal(7)): all are reaped before the
+                // next wait.
+                Children::Ended { .. } => {}
+                Children::Running => self.wait(None)?,
+                Children::None => return Ok("exit status unknown".to_owned()),
+            }
+        }
+    }
+
+    /// Waits for `time`.
+    ///
+    /// # Errors
+    /// How the machine ends, if a signal requests that.
+    fn pause(&self, time: Duration) -> Result<(), PowerAction> {
+        let until = sys::now() + time;
+        while sys::now() < until {
+            match process::reap() {
+                Children::Ended { .. } => {}
+                Children::Running | Children::None => self.wait(Some(until))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the machine after all other processes have exited or a timeout; returns only if the kernel
+    /// refuses, with its error.
+    fn end(&self, how: PowerAction) -> SyscallError {
+        log::info!("{how}");
+        process::terminate_all();
+        let until = sys::now() + TIME_TO_END;
+        while sys::now() < until {
+            match process::reap() {
+                Children::Ended { .. } => {}
+                // A second signal changes nothing.
+                Children::Running => drop(self.wait(Some(until))),
+                Children::None => break,
+            }
+        }
+        // A process that ignores SIGTERM would write during the last sync.
+        process::kill_all();
+        match machine::end(how) {
+            Ok(never) => match never {},
+            Err(error) => error,
+        }
+    }
+
+    /// Waits until a child ends, or until `until`.
+    fn wait(&self, until: Option<Instant>) -> Result<(), PowerAction> {
+        let Some(signals) = &self.signals else {
+            // Without the descriptor of signals there is only time to wait for.
+            sleep(POLL_INTERVAL);
+            return Ok(());
+        };
+        let order = sys::wait_readable(&[signals.as_fd()], until).and_then(|_| signals.take());
+        match order {
+            Ok(Some(Order::End(end))) => {
+                log::info!("received a signal to end the machine");
+                Err(end)
+            }
+            Ok(Some(Order::Reap) | None) => Ok(()),
+            Err(error) => {
+                log::warn!("{}", error.chain());
+                // Or the same error would be logged without a pause.
+                sleep(POLL_INTERVAL);
+                Ok(())
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,6 @@ pub mod capture {
 
     #![forbid(unsafe_code)]
 
-    pub mod arithmetic;
     pub mod compile;
     pub mod file;
     pub mod language;
@@ -48,7 +47,6 @@ pub mod capture {
     mod line6;
     pub mod live;
     mod names;
-    mod options;
     pub mod output;
     mod protocols;
     pub mod relation;
@@ -133,8 +131,6 @@ pub mod settings {
 
     #![forbid(unsafe_code)]
 
-    #[cfg(feature = "bond")]
-    pub mod bond;
     pub mod cmdline;
     pub mod commands;
     pub mod config;

@@ -7,12 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod archive;
-mod disk;
 mod image;
 mod init;
 mod mounts;
 mod remote;
-mod switch;
 mod unpacking;
 mod verity;
 
@@ -24,8 +22,8 @@ use crate::sys::exec::Program;
 use crate::timeline;
 
 pub use image::fetch;
+pub use init::switch;
 pub use mounts::{clean_up, mount};
-pub use switch::switch;
 
 /// What a root may need of the kernel's modules: those of devices that only a program asks for, and of
 /// file systems, for which it costs no further process here.

@@ -8,7 +8,6 @@
 
 #![forbid(unsafe_code)]
 
-mod ipv6;
 mod runner;
 mod variables;
 
@@ -25,7 +24,7 @@ use variables::add_hooks;
 #[cfg(fuzzing)]
 pub use variables::fuzz;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::ipv6::{identity::Identity, lease::Lease6};
+use wireboot_proto::ipv6::{identity::Identity, lease::Lease6, variables::variables};
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::names;
 
@@ -115,7 +114,7 @@ pub fn run(interface: &str, event: Event<'_>) {
 
 /// As [`run`], for a lease of IPv6, which is new or has changed.
 pub fn run6(interface: &str, is_new: bool, identity: Option<&Identity>, lease: &Lease6) {
-    request(&|| ipv6::describe(interface, is_new, identity, lease));
+    request(&|| describe6(interface, is_new, identity, lease));
 }
 
 fn request(describe: &dyn Fn() -> Run) {
@@ -176,6 +175,31 @@ fn describe(interface: &str, event: Event<'_>) -> Run {
         interface: interface.to_owned(),
         event: name.to_owned(),
         variables,
+    }
+}
+
+/// Returns the run for a lease that is new or has changed.
+fn describe6(interface: &str, is_new: bool, identity: Option<&Identity>, lease: &Lease6) -> Run {
+    let (event, reason) = if is_new {
+        ("bound", "BOUND6")
+    } else {
+        ("renew", "RENEW6")
+    };
+    let mut list = variables(interface, identity, lease);
+    list.retain(|(name, value)| {
+        let is_safe = names::is_shell_safe(value);
+        if !is_safe {
+            log::warn!("{interface}: {name} is not passed to the script: it is not plain text");
+        }
+        is_safe
+    });
+    list.push(("reason".to_owned(), reason.to_owned()));
+    #[cfg(feature = "hand")]
+    add_hooks(&mut list, "dhcp6", true);
+    Run {
+        interface: interface.to_owned(),
+        event: event.to_owned(),
+        variables: list,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::arithmetic::{Layer, Relation};
+use super::relation::{Layer, Relation};
 use crate::sys::filter::{
     Condition, FilterProgram, Load, ProgramError, Size, WHOLE_FRAME, ancillary,
 };

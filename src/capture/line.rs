@@ -7,8 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::line6;
-use super::options;
-use super::protocols::{icmp, switch, tcp, text_of, tftp};
+use super::protocols::{dhcp_options, icmp, switch, tcp, text_of, tftp};
 use wireboot_proto::packet::dhcp::{Message, Op};
 use wireboot_proto::packet::ethernet::{
     ETHERTYPE_ARP, ETHERTYPE_EAPOL, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_LLDP, ETHERTYPE_MIN,
@@ -410,7 +409,7 @@ fn dhcp(payload: &[u8], verbose: bool, text: &mut String) -> Result<(), DecodeEr
         let _ = write!(text, ", file \"{}\"", text_of(file.as_bytes()));
     }
     if verbose {
-        options::append(&message.options, text);
+        dhcp_options(&message.options, text);
         text.push_str("\n\t");
     }
     Ok(())

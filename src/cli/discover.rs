@@ -2,7 +2,6 @@
 //! of IPv6.
 
 mod answers;
-mod ipv6;
 
 use crate::acquire::{self, Surveyed};
 use crate::config::{Config, Family};
@@ -14,8 +13,7 @@ use crate::sys::descriptor::columns;
 use crate::sys::signal::Signals;
 use crate::sys::terminal::print;
 
-use answers::AnswerRow;
-use ipv6::Report6;
+use answers::{AnswerRow, Report6};
 use wireboot_proto::dhcp::survey::{suspicions, verdicts};
 
 pub(super) fn run(settings: Settings) -> Result<(), Error> {

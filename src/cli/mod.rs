@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg_attr(
+    not(feature = "hand"),
+    allow(dead_code, reason = "bars are for commands by hand")
+)]
 mod account;
 #[cfg(feature = "arping")]
 mod arping;
@@ -12,26 +16,26 @@ mod discover;
 mod explain;
 mod fetch;
 mod lease;
-mod lease6;
-mod lease_command;
-mod settings;
 
 use std::fmt::Write as _;
 
+use log::LevelFilter;
+
 use crate::agent;
-#[cfg(feature = "root")]
 use crate::config::Config;
 use crate::error::{Error, Reason};
 use crate::init;
 #[cfg(feature = "root")]
 use crate::link::StaticInterface;
 use crate::script;
+use crate::settings::cmdline::Remark;
 use crate::settings::commands::{COMMANDS, Command};
-use crate::settings::help as texts;
 use crate::settings::options::Settings;
-use crate::settings::parse::{self, ParsedArguments};
+use crate::settings::parse::{self, Invocation, ParsedArguments};
+use crate::settings::{cmdline, help as texts};
 use crate::sys::terminal::{self, print};
-use crate::sys::{machine, sandbox};
+use crate::sys::{machine, messages, rcu, sandbox};
+use crate::timeline;
 
 /// Runs the command that the arguments name.
 ///
@@ -67,11 +71,11 @@ fn run_command() -> Result<(), Error> {
         }
         ParsedArguments::Run(invocation) => invocation,
     };
-    let settings = settings::read(&invocation)?;
+    let settings = read_settings(&invocation)?;
     script::begin(settings.config.dhcp.script.as_deref())?;
     harden(invocation.about.command);
     match invocation.about.command {
-        Command::Lease => lease_command::run(settings),
+        Command::Lease => lease::run(settings),
         #[cfg(feature = "discover")]
         Command::Discover => discover::run(settings),
         #[cfg(not(feature = "discover"))]
@@ -89,6 +93,65 @@ fn run_command() -> Result<(), Error> {
         Command::Account => account::run(&settings),
         Command::Explain => explain::run(settings),
         Command::Help => help(&settings),
+    }
+}
+
+/// Returns the settings that follow from defaults, kernel words and flags, and starts the log.
+fn read_settings(invocation: &Invocation) -> Result<Settings, Error> {
+    let default = match invocation.about.command {
+        Command::Boot | Command::Discover => Config::for_boot(),
+        Command::Lease
+        | Command::Fetch
+        | Command::Capture
+        | Command::Account
+        | Command::Arping
+        | Command::Explain
+        | Command::Help => Config::default(),
+    };
+    let mut settings = invocation.over(default.clone())?;
+    let mut complaints = Vec::new();
+    if !settings.command_lines.is_empty() {
+        let mut config = default;
+        for path in &settings.command_lines {
+            let mut line = cmdline::parse(&cmdline::read(path)?, config);
+            // A lease may be for the very initramfs that such words are for.
+            if invocation.about.command == Command::Boot {
+                line.remarks.append(&mut line.roots_of_others);
+            }
+            complaints.extend(line.remarks.iter().filter_map(Remark::refusal));
+            config = line.config;
+        }
+        // Again, since flags override words.
+        settings = invocation.over(config)?;
+    }
+    let verbosity = match invocation.about.command {
+        // Its -v is for the frames and not for the log.
+        Command::Capture => 0,
+        Command::Lease
+        | Command::Discover
+        | Command::Boot
+        | Command::Fetch
+        | Command::Account
+        | Command::Arping
+        | Command::Explain
+        | Command::Help => settings.verbosity,
+    };
+    rcu::allow(settings.config.link.expedites);
+    let level = level(settings.config.output.quiet, verbosity);
+    messages::start(level, timeline::is_of_first_process());
+    for complaint in complaints {
+        log::warn!("{complaint}");
+    }
+    Ok(settings)
+}
+
+/// Returns the log level of `--quiet` and `-v`.
+fn level(is_quiet: bool, verbosity: usize) -> LevelFilter {
+    match verbosity {
+        _ if is_quiet => LevelFilter::Error,
+        0 => LevelFilter::Info,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
     }
 }
 

@@ -6,10 +6,9 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::access::{ServerAccess, is_gone};
+use super::access::{ServerAccess, Tcp, is_gone, race};
 use super::failure::Failure;
 use super::proxy;
-use super::tcp::{Tcp, race};
 #[cfg(feature = "tls")]
 use super::tls;
 use crate::sys;

@@ -13,8 +13,7 @@ use crate::error::{Cause, Error};
 use crate::sys::hashing::hash_now;
 use crate::sys::memfd::SealedFile;
 use crate::sys::sandbox::Calls;
-use crate::worker::fault::{as_fault, of_fault};
-use crate::worker::{MessageWithFiles, Peer, Worker, WorkerRole};
+use crate::worker::{MessageWithFiles, Peer, Worker, WorkerRole, as_fault, of_fault};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::worker::{Job, JobKind, Message};
 

@@ -3,10 +3,9 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use super::delivery::Hashes;
+use super::delivery::{Hashes, Obtained};
 use super::failure::{Failure, FetchRefusal, other};
 use super::fetcher::{Executor, Fetcher, Workers};
-use super::obtain::Obtained;
 use super::progress::Progress;
 use super::sink::Store;
 use crate::error::{Cause, chain_of};

@@ -1,12 +1,9 @@
 //! TLS 1.3 and 1.2 for `https` URLs: rustls with ring, the server always verified.
 //!
-//! Trusted authorities are read in `authorities`, certificates are checked in `verifier`, and the
-//! time for that is from [`super::clock`].
+//! Certificates are checked in `verifier`, with the time of [`super::clock`]; the cryptography is from
+//! `provider`.
 
-mod authorities;
-mod client_key;
-mod curve25519;
-mod p256;
+mod curves;
 mod provider;
 mod reasons;
 mod verifier;
@@ -20,15 +17,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, StreamOwned};
 
-use super::access::ServerAccess;
+use super::access::{ServerAccess, Tcp};
 use super::clock::Clock;
 use super::failure::{Failure, broken, is_timeout, other};
-use super::tcp::Tcp;
 use crate::error::{Error, Reason};
 use crate::sys::file;
-use authorities::{SYSTEM_ROOTS, Trusted, pem_fault, read_certificates};
 use provider::provider;
-use verifier::Verifier;
+use verifier::{SYSTEM_ROOTS, Trusted, Verifier, pem_fault, read_certificates};
 use wireboot_proto::text::url::Url;
 
 /// A TLS connection to the server named in the URL, after the handshake.

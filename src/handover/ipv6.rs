@@ -3,11 +3,9 @@
 
 use std::path::PathBuf;
 
-use super::earlier::{EarlierFiles, warn_of_error};
+use super::files::{EarlierFiles, add, here, warn_of_error, write_all};
 use super::initramfs::{dracut_files6, net_conf6_name, quoted};
 use super::managers::{HandOverIdentity, duid_lines, hex, keyfile_of, line, unit};
-use super::output::{add, write_all};
-use super::place::here;
 use super::resolv_conf;
 use crate::config::HandOver;
 use crate::sys::file::EVERYBODY;
@@ -167,8 +165,7 @@ mod tests {
 
     use super::*;
     use crate::config::MadeOf;
-
-    use crate::handover::place::FileLocations;
+    use crate::handover::files::FileLocations;
     use wireboot_proto::dhcp::lease::Lease;
     use wireboot_proto::ipv6::lease::{LeasedAddress, Route6};
     use wireboot_proto::packet::icmpv6::Preference;

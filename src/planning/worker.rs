@@ -14,8 +14,7 @@ use crate::sys::hashing::Hashing;
 use crate::sys::memfd::{FileIdentity, SealedFile};
 use crate::sys::sandbox::Calls;
 use crate::sys::terminal::Terminal;
-use crate::worker::fault::{as_fault, of_fault};
-use crate::worker::{MessageWithFiles, Peer, Worker, WorkerRole};
+use crate::worker::{MessageWithFiles, Peer, Worker, WorkerRole, as_fault, of_fault};
 use wireboot_proto::text::url::Url;
 use wireboot_proto::worker::Message;
 

@@ -1,23 +1,26 @@
-//! Mounts an image as a root, with a place for changes over it; all of it or nothing.
+//! Mounts an image as a root, with a place for changes over it, in memory or on a disk that is found by its
+//! file system; all of it or nothing.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::thread::sleep;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::archive;
 use super::image::{Form, RootImage};
+use super::init::{self, INIT, MOVED, NEW_ROOT};
 use super::verity::{self, Volume};
-use super::{archive, disk, init};
 use crate::config::{Overlay, RootConfig, SandboxConfig};
 use crate::error::{Error, Reason};
 use crate::sys::loop_device::LoopDevice;
-use crate::sys::{SyscallError, machine, mounts};
+use crate::sys::{self, SyscallError, machine, mounts};
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
+use wireboot_proto::packet::option::known::parse_hex;
 
-/// Where the root is until it becomes one, as in other initramfs.
-pub(super) const NEW_ROOT: &str = "/sysroot";
 /// Where the image is, and below it what it may be in another one. `/run` stays with the new system.
 const IMAGE: &str = "/run/wireboot/root/image";
 const INNER_IMAGE: &str = "/run/wireboot/root/inner-image";
@@ -29,12 +32,6 @@ const CHANGES: &str = "/run/wireboot/root/changes";
 
 /// The image in the image of a live system that livemedia-creator has made.
 const INNER_FILES: [&str; 2] = ["LiveOS/rootfs.img", "LiveOS/ext3fs.img"];
-
-/// The directories of a root that file systems of the machine are moved to.
-pub(super) const MOVED: [&str; 4] = ["/dev", "/proc", "/sys", "/run"];
-
-/// What is to be started, for the process that switches: a plan may have said it.
-pub(super) const INIT: &str = "/run/wireboot/root/init";
 
 /// How long a disk for changes is waited for.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
@@ -131,7 +128,7 @@ pub fn mount(
             mount_overlay(&mut mounted, lower, CHANGES, NEW_ROOT)?;
         }
         Overlay::Disk(name) => {
-            let Some((path, file_system)) = disk::named(name, DISK_PATIENCE) else {
+            let Some((path, file_system)) = disk_of(name, DISK_PATIENCE) else {
                 return Err(Box::new(Reason::NothingBootable {
                     what: format!(
                         "there is no disk with the file system {name} for changes to the root"
@@ -321,4 +318,60 @@ fn cannot_mount(what: &str, source: SyscallError) -> Error {
         what: what.to_owned(),
         source,
     })
+}
+
+/// Interval of looking for a disk, whose driver may still be starting.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Returns the path and the file system of the disk or partition that `name` is of (`Overlay::Disk`), which
+/// is waited for up to `patience`; none if there is none.
+fn disk_of(name: &str, patience: Duration) -> Option<(String, FileSystem)> {
+    let until = sys::now() + patience;
+    loop {
+        let paths = if name.starts_with('/') {
+            vec![name.to_owned()]
+        } else {
+            block_devices()
+        };
+        let found = paths.into_iter().find_map(|path| {
+            let file_system = file_system_of(&path, name)?;
+            Some((path, file_system))
+        });
+        if found.is_some() || sys::now() >= until {
+            return found;
+        }
+        sleep(POLL_INTERVAL);
+    }
+}
+
+/// Returns the paths of all disks and partitions, in the order of their names.
+fn block_devices() -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/sys/class/block") else {
+        return Vec::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // That of a device on a controller has a slash (cciss/c0d0), which sysfs shows as `!`.
+    let mut paths: Vec<_> = names
+        .map(|name| format!("/dev/{}", name.replace('!', "/")))
+        .collect();
+    // readdir(3) has no order: of several with the label it is the same one at each boot.
+    paths.sort_unstable();
+    paths
+}
+
+/// Returns the file system on a device, if it is the one that `name` is of.
+fn file_system_of(path: &str, name: &str) -> Option<FileSystem> {
+    // A drive without a medium cannot be opened (ENOMEDIUM).
+    let device = File::open(path).ok()?;
+    let mut head = vec![0; HEAD_LEN];
+    device.read_exact_at(&mut head, 0).ok()?;
+    let Content::FileSystem(file_system) = Content::recognize(&head) else {
+        return None;
+    };
+    let is_it = match name.split_once('=') {
+        Some(("LABEL", label)) => file_system.label(&head).as_deref() == Some(label),
+        Some((_, uuid)) => parse_hex(&uuid.replace('-', "")).as_deref() == file_system.uuid(&head),
+        None => true,
+    };
+    is_it.then_some(file_system)
 }

@@ -17,7 +17,7 @@ use wireboot_proto::text::url::Url;
 use wireboot_proto::time::SpeedLimit;
 
 #[cfg(feature = "bond")]
-pub use super::bond::Bond;
+pub use super::interfaces::Bond;
 pub use super::interfaces::{Vlan, VlansToTry, boot_interface, interface_name};
 
 pub use wireboot_proto::dhcp::config::{ClientId, Detection, Identify, Introduction, StaticConfig};

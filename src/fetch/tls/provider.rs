@@ -1,21 +1,28 @@
-//! The cryptography of TLS connections: ring's, but P-256 from the crate `p256` and Curve25519 from
-//! the dalek crates. ring multiplies points of these curves by tables of 148 and 24 KiB, which would be
-//! a twelfth of the binary.
+//! The cryptography of TLS connections, and the private keys of client certificates: ring's, but P-256 from
+//! the crate `p256` and Curve25519 from the dalek crates. ring multiplies points of these curves by tables
+//! of 148 and 24 KiB, which would be a twelfth of the binary.
 
 use std::sync::Arc;
 
+use p256::ecdsa::DerSignature;
+use p256::ecdsa::signature::Signer as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
+use ring::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rustls::crypto::ring::cipher_suite as suite;
 use rustls::crypto::ring::kx_group::SECP384R1;
+use rustls::crypto::ring::sign::RsaSigningKey;
 use rustls::crypto::{
     CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
 };
-use rustls::pki_types::{PrivateKeyDer, SignatureVerificationAlgorithm};
-use rustls::sign::SigningKey;
-use rustls::{Error, SignatureScheme};
+use rustls::pki_types::{
+    PrivateKeyDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, alg_id,
+};
+use rustls::sign::{Signer, SigningKey, public_key_to_spki};
+use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 use webpki::ring as verify;
 
-use super::{client_key, curve25519, p256};
+use super::curves::{Ed25519Verification, P256KeyExchange, P256Verification, X25519KeyExchange};
+use wireboot_proto::format::x509::{KeyKind, PrivateKey};
 
 /// Returns what `rustls::crypto::ring::default_provider` returns, with another P-256 and without
 /// ChaCha20-Poly1305, whose two ciphers in three sets of instructions are 45 KiB: every server has
@@ -30,7 +37,7 @@ pub(super) fn provider() -> CryptoProvider {
             suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
             suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         ],
-        kx_groups: vec![&curve25519::KeyExchange, &p256::KeyExchange, SECP384R1],
+        kx_groups: vec![&X25519KeyExchange, &P256KeyExchange, SECP384R1],
         signature_verification_algorithms: ALGORITHMS,
         secure_random: &ClientKeys,
         key_provider: &ClientKeys,
@@ -94,9 +101,9 @@ pub(super) const ALGORITHMS: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorith
 };
 
 // By the curves of this program, in place of ring's.
-const ED25519: &dyn SignatureVerificationAlgorithm = &curve25519::Verification;
-const P256_SHA256: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA256;
-const P256_SHA384: &dyn SignatureVerificationAlgorithm = &p256::Verification::SHA384;
+const ED25519: &dyn SignatureVerificationAlgorithm = &Ed25519Verification;
+const P256_SHA256: &dyn SignatureVerificationAlgorithm = &P256Verification::SHA256;
+const P256_SHA384: &dyn SignatureVerificationAlgorithm = &P256Verification::SHA384;
 
 /// Random numbers, and the private keys of client certificates.
 #[derive(Debug)]
@@ -110,12 +117,145 @@ impl SecureRandom for ClientKeys {
 
 impl KeyProvider for ClientKeys {
     fn load_private_key(&self, key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        client_key::load(&key)
+        load(&key)
+    }
+}
+
+/// Loads a key of PKCS #8, PKCS #1 or SEC 1.
+fn load(key: &PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+    if let Ok(rsa) = RsaSigningKey::new(key) {
+        return Ok(Arc::new(rsa));
+    }
+    let known = "RSA of 2048 to 8192 bits, P-256, P-384 and Ed25519";
+    let unknown = || Error::General(format!("the key is of none of the known kinds: {known}"));
+    let key = CurveKey::decode(key).ok_or_else(unknown)?;
+    Ok(Arc::new(key))
+}
+
+/// A key on an elliptic curve, by the crate that has the curve.
+#[derive(Debug, Clone)]
+enum CurveKey {
+    P256(p256::ecdsa::SigningKey),
+    P384(Arc<EcdsaKeyPair>),
+    Ed25519(ed25519_dalek::SigningKey),
+}
+
+impl CurveKey {
+    fn decode(key: &PrivateKeyDer<'_>) -> Option<Self> {
+        let wrapped;
+        let (decoded, pkcs8) = match key {
+            PrivateKeyDer::Pkcs8(key) => {
+                let der = key.secret_pkcs8_der();
+                (PrivateKey::decode_pkcs8(der), der)
+            }
+            PrivateKeyDer::Sec1(key) => {
+                let der = key.secret_sec1_der();
+                wrapped = pkcs8_of(der)?;
+                (PrivateKey::decode_sec1(der), wrapped.as_slice())
+            }
+            PrivateKeyDer::Pkcs1(_) | _ => return None,
+        };
+        let PrivateKey { kind, secret } = decoded.ok()?;
+        match kind {
+            KeyKind::Named("P-256") => {
+                let key = p256::ecdsa::SigningKey::from_slice(secret);
+                Some(Self::P256(key.ok()?))
+            }
+            KeyKind::Named("P-384") => {
+                let (curve, random) = (&ECDSA_P384_SHA384_ASN1_SIGNING, SystemRandom::new());
+                let key = EcdsaKeyPair::from_pkcs8(curve, pkcs8, &random);
+                Some(Self::P384(Arc::new(key.ok()?)))
+            }
+            KeyKind::Named("Ed25519") => {
+                let seed = secret.try_into().ok()?;
+                Some(Self::Ed25519(ed25519_dalek::SigningKey::from_bytes(seed)))
+            }
+            KeyKind::Named(_) | KeyKind::Rsa(_) | KeyKind::Unknown => None,
+        }
+    }
+}
+
+/// Puts a SEC1 key on P-384 into PKCS #8, the only form that ring reads (RFC 5958 §2).
+fn pkcs8_of(sec1: &[u8]) -> Option<Vec<u8>> {
+    // INTEGER version 0, and the SEQUENCE of id-ecPublicKey and secp384r1 (RFC 5480 §2.1.1).
+    const HEAD: &[u8] =
+        b"\x02\x01\0\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\0\x22";
+    // Tags: X.690 §8.7 and §8.9.
+    const OCTET_STRING: u8 = 4;
+    const SEQUENCE: u8 = 0x30;
+    let field = |tag: u8, content: &[&[u8]]| {
+        let len = content.iter().map(|part| part.len()).sum::<usize>();
+        let [high, low] = u16::try_from(len).ok()?.to_be_bytes();
+        // X.690 §8.1.3: a key has some 170 bytes, with or without the public one.
+        let len: &[u8] = if len > 0xff {
+            &[0x82, high, low]
+        } else if len > 0x7f {
+            &[0x81, low]
+        } else {
+            &[low]
+        };
+        Some([&[tag], len, &content.concat()].concat())
+    };
+    let key = field(OCTET_STRING, &[sec1])?;
+    field(SEQUENCE, &[HEAD, &key])
+}
+
+impl SigningKey for CurveKey {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
+        offered
+            .contains(&self.scheme())
+            .then(|| Box::new(self.clone()) as _)
+    }
+
+    fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'_>> {
+        Some(match self {
+            Self::P256(key) => {
+                let point = key.verifying_key().to_sec1_point(false);
+                public_key_to_spki(&alg_id::ECDSA_P256, point.as_bytes())
+            }
+            Self::P384(key) => public_key_to_spki(&alg_id::ECDSA_P384, key.public_key()),
+            Self::Ed25519(key) => {
+                public_key_to_spki(&alg_id::ED25519, key.verifying_key().as_bytes())
+            }
+        })
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self {
+            Self::P256(_) | Self::P384(_) => SignatureAlgorithm::ECDSA,
+            Self::Ed25519(_) => SignatureAlgorithm::ED25519,
+        }
+    }
+}
+
+impl Signer for CurveKey {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(match self {
+            Self::P256(key) => {
+                let signature: DerSignature = key.sign(message);
+                signature.as_bytes().to_vec()
+            }
+            Self::P384(key) => {
+                let signature = key.sign(&SystemRandom::new(), message);
+                signature.map_err(|_| GetRandomFailed)?.as_ref().to_vec()
+            }
+            Self::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+        })
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        match self {
+            Self::P256(_) => SignatureScheme::ECDSA_NISTP256_SHA256,
+            Self::P384(_) => SignatureScheme::ECDSA_NISTP384_SHA384,
+            Self::Ed25519(_) => SignatureScheme::ED25519,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use ring::agreement;
     use ring::signature::{
         ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
@@ -123,6 +263,8 @@ mod tests {
     use rustls::SupportedCipherSuite;
     use rustls::crypto::SupportedKxGroup;
     use rustls::crypto::ring::default_provider;
+    use rustls::pki_types::pem::PemObject;
+    use webpki::ring as verify;
 
     use super::*;
 
@@ -163,8 +305,8 @@ mod tests {
     fn both_sides_of_an_exchange_with_ring_have_the_same_secret() {
         let random = SystemRandom::new();
         let groups: [(&dyn SupportedKxGroup, _); 2] = [
-            (&curve25519::KeyExchange, &agreement::X25519),
-            (&p256::KeyExchange, &agreement::ECDH_P256),
+            (&X25519KeyExchange, &agreement::X25519),
+            (&P256KeyExchange, &agreement::ECDH_P256),
         ];
         for (group, rings) in groups.repeat(10) {
             let theirs = agreement::EphemeralPrivateKey::generate(rings, &random).unwrap();
@@ -227,5 +369,48 @@ mod tests {
             refuse(&changed, SIGNED, signature);
             refuse(&public[..place], SIGNED, signature);
         }
+    }
+
+    #[test]
+    fn private_keys_as_openssl_writes_them_sign_by_their_scheme() {
+        use SignatureScheme as Scheme;
+        let p256 = (Scheme::ECDSA_NISTP256_SHA256, verify::ECDSA_P256_SHA256, 65);
+        let p384 = (Scheme::ECDSA_NISTP384_SHA384, verify::ECDSA_P384_SHA384, 97);
+        let ed25519 = (Scheme::ED25519, verify::ED25519, 32);
+        for (arguments, (scheme, algorithm, len)) in [
+            ("genpkey -algorithm ed25519", ed25519),
+            ("ecparam -genkey -noout -name prime256v1", p256),
+            ("ecparam -genkey -noout -name secp384r1", p384),
+            (
+                "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+                p256,
+            ),
+            (
+                "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384",
+                p384,
+            ),
+        ] {
+            let key = load(&made_by(arguments)).unwrap();
+            assert!(key.choose_scheme(&[Scheme::RSA_PSS_SHA256]).is_none());
+            let offered = [Scheme::RSA_PSS_SHA256, scheme];
+            let signer = key.choose_scheme(&offered).unwrap();
+            assert_eq!(signer.scheme(), scheme, "{arguments}");
+            let signature = signer.sign(b"handshake").unwrap();
+            let info = key.public_key().unwrap();
+            let public = &info[info.len() - len..];
+            let verified = algorithm.verify_signature(public, b"handshake", &signature);
+            assert!(verified.is_ok(), "{arguments}");
+        }
+        let rsa = load(&made_by("genrsa 2048")).unwrap();
+        let signer = rsa.choose_scheme(&[Scheme::RSA_PSS_SHA256]).unwrap();
+        assert!(!signer.sign(b"handshake").unwrap().is_empty());
+        let other = made_by("ecparam -genkey -noout -name secp521r1");
+        let refused = load(&other).unwrap_err().to_string();
+        assert!(refused.contains("P-256"), "{refused}");
+    }
+
+    fn made_by(arguments: &str) -> PrivateKeyDer<'static> {
+        let made = Command::new("openssl").args(arguments.split(' ')).output();
+        PrivateKeyDer::from_pem_slice(&made.unwrap().stdout).unwrap()
     }
 }
