@@ -81,9 +81,8 @@ fn no_files_import_each_other_in_a_circle() {
     let files: BTreeMap<_, _> = sources.keys().map(|path| (module(path), path)).collect();
     let mut uses = BTreeSet::new();
     for (path, text) in &sources {
-        let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
         let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
-        for used in paths(product).iter().filter(|_| !is_test) {
+        for used in paths(product(text)).iter().filter(|_| !is_test) {
             uses.extend(file_of(used, &module(path), &files).map(|file| (path.as_str(), file)));
         }
     }
@@ -174,8 +173,7 @@ fn layers(lib: &str) -> BTreeMap<&str, usize> {
 
 /// Returns the modules of the crate that `text` names, its tests apart.
 fn used_modules(text: &str) -> BTreeSet<String> {
-    let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
-    let code = product
+    let code = product(text)
         .lines()
         .filter(|line| !line.trim_start().starts_with("//"));
     let code = code.collect::<Vec<_>>().join("\n");
@@ -185,6 +183,13 @@ fn used_modules(text: &str) -> BTreeSet<String> {
         rest.chars().take_while(is_name).collect()
     });
     names.collect()
+}
+
+/// Returns the code before the tests of a file, which stand at its end.
+fn product(text: &str) -> &str {
+    let tests = ["#[cfg(test)]\nmod ", "#[cfg(test)]\npub(crate) mod "];
+    let ends = tests.iter().filter_map(|begin| text.find(begin));
+    text.get(..ends.min().unwrap_or(text.len())).unwrap()
 }
 
 /// Returns every source file of both crates, by its path below `src`, but not what makes them.
@@ -212,8 +217,7 @@ pub(crate) fn sources() -> BTreeMap<String, String> {
 fn no_text_for_people_is_by_debug() {
     // initramfs/lib.sh builds with no more of it than names.
     for (path, text) in sources() {
-        let product = text.split("#[cfg(test)]\nmod ").next().unwrap();
         let is_test = path.ends_with("tests.rs") || path.contains("/tests/");
-        assert!(is_test || !product.contains(":?}"), "{path}");
+        assert!(is_test || !product(&text).contains(":?}"), "{path}");
     }
 }
