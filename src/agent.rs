@@ -2,24 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "root")]
-mod network_root;
-
 use std::convert::Infallible;
 
 use crate::acquire;
 use crate::config::{Config, Stage};
 use crate::console::Console;
 use crate::error::{Error, Reason};
-use crate::fetch::{self, Fetcher};
+use crate::fetch;
 use crate::gate::{Exit, Gate};
 use crate::link;
-use crate::measure;
 use crate::planning;
 #[cfg(feature = "root")]
 use crate::root;
 use crate::sys::signal::Signals;
-use crate::timeline::Moment;
 use crate::trust::Trust;
 
 /// Boots the machine from the network; returns only after the step of `--stop-after`, or with why a
@@ -46,39 +41,23 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
         binding.renew(signals, gate.clone())?;
         #[cfg(feature = "root")]
         if root::is_wanted(&config.root) {
-            let interface = &binding.link().name;
-            let fetcher = Fetcher::new(config, interface, &lease, &trust, &gate.timeline)?;
-            gate.pass(Stage::Plan)?;
-            return network_root::start(config, &config.root, gate, &mut binding, &lease, fetcher);
+            return root::start(config, gate, &mut binding, &lease, &trust);
         }
         let console = Console::new(config.boot.unattended);
         let lease = acquire::boot_file(&binding, lease, config, console)?;
         gate.timeline.done("boot server");
-        let fetcher = Fetcher::new(config, &binding.link().name, &lease, &trust, &gate.timeline)?;
-        let hashes = fetcher.hashes;
-        let planning = planning::follow(config, binding.link(), &lease, fetcher, &trust)?;
+        let planning = planning::follow(config, binding.link(), &lease, &trust, &gate.timeline)?;
         let kernel = planning.kernel.clone();
         gate.pass(Stage::Plan)?;
         #[cfg(feature = "root")]
-        if let Some(root) = planning.root()?
-            && root::is_wanted(&root)
-        {
-            root::load_modules(&root);
+        if let Some(root) = planning.root()?.filter(root::is_wanted) {
             let fetcher = planning.fetcher;
-            return network_root::start(config, &root, gate, &mut binding, &lease, fetcher);
+            return root::start_planned(&root, fetcher, config, gate, &mut binding, &lease);
         }
         let image = planning.assemble()?;
         binding.check_address_in(&image.command_line);
         gate.pass(Stage::Image)?;
-        let loaded = image.load(config.boot.loader);
-        gate.timeline.done("load");
-        // Behind the load, beside which hashes are computed.
-        let measurements = image.measure(hashes)?;
-        (gate.timeline).extend(measurements.iter().copied().map(Moment::from));
-        loaded?;
-        // The TCG asks that a stage is measured before it gets control.
-        measure::extend(&measurements);
-        gate.timeline.done("measure");
+        image.load_and_measure(config.boot.loader, &gate.timeline)?;
         gate.pass(Stage::Load)?;
         let command_line = &image.command_line;
         gate.close(

@@ -27,6 +27,7 @@ use crate::sys::SyscallError;
 use crate::sys::file::copy as copy_all;
 use crate::sys::kexec::{self, TAKES_DEVICE_TREE, TAKES_SEGMENTS};
 use crate::sys::memfd::{Memfd, SealedFile};
+use crate::timeline::Timeline;
 use crate::unpack;
 use wireboot_proto::boot::{BootPlan, HEAD_LEN, PlanPart, kernel_refusal};
 use wireboot_proto::format::cpio;
@@ -54,6 +55,8 @@ pub struct Image {
     pub device_tree: Option<Rc<SealedFile>>,
     /// The command line, with what the user appends.
     pub command_line: String,
+    /// Whether hashes of it are worth their time ([`measure::is_wanted`]).
+    pub hashes: bool,
 }
 
 impl Image {
@@ -110,6 +113,7 @@ impl Image {
             initrd: joined(parts.initrds, initrds, hashes)?,
             device_tree: device_tree.or(parts.device_tree),
             command_line,
+            hashes,
         })
     }
 
@@ -126,11 +130,23 @@ impl Image {
             .for_each(|file| file.hash_beside());
     }
 
-    /// Returns the hash of each part. Those that are not known are computed if they are wanted.
+    /// Loads the image as `loader` says, and measures it: the TCG asks that a stage is measured before it
+    /// gets control.
     ///
     /// # Errors
-    /// [`Reason::System`] when a part cannot be read back.
-    pub fn measure(&self, is_wanted: bool) -> Result<Vec<Measurement>, Error> {
+    /// [`Reason::Kexec`] with what the refusal means, and [`Reason::System`] when a part cannot be read back.
+    pub fn load_and_measure(&self, loader: Loader, timeline: &Timeline) -> Result<(), Error> {
+        let loaded = self.load(loader);
+        timeline.done("load");
+        // Behind the load, beside which hashes are computed.
+        let measurements = self.measure(timeline)?;
+        loaded?;
+        measure::extend(&measurements, timeline);
+        Ok(())
+    }
+
+    /// Returns the hash of each part. Those that are not known are computed if they are wanted.
+    fn measure(&self, timeline: &Timeline) -> Result<Vec<Measurement>, Error> {
         let files = [
             ("kernel", Some(&self.kernel)),
             ("initrd", self.initrd.as_ref()),
@@ -138,16 +154,13 @@ impl Image {
         ];
         let files = files.into_iter();
         let files = files.filter_map(|(part, file)| Some((part, file?.as_ref())));
-        measure::parts(files, Some(&self.command_line), is_wanted)
+        measure::parts(files, Some(&self.command_line), self.hashes, timeline)
     }
 
     /// Hands the image to kexec, which keeps it: the files, which the kernel verifies as its policy
     /// wants, or what memory is to be filled with, whichever `loader` prefers. The other way is gone
     /// where that one is refused; a device tree is not taken with files.
-    ///
-    /// # Errors
-    /// [`Reason::Kexec`] with what the refusal means.
-    pub fn load(&self, loader: Loader) -> Result<(), Error> {
+    fn load(&self, loader: Loader) -> Result<(), Error> {
         if TAKES_DEVICE_TREE && self.device_tree.is_some() {
             match self.segments()?.load() {
                 // Lockdown forbids kexec_load, which verifies nothing, and lets signed files pass.
@@ -192,7 +205,7 @@ impl Image {
     /// Jumps into the loaded image.
     ///
     /// # Errors
-    /// As [`Image::load`].
+    /// As [`Image::load_and_measure`].
     pub fn start(self) -> Result<Infallible, Error> {
         kexec::reboot_into_loaded().map_err(refused)
     }

@@ -18,7 +18,7 @@ use crate::sys::firmware::Tpm;
 use crate::sys::hashing::Hashed;
 use crate::sys::machine;
 use crate::sys::memfd::SealedFile;
-use crate::timeline::Moment;
+use crate::timeline::{Moment, Timeline};
 use wireboot_proto::format::tpm;
 use wireboot_proto::text::url::Sha256;
 
@@ -55,8 +55,8 @@ pub fn is_wanted(config: &Config, must_be_signed: bool) -> bool {
     is_asked_for || machine::processors() > 1 || Tpm::exists()
 }
 
-/// Measures all that is started: `files` with what each is, and the command line, if one is made. Files
-/// whose hash is not known yet are left out unless `is_wanted`.
+/// Measures all that is started: `files` with what each is, and the command line, if one is made; notes
+/// each hash in `timeline`. Files whose hash is not known yet are left out unless `is_wanted`.
 ///
 /// # Errors
 /// [`Reason::System`] if a part cannot be read.
@@ -64,6 +64,7 @@ pub fn parts<'a>(
     files: impl Iterator<Item = (&'static str, &'a SealedFile)>,
     command_line: Option<&str>,
     is_wanted: bool,
+    timeline: &Timeline,
 ) -> Result<Vec<Measurement>, Error> {
     let measured = |part, pcr, hashed: Hashed| Measurement {
         part,
@@ -93,21 +94,25 @@ pub fn parts<'a>(
     for Measurement { part, sha256, .. } in &parts {
         log::info!("{part}: SHA-256 {sha256}");
     }
+    timeline.extend(parts.iter().copied().map(Moment::from));
     Ok(parts)
 }
 
-/// Extends the PCRs of the TPM, if there is one, by the hash of each part. A failure does not end the
-/// boot: without the measurements the TPM does not unseal secrets.
-pub fn extend(measurements: &[Measurement]) {
+/// Extends the PCRs of the TPM, if there is one, by the hash of each part, which ends the step `measure` of
+/// `timeline`. A failure does not end the boot: without the measurements the TPM does not unseal secrets.
+pub fn extend(measurements: &[Measurement], timeline: &Timeline) {
     let extended = match Tpm::open() {
-        Ok(Some(device)) => extend_in(device, measurements),
-        Ok(None) => return log::debug!("no TPM, measurements only logged"),
-        Err(error) => Err(error.into()),
+        Ok(device) => device.map(|device| extend_in(device, measurements)),
+        Err(error) => Some(Err(error.into())),
     };
     match extended {
-        Ok(()) => log::info!("extended into PCR {FILES_PCR} and {COMMAND_LINE_PCR} of the TPM"),
-        Err(error) => log::warn!("cannot extend the TPM: {error}"),
+        Some(Ok(())) => {
+            log::info!("extended into PCR {FILES_PCR} and {COMMAND_LINE_PCR} of the TPM");
+        }
+        Some(Err(error)) => log::warn!("cannot extend the TPM: {error}"),
+        None => log::debug!("no TPM, measurements only logged"),
     }
+    timeline.done("measure");
 }
 
 fn extend_in(mut device: Tpm, parts: &[Measurement]) -> Result<(), Cause> {

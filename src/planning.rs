@@ -22,6 +22,7 @@ use crate::link::Link;
 #[cfg(feature = "root")]
 use crate::settings::{cmdline::words, root};
 use crate::sys::terminal;
+use crate::timeline::Timeline;
 use crate::trust::Trust;
 use drive::drive;
 use facts::{beside_server_name, facts};
@@ -85,7 +86,7 @@ impl Planning {
             Maker::Own(mut planned) => planned.assemble(&self.fetcher),
             Maker::Worker(planner) => {
                 let image = planner.assemble(&self.fetcher)?;
-                if self.fetcher.hashes {
+                if image.hashes {
                     image.hash_beside();
                 }
                 Ok(image)
@@ -136,14 +137,15 @@ fn add_artifact(facts: &mut Facts, fetcher: &Fetcher) -> Result<(), Error> {
 /// unless the sandbox is off.
 ///
 /// # Errors
-/// As [`facts()`] and [`drive()`].
+/// As [`Fetcher::new`], [`facts()`] and [`drive()`].
 pub fn follow(
     config: &Config,
     link: &Link,
     lease: &Lease,
-    fetcher: Fetcher,
     trust: &Trust,
+    timeline: &Timeline,
 ) -> Result<Planning, Error> {
+    let fetcher = Fetcher::new(config, &link.name, lease, trust, timeline)?;
     let mut facts = facts(config, &link.name, link.mac, lease)?;
     #[cfg(feature = "bond")]
     {

@@ -59,13 +59,11 @@ impl<'a> Event<'a> {
     }
 
     /// Its name.
-    #[cfg(feature = "service")]
     pub const fn name(self) -> &'static str {
         self.names().0
     }
 
     /// What the server said, if it refused.
-    #[cfg(feature = "service")]
     pub const fn message(self) -> Option<&'a str> {
         match self {
             Self::Nak(text) => Some(text),

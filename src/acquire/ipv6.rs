@@ -282,8 +282,8 @@ pub(super) fn wait(
     deadline: Instant,
     now: Instant,
 ) -> Result<(), Error> {
-    report::service::alive();
-    let watchdog = report::service::watchdog_interval().map(|interval| now + interval);
+    report::alive();
+    let watchdog = report::watchdog_interval().map(|interval| now + interval);
     let mut until = watchdog.map_or(deadline, |at| at.min(deadline));
     for session in sessions {
         until = session.poll_timeout(now).map_or(until, |at| at.min(until));

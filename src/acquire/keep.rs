@@ -213,8 +213,8 @@ pub(super) fn wait_until_due(
     watch: &mut Watch,
     alarm: &Alarm,
 ) -> Result<[bool; 2], Error> {
-    report::service::alive();
-    let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
+    report::alive();
+    let watchdog = report::watchdog_interval().map(|interval| sys::now() + interval);
     // A timeout of poll stands still in suspend, and T1 would come late by as long as that took.
     let deadline = earliest(&[one, other, watchdog]);
     alarm.set(deadline).map_err(cannot_wait)?;

@@ -238,8 +238,8 @@ pub(super) fn wait(
             source,
         })
     };
-    report::service::alive();
-    let watchdog = report::service::watchdog_interval().map(|interval| sys::now() + interval);
+    report::alive();
+    let watchdog = report::watchdog_interval().map(|interval| sys::now() + interval);
     let next = sessions.iter().filter_map(Session::poll_timeout).min();
     let until = [next, beside.poll_timeout(sys::now()), watchdog]
         .into_iter()

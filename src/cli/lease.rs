@@ -68,7 +68,7 @@ fn follow4(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return without_dhcp(settings, config, lease);
     }
-    let prints_lines = options.keep && report::service::begin(settings.json);
+    let prints_lines = options.keep && report::begin(settings.json);
     let timeline = Timeline::begin();
     let signals = Signals::open().map_err(Reason::no_signals)?;
     let found = link::find(&config.link, recorder, Some(&signals))?;
@@ -233,7 +233,7 @@ fn follow6(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<
         let found = link::find(&config.link, recorder, Some(&signals))?;
         return released(acquire::release_saved6(found, config, &signals)?);
     }
-    let prints_lines = options.keep && report::service::begin(settings.json);
+    let prints_lines = options.keep && report::begin(settings.json);
     let timeline = Timeline::begin();
     let signals = Signals::open().map_err(Reason::no_signals)?;
     let found = link::find(&config.link, recorder, Some(&signals))?;
@@ -267,7 +267,7 @@ fn follow_either(settings: &Settings, config: &Config, recorder: &Recorder) -> R
             "--dry-run shows the lease of one family: --family 4 or 6".to_owned(),
         )));
     }
-    let prints_lines = options.keep && report::service::begin(settings.json);
+    let prints_lines = options.keep && report::begin(settings.json);
     let timeline = Timeline::begin();
     let found = found()?;
     let names = found.names();

@@ -119,6 +119,7 @@ impl PlanWorker {
             initrd: initrd.then(|| next("initrd")).transpose()?,
             device_tree: device_tree.then(|| next("device tree")).transpose()?,
             command_line,
+            hashes: fetcher.hashes,
         };
         if command_line_is_cut(&image.command_line) || files.next().is_some() {
             return Err(self.refuse("an image with something else"));

@@ -14,6 +14,7 @@ use crate::measure::{self, Measurement};
 use crate::sys::SyscallError;
 use crate::sys::firmware::Tpm;
 use crate::sys::memfd::SealedFile;
+use crate::timeline::Timeline;
 use crate::unpack::Packing;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::format::filesystem::{Content, FileSystem, HEAD_LEN};
@@ -201,7 +202,7 @@ impl RootImage {
     ///
     /// # Errors
     /// [`Reason::System`] if it cannot be read.
-    pub fn measure(&self) -> Result<Vec<Measurement>, Error> {
+    pub fn measure(&self, timeline: &Timeline) -> Result<Vec<Measurement>, Error> {
         let (lowest, archives) = match &self.form {
             Form::Archives(lowest, archives) => (lowest.as_deref(), archives.as_slice()),
             form @ (Form::FileSystem(..) | Form::Nfs(_)) => (Some(form), &[][..]),
@@ -214,7 +215,7 @@ impl RootImage {
         let files = lowest.into_iter();
         let files = files.chain(archives.iter().map(|archive| &archive.file));
         let files = files.map(|file| ("root image", file));
-        measure::parts(files, None, Tpm::exists())
+        measure::parts(files, None, Tpm::exists(), timeline)
     }
 }
 
