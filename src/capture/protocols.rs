@@ -3,8 +3,7 @@
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-use wireboot_proto::packet::slow::SlowFrame;
-use wireboot_proto::packet::switch_frame::{PortState, SwitchFrame};
+use wireboot_proto::packet::switch_frame::{PortState, SlowFrame, SwitchFrame};
 use wireboot_proto::packet::tftp::{TftpOptions, TftpPacket};
 use wireboot_proto::reader::{DecodeError, Reader};
 

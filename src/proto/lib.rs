@@ -70,7 +70,6 @@ pub mod packet {
     pub mod ipv4;
     pub mod option;
     pub mod pxe;
-    pub mod slow;
     pub mod switch_frame;
     pub mod tftp;
 }

@@ -18,8 +18,9 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::packet::ethernet::MacAddress;
-use crate::packet::slow::{LacpActor, SlowFrame, encode_marker_answer, encode_solicitation};
-use crate::packet::switch_frame::{PortState, SwitchFrame};
+use crate::packet::switch_frame::{
+    LacpActor, PortState, SlowFrame, SwitchFrame, encode_marker_answer, encode_solicitation,
+};
 use crate::time::{Instant, earliest};
 
 /// Change of the port, or a fact about it.
@@ -266,8 +267,7 @@ impl Switch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::slow::SLOW_GROUP;
-    use crate::packet::slow::tests::lacpdu;
+    use crate::packet::switch_frame::{SLOW_GROUP, lacpdu};
 
     const DELAY: Duration = Duration::from_secs(15);
 
