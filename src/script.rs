@@ -24,7 +24,7 @@ use variables::add_hooks;
 #[cfg(fuzzing)]
 pub use variables::fuzz;
 use wireboot_proto::dhcp::lease::Lease;
-use wireboot_proto::ipv6::{identity::Identity, lease::Lease6, variables::variables};
+use wireboot_proto::ipv6::{export::variables, identity::Identity, lease::Lease6};
 use wireboot_proto::packet::option::known;
 use wireboot_proto::text::names;
 

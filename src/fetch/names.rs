@@ -25,7 +25,7 @@ use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dns::{
     Config, Event, Failure, Lookup, MAX_TIME, NameConfig, QueryTransport, Transmit,
 };
-use wireboot_proto::ipv6::nat64::{KNOWN_NAME, Nat64Prefix};
+use wireboot_proto::ipv6::address::{KNOWN_NAME, Nat64Prefix};
 use wireboot_proto::packet::dns::{AddressType, PORT};
 use wireboot_proto::text::url::Url;
 

@@ -267,8 +267,7 @@ impl Switch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::switch_frame::SLOW_GROUP;
-    use crate::packet::switch_frame::tests::lacpdu;
+    use crate::packet::switch_frame::{SLOW_GROUP, lacpdu};
 
     const DELAY: Duration = Duration::from_secs(15);
 

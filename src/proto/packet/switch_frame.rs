@@ -296,8 +296,17 @@ fn pad(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
+/// The LACPDU of port 3 of a switch, behind the Ethernet header.
 #[cfg(test)]
-pub(crate) mod tests {
+pub(crate) fn lacpdu(state: u8) -> Vec<u8> {
+    let mut pdu = vec![LACP, VERSION, 1, 20, 0x80, 0x00, 2, 0, 0, 0, 0, 9];
+    pdu.extend([0, 7, 0x80, 0x01, 0, 3, state, 0, 0, 0]);
+    pdu.resize(PDU_LEN, 0);
+    pdu
+}
+
+#[cfg(test)]
+mod tests {
     use super::*;
 
     fn frame(ethertype: u16, payload: &[u8]) -> Vec<u8> {
@@ -363,14 +372,6 @@ pub(crate) mod tests {
     }
 
     const MAC: MacAddress = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
-
-    /// The LACPDU of port 3 of a switch, behind the Ethernet header.
-    pub(crate) fn lacpdu(state: u8) -> Vec<u8> {
-        let mut pdu = vec![LACP, VERSION, 1, 20, 0x80, 0x00, 2, 0, 0, 0, 0, 9];
-        pdu.extend([0, 7, 0x80, 0x01, 0, 3, state, 0, 0, 0]);
-        pdu.resize(PDU_LEN, 0);
-        pdu
-    }
 
     fn decode_slow(pdu: &[u8]) -> Result<SlowFrame, DecodeError> {
         SlowFrame::decode(&mut Reader::new(pdu))

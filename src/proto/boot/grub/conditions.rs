@@ -4,12 +4,10 @@ use alloc::borrow::Cow;
 use core::time::Duration;
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
-use super::super::plan::Purpose;
+use super::super::plan::{Place, PlanError, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
-use super::call::Call;
 use super::regexp::Regexp;
-use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
+use super::shell::{Call, PendingStatement, Shell, StatementEffect, StatementResult};
 use super::test::{Unjudged, judge, number};
 use crate::prelude::*;
 

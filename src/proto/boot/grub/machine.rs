@@ -5,14 +5,13 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
 use super::super::loaders::{Candidate, Search, Searched, names_of};
+use super::super::plan::{Place, PlanError};
 use super::super::step::{Answer, FetchResult, Step};
 use super::conditions::answered;
 use super::entries::{GrubEntry, default_entry, menu};
 use super::fallback::{self, Fallbacks, PlanCheck};
-use super::lex::Word;
-use super::parse::{Block, StatementKind, parse};
+use super::parse::{Block, StatementKind, Word, parse};
 use super::shell::{PendingStatement, Shell, StatementEffect};
 use super::stack::{BlockEnd, BlockStack, Ended};
 use super::{blscfg, commands};

@@ -3,9 +3,9 @@
 use alloc::borrow::Cow;
 
 use super::super::context::Budget;
-use super::super::error::{Place, PlanError};
 use super::super::facts::{Architecture, Facts};
-use super::lex::{Word, WordPiece};
+use super::super::plan::{Place, PlanError};
+use super::parse::{Word, WordPiece};
 use crate::prelude::*;
 use crate::sorted::SortedMap;
 use crate::text::url::Url;
