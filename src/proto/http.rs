@@ -18,7 +18,7 @@ use crate::prelude::*;
 use base64::Engine;
 use ureq_proto::BodyMode;
 use ureq_proto::client::state::RecvResponse;
-use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
+use ureq_proto::client::{Call, MAX_RESPONSE_HEADERS, RecvResponseResult, SendRequestResult};
 #[cfg(feature = "root")]
 use ureq_proto::http::header::WWW_AUTHENTICATE;
 use ureq_proto::http::header::{
@@ -301,7 +301,7 @@ impl Get {
         let (consumed, response) = match call.try_response(bytes, false) {
             Ok(read) => read,
             Err(error) => {
-                self.fail(Failure::Malformed(error.to_string()));
+                self.fail(Failure::Malformed(unread(error)));
                 return 0;
             }
         };
@@ -447,7 +447,8 @@ impl Get {
         let validator = header(response, ETAG)
             // RFC 9110 §13.1.5: a weak validator must not be sent in If-Range.
             .filter(|tag| !tag.starts_with("W/"))
-            .or_else(|| header(response, LAST_MODIFIED));
+            .or_else(|| header(response, LAST_MODIFIED))
+            .filter(|validator| validator.len() <= MAX_VALIDATOR_LEN);
         self.events.push(Event::Started(BodyStart {
             from,
             len,
@@ -476,6 +477,9 @@ impl Get {
     }
 }
 
+/// The longest validator in bytes; those of servers have some 40. A longer one would leave no room for the
+/// rest of the request.
+const MAX_VALIDATOR_LEN: usize = 1_000;
 /// The longest request in bytes: a URL of 8 KiB, a validator and credentials.
 const MAX_REQUEST_LEN: usize = 16 << 10;
 
@@ -542,6 +546,17 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
         Some(SendRequestResult::Await100(_) | SendRequestResult::SendBody(_)) | None => {
             Err(Failure::Malformed("the request has a body".to_owned()))
         }
+    }
+}
+
+/// Returns why a head cannot be read, without the words in which the library speaks of itself.
+fn unread(error: ureq_proto::Error) -> String {
+    match error {
+        ureq_proto::Error::HttpParseTooManyHeaders => {
+            format!("more than {MAX_RESPONSE_HEADERS} headers")
+        }
+        ureq_proto::Error::HttpParseFail(what) => what,
+        error => error.to_string(),
     }
 }
 

@@ -141,9 +141,20 @@ fn a_length_that_cannot_be_right_is_refused_at_once() {
             "Transfer-Encoding: chunked\r\n\r\nfive\r\nhello\r\n",
             "cannot be read",
         ),
+        // Not a length of the body, but no head either.
+        (
+            &"X: y\r\n".repeat(129),
+            "answer cannot be read: more than 128 headers",
+        ),
+        (
+            &format!("{}: y\r\n\r\n", "X".repeat(70_000)),
+            "answer cannot be read: invalid HTTP header name",
+        ),
+        ("X y\r\n\r\n", "answer cannot be read: invalid header name"),
     ] {
+        let value = answer.to_owned();
         let folder = Folder::new();
-        let server = Scripted::new(move |_, _| format!("HTTP/1.1 200 OK\r\n{answer}"));
+        let server = Scripted::new(move |_, _| format!("HTTP/1.1 200 OK\r\n{value}"));
         let text = folder.fails(7, &[&server.url("f")]);
         assert!(text.contains(why), "{answer:?}: {text}");
         assert_eq!(server.requests(), 1);

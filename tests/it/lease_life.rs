@@ -10,6 +10,7 @@ use crate::common::far::{Far, Server};
 use crate::common::servers::{DNSMASQ, dhcpd, dnsmasq, drop_acknowledgements, nginx, nginx_by_tls};
 use crate::common::tftp::tftpd_hpa;
 use crate::common::{in_new_namespace, ip, wait_until};
+use crate::privileges::children;
 use nix::sys::signal::Signal;
 use wireboot_proto::packet::option::code;
 
@@ -186,6 +187,50 @@ fn a_boot_is_ended_by_the_end_of_its_terminal_and_leaves_its_timeline_but_not_by
             assert_eq!(timeline.contains("192.0.2.1/script: complete"), with_lease);
         }
         assert_eq!(server.count("DHCPRELEASE"), 0);
+    });
+}
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN"]
+fn a_boot_that_reckons_without_a_pause_is_ended_by_ctrl_c_at_once() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let _server = dnsmasq(&far, "");
+        // What takes longest within the budget: some half a second, and in a test ten times that.
+        let long = format!("set a {}", "0".repeat(65_000));
+        let words = "${a:guid}".repeat(900);
+        far.write(
+            "script",
+            &format!("#!ipxe\necho begun\n{long}\n:l\nset b {words}\ngoto l\n"),
+        );
+        let ways = "a|".repeat(990);
+        far.write(
+            "grub.cfg",
+            &format!("echo begun\nwhile true; do regexp '{ways}' x; done\n"),
+        );
+        let _http = nginx(&far, &far.folder);
+        for (file, sandbox) in [
+            ("script", "on"),
+            ("script", "off"),
+            ("grub.cfg", "on"),
+            ("grub.cfg", "off"),
+        ] {
+            let url = format!("http://192.0.2.1/{file}");
+            let mut boot = boot(&["--boot-file", &url, "--sandbox", sandbox]);
+            boot.wait_for("begun");
+            let workers = children(boot.pid());
+            assert_eq!(workers.is_empty(), sandbox == "off", "{workers:?}");
+            let begun_at = Instant::now();
+            boot.signal(Signal::SIGINT);
+            assert_eq!(boot.exit_code(), Some(130), "{file}, sandbox {sandbox}");
+            assert!(begun_at.elapsed() < Duration::from_secs(10));
+            boot.wait_for("wireboot: interrupted");
+            is_as_it_was();
+            wait_until("its workers end", || {
+                let mut left = workers.iter();
+                left.all(|pid| std::fs::metadata(format!("/proc/{pid}")).is_err())
+            });
+        }
     });
 }
 

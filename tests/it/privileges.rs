@@ -217,35 +217,88 @@ fn without_the_sandbox_a_kept_lease_and_a_capture_keep_all_and_say_so() {
 
 #[test]
 #[ignore = "needs CAP_NET_ADMIN and python3"]
-fn where_the_kernel_lacks_landlock_the_rest_holds_and_one_line_says_so() {
+fn where_the_kernel_lacks_landlock_or_seccomp_the_rest_holds_and_one_line_says_so() {
     in_new_namespace(|| {
         let far = Far::plug_in();
+        let _dhcp = dnsmasq(&far, "");
         let _silent = far.serve_silence();
-        crate::common::ip("link set near up");
-        crate::common::ip("address add 192.0.2.100/24 dev near");
-        let mut command = Command::new("python3");
-        command.args(["-c", WITHOUT_LANDLOCK, env!("CARGO_BIN_EXE_wireboot")]);
-        command.args(["fetch", "-o", "/dev/null", "http://192.0.2.1:81/x"]);
-        let fetch = Server::start(&mut command);
-        let line = "lacks a part of its sandbox: landlock_create_ruleset failed";
-        fetch.wait_for(line);
-        let row = "the worker that fetches files";
-        wait_until(row, || {
-            children(fetch.pid()).iter().any(|pid| is_as_in(row, *pid))
-        });
-        assert_eq!(fetch.count(line), 1);
+        far.write("f", "default a\nlabel a\nkernel k\n");
+        let _web = far.serve_web(&far.folder);
+        let lacks = "lacks a part of its sandbox: landlock_create_ruleset failed";
+        let both = "(os error 38); prctl(PR_SET_SECCOMP) failed: Invalid argument";
+        let lacking = |what: &str, arguments: &[&str]| {
+            let mut command = Command::new("python3");
+            command.args(["-c", LACKING, what, env!("CARGO_BIN_EXE_wireboot")]);
+            Server::start(command.args(arguments))
+        };
+        // A filter of its own is the second, behind the one that lets the calls fail.
+        let is_row = |row: &str, pid: u32, filters: &str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            is_as_in(row, pid) && field_of(&status, "Seccomp_filters:") == filters
+        };
+        let has_workers = |parent: &Server, count: usize, rows: &[&str], filters: &str| {
+            wait_until(rows[0], || {
+                let workers = children(parent.pid());
+                let is_it = |pid: &u32| rows.iter().any(|row| is_row(row, *pid, filters));
+                workers.len() == count && workers.iter().all(is_it)
+            });
+        };
+        let boot = ["boot", "-i", "near", "--stop-after", "plan", "--boot-file"];
+        let fetch = ["fetch", "-o", "/dev/null"];
+        let rows = [
+            "the worker that fetches files",
+            "the worker that follows the boot file",
+        ];
+
+        let kept = lacking("seccomp", &["lease", "-i", "near", "--keep"]);
+        let row = "`lease --keep`, bound";
+        wait_until(row, || is_row(row, kept.pid(), "1"));
+        kept.wait_for(both);
+        // The process that writes its files has none of both anyway.
+        assert_eq!(kept.count(lacks), 1);
+        let capture = lacking("seccomp", &["capture", "-i", "near", "-w", "/dev/null"]);
+        let row = "`capture`, rings mapped";
+        wait_until(row, || is_row(row, capture.pid(), "1"));
+        capture.wait_for(both);
+        assert_eq!(capture.count(lacks), 1);
+        for (what, filters) in [("landlock", "2"), ("seccomp", "1")] {
+            let silent = lacking(what, &[&fetch[..], &["http://192.0.2.1:81/x"]].concat());
+            has_workers(&silent, 1, &rows[..1], filters);
+            silent.wait_for(lacks);
+            assert_eq!(silent.count(both) == 1, what == "seccomp");
+            let mut whole = lacking(what, &[&fetch[..], &["http://192.0.2.1/f"]].concat());
+            assert_eq!(whole.exit_code(), Some(0));
+            whole.wait_for(lacks);
+            assert_eq!(whole.count(lacks), 1);
+        }
+        drop(kept);
+        let silent = lacking("seccomp", &[&boot[..], &["http://192.0.2.1:81/x"]].concat());
+        has_workers(&silent, 2, &rows, "1");
+        drop(silent);
+        let mut whole = lacking("seccomp", &[&boot[..], &["http://192.0.2.1/f"]].concat());
+        assert_eq!(whole.exit_code(), Some(0));
+        // One for each worker.
+        whole.wait_for("the worker for following the boot file lacks a part of its sandbox");
+        whole.wait_for("kernel        http://192.0.2.1/k");
+        assert_eq!((whole.count(both), whole.count(lacks)), (2, 2));
     });
 }
 
-/// Executes its arguments where `landlock_create_ruleset` fails with ENOSYS, by a filter of system calls.
-const WITHOUT_LANDLOCK: &str = r"
-import ctypes, os, struct, sys
-steps = (0x20, 0, 0, 0), (0x15, 0, 1, 444), (0x06, 0, 0, 0x50026), (0x06, 0, 0, 0x7fff0000)
-steps = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
-program = ctypes.create_string_buffer(struct.pack('HP', 4, ctypes.addressof(steps)))
-libc = ctypes.CDLL(None)
-assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
-os.execv(sys.argv[1], sys.argv[1:])
+/// Executes its arguments behind the first where `landlock_create_ruleset` fails with ENOSYS, and for
+/// "seccomp" that call and `prctl(PR_SET_SECCOMP)` with EINVAL, by a filter of system calls.
+const LACKING: &str = r"
+import ctypes, os, platform, struct, sys
+seccomp, prctl = (317, 157) if platform.machine() == 'x86_64' else (277, 167)
+load, equal, end = 0x20, 0x15, 0x06
+steps = [(load, 0, 0, 0), (equal, 0, 1, 444), (end, 0, 0, 0x50026)]
+if sys.argv[1] == 'seccomp':
+    steps += [(equal, 2, 0, seccomp), (equal, 0, 3, prctl), (load, 0, 0, 16), (equal, 0, 1, 22),
+              (end, 0, 0, 0x50016)]
+steps += [(end, 0, 0, 0x7fff0000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+program = ctypes.create_string_buffer(struct.pack('HP', len(steps), ctypes.addressof(code)))
+assert ctypes.CDLL(None).prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.argv[2], sys.argv[2:])
 ";
 
 #[test]
@@ -295,7 +348,7 @@ fn process_1_and_the_workers_that_unpack_a_root_have_the_privileges_of_the_table
 }
 
 /// Returns the children of a process.
-fn children(pid: u32) -> Vec<u32> {
+pub(crate) fn children(pid: u32) -> Vec<u32> {
     let list = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let list = list.unwrap_or_default();
     list.split_whitespace()
@@ -348,13 +401,7 @@ fn cells(line: &str) -> Option<[&str; 5]> {
 /// Returns what the kernel says of a process, in the form of a row.
 fn status(pid: u32) -> [String; 4] {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
-        let value = lines
-            .next()
-            .and_then(|value| value.split_whitespace().next());
-        value.unwrap_or_default().to_owned()
-    };
+    let field = |name| field_of(&text, name);
     let effective = u64::from_str_radix(&field("CapEff:"), 16).unwrap_or_default();
     let own = fs::read_to_string("/proc/self/status").unwrap();
     let own = own.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -380,4 +427,13 @@ fn status(pid: u32) -> [String; 4] {
         field("NoNewPrivs:"),
         field("Seccomp:"),
     ]
+}
+
+/// Returns the first value of a line of `/proc/PID/status`.
+fn field_of(status: &str, name: &str) -> String {
+    let mut lines = status.lines().filter_map(|line| line.strip_prefix(name));
+    let value = lines
+        .next()
+        .and_then(|value| value.split_whitespace().next());
+    value.unwrap_or_default().to_owned()
 }

@@ -55,11 +55,31 @@ fn a_boot_file_that_leads_to_the_disk_or_switches_off_is_obeyed() {
 #[ignore = "needs qemu-system-x86_64"]
 fn a_boot_that_fails_is_tried_again_until_the_server_has_what_it_needs() {
     let served = Served::new("retry");
+    // What a terminal obeys, and a line that no console is to show whole.
+    let hostile = "\x1b[31m\x07\u{9b}2J";
+    let long = "x".repeat(100_000);
+    served.put(
+        "pxelinux.cfg/default",
+        format!("{CONFIGURATION}{hostile}{long}"),
+    );
     let mut machine = boots(&served, "pxelinux.0", "wireboot.on-failure=retry");
     machine.says(&["boot failed", "retrying in"]);
-    served.put("pxelinux.cfg/default", format!("{CONFIGURATION}pear"));
-    machine.says(&["Greetings from the second kernel.", "word=pear"]);
-    machine.ends();
+    let words = format!("pear next={hostile}");
+    served.put("pxelinux.cfg/default", format!("{CONFIGURATION}{words}"));
+    machine.says(&[
+        "wireboot: starting",
+        "Greetings from the second kernel.",
+        "word=pear",
+    ]);
+    let said = machine.ends();
+    let own = said.lines().filter(|line| line.contains("wireboot: "));
+    for line in own.clone() {
+        let is_safe = !line.trim_end().contains(char::is_control);
+        assert!(is_safe && line.len() < 5_000, "{line:?}");
+    }
+    let shown = "word=pear next=\\u{1b}[31m\\u{7}\\u{9b}2J";
+    let mut starting = own.filter(|line| line.contains("wireboot: starting"));
+    assert!(starting.any(|line| line.contains(shown)), "{said}");
 }
 
 #[test]

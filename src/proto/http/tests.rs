@@ -566,6 +566,24 @@ fn get(resume: Option<(u64, &str)>) -> Get {
 }
 
 #[test]
+fn a_validator_is_kept_unless_it_is_weak_or_leaves_no_room_in_a_request() {
+    let long = "e".repeat(20_000);
+    for (headers, kept) in [
+        ("ETag: \"v\"", Some("\"v\"")),
+        ("ETag: W/\"v\"\r\nLast-Modified: then", Some("then")),
+        (&format!("ETag: \"{long}\""), None),
+        (&format!("Last-Modified: {long}"), None),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{headers}\r\nContent-Length: 1\r\n\r\nx");
+        let (_, events) = exchange(get(None), answer.as_bytes(), answer.len());
+        let [Event::Started(start), Event::Done] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(start.validator.as_deref(), kept, "{headers:.40}");
+    }
+}
+
+#[test]
 fn a_window_of_a_file_is_a_file_of_its_own() {
     let windowed = |resume| {
         of(Config {

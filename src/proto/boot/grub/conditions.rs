@@ -138,7 +138,11 @@ pub(super) fn regexp(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
             "cannot judge $(…), which GRUB does not run",
         ));
     }
-    let regexp = match Regexp::new(expression) {
+    let mut work = 0;
+    let regexp = Regexp::new(expression, &mut work);
+    // The steps of compiler and search are counted as text, to bound the time.
+    call.context.budget.produce(work);
+    let regexp = match regexp {
         Ok(regexp) => regexp,
         Err(what) => {
             return Ok(StatementEffect::Fails(
@@ -146,7 +150,6 @@ pub(super) fn regexp(shell: &mut Shell, call: &mut Call<'_>) -> StatementResult 
             ));
         }
     };
-    // The steps of the search are counted as text, to bound the time.
     call.context.budget.produce(regexp.cost(text.len()));
     call.context.budget.check()?;
     let Some(groups) = regexp.find(text) else {

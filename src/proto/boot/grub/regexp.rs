@@ -15,13 +15,11 @@ const MAX_LEN: usize = 10_000;
 const MAX_DEPTH: usize = 50;
 
 /// An instruction; jumps are relative, so that code can be repeated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum RegexpInstruction {
-    /// A byte in one of these ranges; in none of them when inverted.
-    Set {
-        ranges: Vec<(u8, u8)>,
-        is_inverted: bool,
-    },
+    /// A byte of this set, with a bit for each.
+    // Ranges would be looked through at every byte of the text, and copied for every repetition.
+    Set([u64; 4]),
     Start,
     End,
     /// The text's position goes into this slot.
@@ -42,11 +40,12 @@ pub(super) struct Regexp {
 pub(super) type Groups = Vec<Option<(usize, usize)>>;
 
 impl Regexp {
-    /// Compiles an expression.
+    /// Compiles an expression, and adds to `work` how many instructions were repeated for it, of which
+    /// it may have kept none.
     ///
     /// # Errors
     /// What is wrong with it, or not supported.
-    pub(super) fn new(expression: &str) -> Result<Self, &'static str> {
+    pub(super) fn new(expression: &str, work: &mut usize) -> Result<Self, &'static str> {
         if expression.len() > MAX_TEXT_LEN {
             return Err(TOO_LONG);
         }
@@ -54,6 +53,7 @@ impl Regexp {
             rest: expression.as_bytes(),
             groups: 1,
             depth: 0,
+            work,
         };
         let code = compiler.alternatives()?;
         if !compiler.rest.is_empty() {
@@ -109,12 +109,8 @@ impl Regexp {
                 continue;
             };
             let goes_on = match instruction {
-                RegexpInstruction::Set {
-                    ranges,
-                    is_inverted,
-                } => {
-                    let is_in = |byte: &u8| ranges.iter().any(|(a, b)| (a..=b).contains(&byte));
-                    if (text.get(position)).is_some_and(|byte| is_in(byte) != *is_inverted) {
+                RegexpInstruction::Set(set) => {
+                    if (text.get(position)).is_some_and(|byte| is_in(set, *byte)) {
                         jobs.push(MatchTask::Visit(at + 1, position + 1));
                     }
                     false
@@ -158,6 +154,7 @@ struct Compiler<'a> {
     rest: &'a [u8],
     groups: usize,
     depth: usize,
+    work: &'a mut usize,
 }
 
 type Code = Vec<RegexpInstruction>;
@@ -172,13 +169,17 @@ impl Compiler<'_> {
         while self.takes(b'|') {
             ways.push(self.sequence()?);
         }
-        let mut code = ways.pop().unwrap_or_default();
-        while let Some(mut way) = ways.pop() {
-            way.push(RegexpInstruction::Jump(offset(code.len()) + 1));
-            way.insert(0, RegexpInstruction::Split(1, offset(way.len()) + 1));
-            way.append(&mut code);
-            code = way;
+        let mut last = ways.pop().unwrap_or_default();
+        let mut behind = ways.iter().map(|way| way.len() + 2).sum::<usize>() + last.len();
+        let mut code = Vec::with_capacity(behind);
+        for way in &mut ways {
+            let len = way.len() + 2;
+            behind -= len;
+            code.push(RegexpInstruction::Split(1, offset(len)));
+            code.append(way);
+            code.push(RegexpInstruction::Jump(offset(behind) + 1));
         }
+        code.append(&mut last);
         Ok(code)
     }
 
@@ -198,6 +199,7 @@ impl Compiler<'_> {
                     _ => self.interval()?,
                 };
                 atom = repeated(&atom, least, most)?;
+                *self.work += atom.len();
             }
             code.append(&mut atom);
             if code.len() > MAX_LEN {
@@ -353,10 +355,19 @@ fn class(name: &[u8]) -> Result<&'static [(u8, u8)], &'static str> {
 }
 
 fn any_of(ranges: &[(u8, u8)], is_inverted: bool) -> RegexpInstruction {
-    RegexpInstruction::Set {
-        ranges: ranges.to_vec(),
-        is_inverted,
+    let mut set = [if is_inverted { u64::MAX } else { 0 }; 4];
+    for byte in ranges.iter().flat_map(|(first, last)| *first..=*last) {
+        if is_in(&set, byte) == is_inverted
+            && let Some(bits) = set.get_mut(usize::from(byte / 64))
+        {
+            *bits ^= 1 << (byte % 64);
+        }
     }
+    RegexpInstruction::Set(set)
+}
+
+fn is_in(set: &[u64; 4], byte: u8) -> bool {
+    (set.get(usize::from(byte / 64))).is_some_and(|bits| bits >> (byte % 64) & 1 == 1)
 }
 
 fn repeated(code: &Code, least: usize, most: Option<usize>) -> Result<Code, &'static str> {
@@ -429,7 +440,7 @@ mod tests {
             ("a||b", "b", Some("b")),
             ("a||b", "c", Some("")),
         ] {
-            let groups = Regexp::new(expression).unwrap().find(text);
+            let groups = Regexp::new(expression, &mut 0).unwrap().find(text);
             let found = groups.map(|groups| {
                 let text = |group: &Option<(usize, usize)>| {
                     group.map_or("-", |(start, end)| &text[start..end])
@@ -460,7 +471,7 @@ mod tests {
             "(a{999}){999}",
             &"(".repeat(60),
         ] {
-            assert!(Regexp::new(expression).is_err(), "{expression}");
+            assert!(Regexp::new(expression, &mut 0).is_err(), "{expression}");
         }
     }
 
@@ -468,7 +479,7 @@ mod tests {
         /// The time stays within the cost; a match lies within the text.
         #[test]
         fn any_expression_ends(expression in "[ab.()|*+?^$\\[\\]{}0-9,\\\\-]{0,20}", text in "[ab]{0,60}") {
-            if let Ok(regexp) = Regexp::new(&expression)
+            if let Ok(regexp) = Regexp::new(&expression, &mut 0)
                 && let Some(groups) = regexp.find(&text)
             {
                 for (start, end) in groups.into_iter().flatten() {

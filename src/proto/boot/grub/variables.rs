@@ -268,11 +268,12 @@ impl Variables {
                         (self.values(name, *is_quoted), !is_quoted)
                     }
                 };
+                // 16 for the memory of a word and the look-up, or empty ones would cost nothing.
+                let len = values.iter().map(|value| 16 + value.len()).sum();
+                if !budget.produce(usize::max(len, 16)) {
+                    budget.check()?;
+                }
                 for (number, value) in values.iter().enumerate() {
-                    // 16 for the memory of a word, or empty ones would cost nothing.
-                    if !budget.produce(16 + value.len()) {
-                        budget.check()?;
-                    }
                     if number > 0 {
                         expanded.extend(text.take());
                     }

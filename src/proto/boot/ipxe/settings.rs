@@ -13,6 +13,10 @@ use crate::sorted::SortedMap;
 // All of them together take 128 MiB at most.
 const MAX_SETTINGS: usize = 2_000;
 
+/// The longest value that is read as a number, in bytes.
+// In other types than it has it would be shown first, at every command of a loop.
+const MAX_NUMBER_LEN: usize = 64;
+
 /// Origin of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
@@ -234,7 +238,9 @@ impl ScriptSettings {
             (Type::Integer { len, is_signed }, Some(old)) => {
                 integer_of(&old.octets, len, is_signed)
             }
-            (_, Some(old)) => parse_integer(&kind.format(&old.octets))
+            (_, Some(old)) => (old.octets.len() <= MAX_NUMBER_LEN)
+                .then(|| parse_integer(&kind.format(&old.octets)))
+                .flatten()
                 .ok_or_else(|| format!("\"{}\" is not a number", name.name))?,
         };
         let octets = kind.parse(&number.wrapping_add(increment).to_string());

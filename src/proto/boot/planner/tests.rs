@@ -287,6 +287,46 @@ fn what_a_plan_costs_counts_over_all_its_files_and_names_the_line() {
 }
 
 #[test]
+fn what_a_plan_does_over_and_over_costs_what_it_takes() {
+    let (steps, text) = ("more than 100000 steps", "more than 16 MiB of text");
+    let long = "0".repeat(65_000);
+    let (unset, set) = ("$a ".repeat(50_000), "a".repeat(1_900));
+    // Each of them took between four seconds and many minutes, in an optimised program.
+    for (name, file, what) in [
+        (
+            "a.ipxe",
+            format!("#!ipxe\nset a {long}\n:l\ninc a:hexraw ||\ngoto l\n"),
+            steps,
+        ),
+        ("g.cfg", format!("while true; do : {unset}; done\n"), text),
+        (
+            "g.cfg",
+            "while true; do regexp '(a++++++++++++){0}' x; done\n".to_owned(),
+            text,
+        ),
+        (
+            "g.cfg",
+            "while true; do regexp 'a++++++++++++)' x; done\n".to_owned(),
+            text,
+        ),
+        (
+            "g.cfg",
+            format!("set t={long}\nwhile true; do regexp '[^{set}]*x' $t; done\n"),
+            text,
+        ),
+    ] {
+        let begun_at = std::time::Instant::now();
+        let url = format!("http://192.0.2.1/{name}");
+        let (_, end) = drive(facts(&url), &[(&url, file.as_bytes())]);
+        let Step::Failed(error) = end else {
+            panic!("{end:?}")
+        };
+        assert!(error.what.contains(what), "{error}");
+        assert!(begun_at.elapsed() < Duration::from_secs(60), "{error}");
+    }
+}
+
+#[test]
 fn a_menu_costs_what_all_menus_have() {
     // Each is the only entry of the one around it; 1,000 of them once took 17 s.
     let menus = "menu begin a\n".repeat(80_000);
