@@ -69,6 +69,33 @@ fn links_lead_to_files_and_every_chapter_is_linked() {
 }
 
 #[test]
+fn the_ways_through_the_code_lead_through_functions_that_are_there() {
+    let chapter = read("src/manual/architecture.md");
+    let (_, ways) = chapter.split_once("## Four ways through the code").unwrap();
+    let (ways, _) = ways.split_once("\n## ").unwrap();
+    let mut seen = 0;
+    for row in ways.lines().filter(|line| line.starts_with("| `src/")) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let code = read(cells[0].trim_matches(['|', ' ', '`']));
+        let (product, _) = code.split_once("\nmod tests").unwrap_or((&code, ""));
+        for name in cells[1].split(", ").map(|name| name.trim_matches('`')) {
+            let defines = |line: &str| {
+                let words: Vec<_> = line
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .collect();
+                let is_it = |pair: &[&str]| {
+                    matches!(pair[0], "fn" | "struct" | "static" | "const") && pair[1] == name
+                };
+                words.windows(2).any(is_it)
+            };
+            assert!(product.lines().any(defines), "{row}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 40, "only {seen} rows were found");
+}
+
+#[test]
 fn messages_that_troubleshooting_explains_are_those_of_the_program() {
     let sources: String = layering::sources().into_values().collect();
     // Texts of several lines are joined as the compiler joins them.
