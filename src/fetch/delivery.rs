@@ -21,7 +21,7 @@ use wireboot_proto::worker::Job;
 /// the time for which it is measured.
 const PROGRESS_LEN: u64 = 15 << 10;
 
-pub(super) struct Delivery<'a> {
+struct Delivery<'a> {
     fetcher: &'a Fetcher,
     job: &'a Job,
     download: Download<'a>,
@@ -62,7 +62,7 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// No thread for hashing can be started.
-    pub(super) fn begin(
+    fn begin(
         fetcher: &'a Fetcher,
         job: &'a Job,
         store: &'a dyn Store,
@@ -85,17 +85,17 @@ impl<'a> Delivery<'a> {
     }
 
     /// Returns the hash of the file, once that has been fetched.
-    pub(super) fn into_hashing(self) -> Option<Hashing> {
+    fn into_hashing(self) -> Option<Hashing> {
         self.hashing
     }
 
     /// Returns where the file came from, and by what the server there tells it from another.
-    pub(super) fn validator(&self) -> Option<(Url, String)> {
+    fn validator(&self) -> Option<(Url, String)> {
         self.download.validator()
     }
 
     /// Returns whether parts may be of different files.
-    pub(super) fn is_mixed(&self) -> bool {
+    fn is_mixed(&self) -> bool {
         self.download.is_mixed()
     }
 
@@ -103,11 +103,7 @@ impl<'a> Delivery<'a> {
     ///
     /// # Errors
     /// The failure, and what it means for the next attempt.
-    pub(super) fn run(
-        &mut self,
-        url: &Url,
-        turn: &NextServer,
-    ) -> Result<(), (AttemptEnd, Failure)> {
+    fn run(&mut self, url: &Url, turn: &NextServer) -> Result<(), (AttemptEnd, Failure)> {
         let timeline = &self.fetcher.timeline;
         timeline.note(format!("{url}{REQUESTED}"));
         let result = self.attempt(url, turn);

@@ -190,7 +190,7 @@ fn per_second(bytes: u64, time: Duration) -> u64 {
 }
 
 /// The end of one request.
-pub(super) enum HttpEnd {
+enum HttpEnd {
     /// All bytes of the span have been received.
     Done,
     Redirected(Url),
@@ -200,33 +200,31 @@ pub(super) enum HttpEnd {
 }
 
 /// The download, shared by all connections.
-pub(super) type SharedDownload<'a, 's> = Mutex<&'a mut Download<'s>>;
+type SharedDownload<'a, 's> = Mutex<&'a mut Download<'s>>;
 
 /// One connection's part in a download.
-pub(super) struct SpanTransfer<'p, 'a, 's> {
-    pub(super) download: &'p SharedDownload<'a, 's>,
-    pub(super) span: SpanId,
+struct SpanTransfer<'p, 'a, 's> {
+    download: &'p SharedDownload<'a, 's>,
+    span: SpanId,
     /// Where the part ends that is requested, if not where the file does: what a server sends behind that, until
     /// it notices that the connection is closed, would be sent in vain.
-    pub(super) end: Option<u64>,
+    end: Option<u64>,
     /// Whether it is a further connection, which may not restart the file.
-    pub(super) joined: bool,
+    joined: bool,
 }
 
 impl<'a, 's> SpanTransfer<'_, 'a, 's> {
-    pub(super) fn lock(&self) -> MutexGuard<'_, &'a mut Download<'s>> {
+    fn lock(&self) -> MutexGuard<'_, &'a mut Download<'s>> {
         lock(self.download)
     }
 }
 
-pub(super) fn lock<'p, 'a, 's>(
-    download: &'p SharedDownload<'a, 's>,
-) -> MutexGuard<'p, &'a mut Download<'s>> {
+fn lock<'p, 'a, 's>(download: &'p SharedDownload<'a, 's>) -> MutexGuard<'p, &'a mut Download<'s>> {
     download.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends one request and receives the answer; `progress` is called after each read.
-pub(super) fn transfer(
+fn transfer(
     attempt: &Attempt<'_>,
     url: &Url,
     part: &SpanTransfer<'_, '_, '_>,

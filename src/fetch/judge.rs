@@ -76,7 +76,7 @@ impl Fetcher {
     }
 
     /// As [`Fetcher::memory`], judged by `check`.
-    pub(super) fn memory_by(&self, job: Job, check: FileCheck<'_>) -> Result<Judged, FetchRefusal> {
+    fn memory_by(&self, job: Job, check: FileCheck<'_>) -> Result<Judged, FetchRefusal> {
         let failed = |error| (None, other(error));
         let mut sealed = None;
         let mut take = |job: &Job, progress: &mut Progress, hashes| {

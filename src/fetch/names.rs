@@ -162,7 +162,7 @@ impl Names {
             seed: sys::seed(),
         };
         let mut lookup = Lookup::new(config, sys::now());
-        let event = run(&mut lookup, interface)?;
+        let event = drive(&mut lookup, interface)?;
         self.first.store(lookup.first(), Ordering::Relaxed);
         match event {
             Event::Found(mut found) => {
@@ -249,7 +249,7 @@ const MAX_SOCKETS: usize = 12;
 const DATAGRAM_LEN: usize = 4096;
 
 /// Runs a lookup to its end, with sockets on `interface`.
-fn run(lookup: &mut Lookup, interface: Option<&str>) -> io::Result<Event> {
+fn drive(lookup: &mut Lookup, interface: Option<&str>) -> io::Result<Event> {
     let mut outgoing = Vec::new();
     let mut open: Vec<DnsExchange> = Vec::new();
     loop {

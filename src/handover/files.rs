@@ -97,7 +97,7 @@ fn resolv_conf_of_namespace() -> Option<PathBuf> {
 }
 
 /// A file to be written: its name below the root, its content and its mode.
-pub(super) type NewFile = (String, String, u32);
+type NewFile = (String, String, u32);
 
 /// Writes `files`, and those `to` the managers: this unit, or why there is none, and this keyfile, with what
 /// is below the interface.

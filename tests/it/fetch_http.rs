@@ -439,6 +439,42 @@ fn an_output_that_cannot_be_written_has_an_exit_code_of_its_own() {
 }
 
 #[test]
+#[ignore = "needs CAP_SYS_ADMIN"]
+fn what_does_not_fit_has_one_exit_code_in_memory_and_on_a_disk() {
+    in_new_namespace(|| {
+        let folder = Folder::new();
+        let server = Scripted::new(|request, stream| {
+            let head = match path(request) {
+                "/announced" => "Content-Length: 3000000\r\n",
+                "/large" => "Content-Length: 300000000000000\r\n",
+                _ => "",
+            };
+            let _ = stream.write_all(format!("HTTP/1.1 200 OK\r\n{head}\r\n").as_bytes());
+            let _ = stream.write_all(&[b'x'; 3_000_000]);
+            String::new()
+        });
+        let small = folder.path("small");
+        fs::create_dir(&small).unwrap();
+        let mount = "mount -t tmpfs -o size=1m none";
+        let mount = format!("{mount} {}", small.display());
+        let mounted = Command::new("sh").args(["-c", &mount]).status();
+        assert!(mounted.unwrap().success());
+        for sandbox in ["on", "off"] {
+            for (name, output, why) in [
+                ("announced", "small/f", "only 1048576 are free in"),
+                ("unknown", "small/f", "cannot write into"),
+                ("large", "-", "MiB of memory; "),
+            ] {
+                let url = server.url(name);
+                let text = folder.fails(7, &["--sandbox", sandbox, "-o", output, &url]);
+                assert!(text.contains(why), "{text}");
+                assert_eq!(fs::read_dir(&small).unwrap().count(), 0);
+            }
+        }
+    });
+}
+
+#[test]
 #[ignore = "needs CAP_CHOWN"]
 fn a_strangers_link_or_pipe_in_a_directory_for_all_is_not_written_into() {
     let folder = Folder::new();

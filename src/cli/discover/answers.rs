@@ -418,7 +418,7 @@ impl From<Pxe> for PxeFields {
 #[derive(Serialize)]
 pub(super) struct Report6 {
     #[serde(skip)]
-    pub(super) interfaces: Vec<Surveyed6>,
+    interfaces: Vec<Surveyed6>,
     ipv6: Vec<Sayer>,
 }
 

@@ -258,11 +258,11 @@ const BUILT_IN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/authorities.bi
 #[derive(Debug)]
 pub(super) struct Trusted {
     /// As authorities, which may issue others.
-    pub(super) roots: RootCertStore,
+    roots: RootCertStore,
     /// As server certificates themselves, whatever their usage extensions say.
-    pub(super) certificates: Vec<CertificateDer<'static>>,
+    certificates: Vec<CertificateDer<'static>>,
     /// Their source, for messages.
-    pub(super) place: String,
+    place: String,
 }
 
 impl Trusted {

@@ -19,7 +19,8 @@ use crate::text::url::Url;
 /// Limit of boot files that chain one to the next; they can chain in a circle.
 const MAX_CHAINS: usize = 32;
 
-/// Limit of files that one plan fetches, since a script can fetch in a loop.
+/// Limit of files that one plan fetches, since a script can fetch in a loop, and a line name thousands of
+/// initrds.
 const MAX_FETCHES: usize = 2_000;
 /// The script that iPXE looks for beside itself (efi_autoexec.c).
 const AUTOEXEC: &str = "autoexec.ipxe";
@@ -97,13 +98,12 @@ impl Planner {
         loop {
             let end = match self.turn(answer) {
                 Ok(Turn::Ask(step)) if step.is_request() && self.fetches == MAX_FETCHES => {
-                    let what = format!("more than {MAX_FETCHES} files were requested");
                     let place = if let Step::Fetch { url, .. } | Step::Verify { url, .. } = &step {
                         Place::whole(url)
                     } else {
                         Place::whole(&self.context.facts.boot_file)
                     };
-                    Step::Failed(PlanError::at(&place, what))
+                    Step::Failed(too_many(&place))
                 }
                 Ok(Turn::Ask(step)) => {
                     self.fetches += usize::from(step.is_request());
@@ -379,12 +379,23 @@ impl Planner {
             self.context.note(&place, UNUSED_DEVICE_TREE);
         }
         let check = |(part, _): (&PlanPart, Purpose)| self.context.check_refusal(&part.url);
-        let result = plan.parts().try_for_each(check);
+        let result = if self.fetches + plan.initrds.len() > MAX_FETCHES {
+            Err(too_many(&Place::whole(&plan.kernel.url)))
+        } else {
+            plan.parts().try_for_each(check)
+        };
         match result {
             Ok(()) => Step::Done(plan),
             Err(error) => Step::Failed(error),
         }
     }
+}
+
+fn too_many(place: &Place) -> PlanError {
+    PlanError::at(
+        place,
+        format!("more than {MAX_FETCHES} files were requested"),
+    )
 }
 
 /// ISO images: their configurations, and the step between such a configuration and the plan.

@@ -291,7 +291,7 @@ fn what_a_plan_does_over_and_over_costs_what_it_takes() {
     let (steps, text) = ("more than 100000 steps", "more than 16 MiB of text");
     let long = "0".repeat(65_000);
     let (unset, set) = ("$a ".repeat(50_000), "a".repeat(1_900));
-    // Each of them took between four seconds and many minutes, in an optimised program.
+    // Each took from four seconds to many minutes, in an optimised program; the last one by its fetches.
     for (name, file, what) in [
         (
             "a.ipxe",
@@ -313,6 +313,11 @@ fn what_a_plan_does_over_and_over_costs_what_it_takes() {
             "g.cfg",
             format!("set t={long}\nwhile true; do regexp '[^{set}]*x' $t; done\n"),
             text,
+        ),
+        (
+            "p.cfg",
+            format!("label a\nkernel k\ninitrd {}\n", "i,".repeat(2_001)),
+            "more than 2000 files were requested",
         ),
     ] {
         let begun_at = std::time::Instant::now();
