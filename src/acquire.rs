@@ -34,7 +34,7 @@ use crate::error::{Error, Reason};
 use crate::gate::Gate;
 use crate::handover::{self, EarlierFiles};
 use crate::link::{self, Found, Link};
-use crate::report;
+use crate::notify;
 use crate::script::Event;
 use crate::sys;
 use crate::sys::signal::Signals;
@@ -231,7 +231,7 @@ pub fn listen_on(
         if is_lost {
             session.clear();
             let name = session.link().name.clone();
-            report::change(&name, Event::Deconfig("EXPIRE"));
+            notify::change(&name, Event::Deconfig("EXPIRE"));
             let mut sessions = vec![session];
             let acquired = drive(
                 &mut sessions,
@@ -302,7 +302,7 @@ pub fn release_saved(links: Vec<Link>, config: &DhcpConfig) -> Result<usize, Err
     for link in links {
         let name = link.name.clone();
         if session::release_saved(link, config)? {
-            report::change(&name, Event::Deconfig("RELEASE"));
+            notify::change(&name, Event::Deconfig("RELEASE"));
             released += 1;
         }
     }

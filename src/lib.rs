@@ -15,7 +15,7 @@
 //! | the path | `agent` | the whole boot, step by step |
 //! | plan | `planning`, `root` | follows the boot file to a plan, and the plan to an image; mounts one as the root |
 //! | drivers | `acquire`, `arping`, `capture`, `fetch`, [`image`] | drive the machines of the pure crate |
-//! | reports | `report` | tell others of a change of the lease |
+//! | reports | `notify` | tell others of a change of the lease |
 //! | devices | [`link`], `console`, `handover`, `script`, `measure`, `trust`, `unpack`, `worker` | what the drivers read from and write to |
 //! | gate | `gate` | what a boot carries from step to step |
 //! | records | `timeline`, [`recorder`], `reports` | what a run leaves behind for people |
@@ -114,9 +114,9 @@ pub mod manual {
     pub mod usage {}
 }
 mod measure;
+mod notify;
 mod planning;
 pub mod recorder;
-mod report;
 #[cfg(feature = "report")]
 mod reports;
 #[cfg(feature = "root")]

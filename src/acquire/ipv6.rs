@@ -13,7 +13,7 @@ use super::session6::Session6;
 use crate::config::{Config, DhcpConfig};
 use crate::error::{Error, Reason};
 use crate::link::{self, Found, Link, Watch};
-use crate::report;
+use crate::notify;
 use crate::script::Event;
 use crate::sys;
 use crate::sys::signal::Signals;
@@ -79,7 +79,7 @@ pub fn lease(
     }
     let bound = settled.and_then(|place| {
         let session = sessions.swap_remove(place);
-        report::change(&session.link().name, Event::Deconfig("PREINIT6"));
+        notify::change(&session.link().name, Event::Deconfig("PREINIT6"));
         configure(session, watch)
     });
     // A server may have set an address aside that nobody uses.
@@ -215,7 +215,7 @@ pub(super) fn settle(
             }
             log::warn!("{}; still asking", error.chain());
             for session in &*sessions {
-                report::change(&session.link().name, Event::LeaseFail);
+                notify::change(&session.link().name, Event::LeaseFail);
             }
             started_at = now;
             carrier_at = carrier_at.map(|_| now);
@@ -282,8 +282,8 @@ pub(super) fn wait(
     deadline: Instant,
     now: Instant,
 ) -> Result<(), Error> {
-    report::alive();
-    let watchdog = report::watchdog_interval().map(|interval| now + interval);
+    notify::alive();
+    let watchdog = notify::watchdog_interval().map(|interval| now + interval);
     let mut until = watchdog.map_or(deadline, |at| at.min(deadline));
     for session in sessions {
         until = session.poll_timeout(now).map_or(until, |at| at.min(until));

@@ -8,8 +8,8 @@ use super::session::Session;
 use crate::config::Config;
 use crate::error::{Error, Reason};
 use crate::link::{Presence, Watch};
+use crate::notify;
 use crate::recorder::Recorder;
-use crate::report;
 use crate::script::Event;
 use crate::sys::clock::Alarm;
 use crate::sys::sandbox::{CAP_NET_ADMIN, CAP_NET_RAW, Calls};
@@ -45,7 +45,7 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
             // SIGUSR2 releases for udhcpc as well.
             Some(Signal::User2) => {
                 renewal.session.release();
-                report::change(&name, Event::Deconfig("RELEASE"));
+                notify::change(&name, Event::Deconfig("RELEASE"));
                 log::info!("{name}: released the lease");
                 return Ok(());
             }
@@ -130,7 +130,7 @@ impl Renewal {
         while let Some(change) = watch.next_change()? {
             match session.handle_link(&change, now) {
                 Some(Presence::Removed) => {
-                    report::change(&name, Event::Deconfig("DEPARTED"));
+                    notify::change(&name, Event::Deconfig("DEPARTED"));
                     *is_bound = false;
                 }
                 // The lease holds until it is over, whether or not a server is there to confirm it
@@ -152,22 +152,22 @@ impl Renewal {
         session.handle_timeout(now);
         while let Some(event) = session.poll_event() {
             if let Some(reason) = event.refusal() {
-                report::change(&name, Event::Nak(reason));
+                notify::change(&name, Event::Nak(reason));
             }
             match event {
                 dhcp::Event::Bound(lease) => {
                     let what = if *is_bound { "renewed " } else { "" };
                     log::info!("{name}: {what}{lease}");
                     match session.configure() {
-                        Ok(lease) if *is_bound => report::change(&name, Event::Renew(&lease)),
-                        Ok(lease) => report::change(&name, Event::Bound(&lease)),
+                        Ok(lease) if *is_bound => notify::change(&name, Event::Renew(&lease)),
+                        Ok(lease) => notify::change(&name, Event::Bound(&lease)),
                         Err(error) => log::error!("{}", error.chain()),
                     }
                     *is_bound = true;
                 }
                 dhcp::Event::Lost(_) => {
                     session.clear();
-                    report::change(&name, Event::Deconfig("EXPIRE"));
+                    notify::change(&name, Event::Deconfig("EXPIRE"));
                     *is_bound = false;
                 }
                 dhcp::Event::Entered(_)
@@ -213,8 +213,8 @@ pub(super) fn wait_until_due(
     watch: &mut Watch,
     alarm: &Alarm,
 ) -> Result<[bool; 2], Error> {
-    report::alive();
-    let watchdog = report::watchdog_interval().map(|interval| sys::now() + interval);
+    notify::alive();
+    let watchdog = notify::watchdog_interval().map(|interval| sys::now() + interval);
     // A timeout of poll stands still in suspend, and T1 would come late by as long as that took.
     let deadline = earliest(&[one, other, watchdog]);
     alarm.set(deadline).map_err(cannot_wait)?;

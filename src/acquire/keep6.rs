@@ -9,7 +9,7 @@ use super::session6::Session6;
 use crate::config::Config;
 use crate::error::Error;
 use crate::link::{self, Found, Watch};
-use crate::report;
+use crate::notify;
 use crate::script::Event;
 use crate::sys;
 use crate::sys::clock::Alarm;
@@ -43,7 +43,7 @@ pub fn keep6(bound: Bound6, signals: &Signals, config: &Config) -> Result<(), Er
             Some(Signal::User2) => {
                 let Bound6 { session, mut watch } = renewal.end();
                 release(session, &mut watch, signals);
-                report::change(&name, Event::Deconfig("RELEASE6"));
+                notify::change(&name, Event::Deconfig("RELEASE6"));
                 log::info!("{name}: released the addresses");
                 return Ok(());
             }
@@ -109,7 +109,7 @@ impl Renewal6 {
                 Ok(lease) if lease.addresses.is_empty() => {
                     if std::mem::take(&mut self.is_bound) {
                         let name = &self.session.link().name;
-                        report::change(name, Event::Deconfig("EXPIRE6"));
+                        notify::change(name, Event::Deconfig("EXPIRE6"));
                     }
                 }
                 Ok(lease) => {
@@ -176,7 +176,7 @@ pub fn release_saved6(found: Found, config: &Config, signals: &Signals) -> Resul
     for session in sessions {
         let name = session.link().name.clone();
         session.release();
-        report::change(&name, Event::Deconfig("RELEASE6"));
+        notify::change(&name, Event::Deconfig("RELEASE6"));
         if given_back.is_ok() {
             log::info!("{name}: released the addresses of IPv6");
         }

@@ -13,7 +13,7 @@ use super::session::Session;
 use crate::config::{Config, DhcpConfig, VlansToTry};
 use crate::error::{Error, Reason};
 use crate::link::{self, Link, Watch};
-use crate::report;
+use crate::notify;
 use crate::script::Event;
 use crate::sys;
 use crate::sys::messages;
@@ -145,7 +145,7 @@ pub(super) fn drive(
                     return Ok(Some(place));
                 }
                 if let Some(reason) = event.refusal() {
-                    report::change(&session.link().name, Event::Nak(reason));
+                    notify::change(&session.link().name, Event::Nak(reason));
                 }
             }
         }
@@ -170,7 +170,7 @@ pub(super) fn drive(
                 failure(sessions, carrier_at, started_at).chain()
             );
             for session in sessions.iter() {
-                report::change(&session.link().name, Event::LeaseFail);
+                notify::change(&session.link().name, Event::LeaseFail);
             }
             started_at = now;
             carrier_at = carrier_at.map(|_| now);
@@ -238,8 +238,8 @@ pub(super) fn wait(
             source,
         })
     };
-    report::alive();
-    let watchdog = report::watchdog_interval().map(|interval| sys::now() + interval);
+    notify::alive();
+    let watchdog = notify::watchdog_interval().map(|interval| sys::now() + interval);
     let next = sessions.iter().filter_map(Session::poll_timeout).min();
     let until = [next, beside.poll_timeout(sys::now()), watchdog]
         .into_iter()

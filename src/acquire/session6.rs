@@ -14,7 +14,7 @@ use crate::config::{Config, Family, HandOver};
 use crate::error::{Error, Reason};
 use crate::handover::{self, EarlierFiles};
 use crate::link::{self, Change, Ipv6Settings, Link, Presence};
-use crate::report;
+use crate::notify;
 use crate::sys;
 use wireboot_proto::dhcp::config::Detection;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client};
@@ -187,7 +187,7 @@ impl Session6 {
     pub fn report(&self, is_new: bool, lease: &Lease6) {
         let event = if is_new { "bound" } else { "renew" };
         let (name, fields) = (&self.link.name, self.fields(Some(event), lease));
-        report::change6(name, is_new, self.identity(), lease, &fields);
+        notify::change6(name, is_new, self.identity(), lease, &fields);
     }
 
     /// Returns the paths of all files that it reads, writes or removes.

@@ -12,8 +12,8 @@ use crate::error::{Error, Reason};
 #[cfg(feature = "hand")]
 use crate::handover;
 use crate::link::{self, Link};
+use crate::notify;
 use crate::recorder::Recorder;
-use crate::report;
 use crate::script::Event;
 use crate::settings::options::Settings;
 use crate::sys::signal::Signals;
@@ -68,7 +68,7 @@ fn follow4(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<
     if let Some(lease) = Lease::without_dhcp(&config.dhcp.given) {
         return without_dhcp(settings, config, lease);
     }
-    let prints_lines = options.keep && report::begin(settings.json);
+    let prints_lines = options.keep && notify::begin(settings.json);
     let timeline = Timeline::begin();
     let signals = Signals::open().map_err(Reason::no_signals)?;
     let found = link::find(&config.link, recorder, Some(&signals))?;
@@ -101,7 +101,7 @@ fn failed(error: &Error, names: &[String], timeline: &Timeline) {
     timeline.broken_off(error.chain());
     timeline.save();
     for name in names {
-        report::change(name, Event::LeaseFail);
+        notify::change(name, Event::LeaseFail);
     }
 }
 
@@ -117,7 +117,7 @@ fn hold4(
     let name = session.link().name.clone();
     // udhcpc calls deconfig before the first lease, and its scripts raise and clear the interface
     // there.
-    report::change(&name, Event::Deconfig("PREINIT"));
+    notify::change(&name, Event::Deconfig("PREINIT"));
     let (mut session, mut lease) = acquire::configure(session)?;
     timeline.note("address and routes are set");
     if !options.keep {
@@ -125,7 +125,7 @@ fn hold4(
     }
     timeline.done("lease");
     timeline.save();
-    report::change(&name, Event::Bound(&lease));
+    notify::change(&name, Event::Bound(&lease));
     if !prints_lines {
         print4(settings, session.link(), Some(&session), &lease);
     }
@@ -233,7 +233,7 @@ fn follow6(settings: &Settings, config: &Config, recorder: &Recorder) -> Result<
         let found = link::find(&config.link, recorder, Some(&signals))?;
         return released(acquire::release_saved6(found, config, &signals)?);
     }
-    let prints_lines = options.keep && report::begin(settings.json);
+    let prints_lines = options.keep && notify::begin(settings.json);
     let timeline = Timeline::begin();
     let signals = Signals::open().map_err(Reason::no_signals)?;
     let found = link::find(&config.link, recorder, Some(&signals))?;
@@ -267,7 +267,7 @@ fn follow_either(settings: &Settings, config: &Config, recorder: &Recorder) -> R
             "--dry-run shows the lease of one family: --family 4 or 6".to_owned(),
         )));
     }
-    let prints_lines = options.keep && report::begin(settings.json);
+    let prints_lines = options.keep && notify::begin(settings.json);
     let timeline = Timeline::begin();
     let found = found()?;
     let names = found.names();
