@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::script::{self, Event};
-use wireboot_proto::ipv6::{identity::Identity, json::Lease6Fields, lease::Lease6};
+use wireboot_proto::ipv6::{export::Lease6Fields, identity::Identity, lease::Lease6};
 
 /// Runs the script for a change of the lease on `interface`, and tells the others.
 pub fn change(interface: &str, event: Event<'_>) {

@@ -19,10 +19,9 @@ use crate::sys;
 use wireboot_proto::dhcp::config::Detection;
 use wireboot_proto::ipv6::client::{Config6, Ipv6Client};
 use wireboot_proto::ipv6::dhcp::Purpose;
-use wireboot_proto::ipv6::given::Given6;
+use wireboot_proto::ipv6::export::Lease6Fields;
 use wireboot_proto::ipv6::identity::Identity;
-use wireboot_proto::ipv6::json::Lease6Fields;
-use wireboot_proto::ipv6::lease::Lease6;
+use wireboot_proto::ipv6::lease::{Given6, Lease6};
 use wireboot_proto::packet::icmpv6::{HOP_LIMIT, NeighborMessage, ROUTER_ADVERTISEMENT};
 use wireboot_proto::time::Instant;
 

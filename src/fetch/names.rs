@@ -19,7 +19,7 @@ use crate::error::Cause;
 use crate::sys;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::dns::{Config, Event, Failure, Lookup, MAX_TIME, NameConfig};
-use wireboot_proto::ipv6::nat64::{KNOWN_NAME, Nat64Prefix};
+use wireboot_proto::ipv6::address::{KNOWN_NAME, Nat64Prefix};
 use wireboot_proto::packet::dns::{AddressType, PORT};
 use wireboot_proto::text::url::Url;
 

@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use super::resolv_conf::{resolvers, resolvers6};
 use wireboot_proto::dhcp::lease::Lease;
+use wireboot_proto::ipv6::export::variables;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::lease::{Lease6, Origin};
-use wireboot_proto::ipv6::variables::variables;
 use wireboot_proto::packet::ipv4::netmask;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::names;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::script::Event;
 use crate::sys::terminal;
 use wireboot_proto::dhcp::json::LeaseFields;
-use wireboot_proto::ipv6::{json::Lease6Fields, lease::Lease6};
+use wireboot_proto::ipv6::{export::Lease6Fields, lease::Lease6};
 
 /// What this process says to others; nothing before [`begin`].
 static REPORTER: OnceLock<Reporter> = OnceLock::new();

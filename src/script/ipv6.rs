@@ -3,9 +3,9 @@
 use super::runner::Run;
 #[cfg(feature = "hand")]
 use super::variables::add_hooks;
+use wireboot_proto::ipv6::export::variables;
 use wireboot_proto::ipv6::identity::Identity;
 use wireboot_proto::ipv6::lease::Lease6;
-use wireboot_proto::ipv6::variables::variables;
 use wireboot_proto::text::names;
 
 /// Returns the run for a lease that is new or has changed.

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use core::str::FromStr;
 use core::time::Duration;
 
-use crate::ipv6::given::Given6;
+use crate::ipv6::lease::Given6;
 use crate::named;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::option::code;

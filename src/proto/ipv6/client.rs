@@ -6,12 +6,11 @@ use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use super::address;
-use super::configuration::Configuration;
 use super::dhcp::{Dhcp6, Ignored, NoAddress, Purpose};
 use super::identity::Identity;
 use super::lease::{Lease6, LeasedAddress, Route6};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
-use super::offer::Offer;
+use super::offer::{Configuration, Offer};
 use super::probe::AddressProbes;
 use crate::dhcp::config::Detection;
 use crate::packet::dhcpv6::MessageType;

@@ -6,11 +6,10 @@ use core::fmt;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use super::configuration::Configuration;
 use super::exchange::{Exchange, Pace};
 use super::identity::Identity;
 use super::lease::Expiry;
-use super::offer::Offer;
+use super::offer::{Configuration, Offer};
 use crate::packet::dhcpv6::{Message, MessageType, Status, code, put};
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random, earliest};

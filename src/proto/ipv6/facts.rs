@@ -6,8 +6,8 @@ use core::net::Ipv6Addr;
 
 use serde::Serialize;
 
-use super::configuration::Configuration;
 use super::lease::FOREVER;
+use super::offer::Configuration;
 use crate::packet::dhcpv6::{Options, Status, code};
 use crate::packet::icmpv6::{Advertisement, RouterOption};
 use crate::text::safe::Safe;

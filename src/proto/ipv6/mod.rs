@@ -19,20 +19,15 @@
 
 pub mod address;
 pub mod client;
-pub mod configuration;
 pub mod dhcp;
 pub mod exchange;
+pub mod export;
 pub mod facts;
-pub mod given;
 pub mod identity;
-pub mod json;
 pub mod lease;
-pub mod nat64;
 pub mod ndisc;
 pub mod offer;
 pub mod probe;
-mod question;
-pub mod variables;
 
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,10 @@ use crate::prelude::*;
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use super::address::{self, SUBNET_LEN};
-use super::configuration::Configuration;
+use super::address::{self, Nat64Prefix, SUBNET_LEN};
 use super::exchange::Pace;
 use super::lease::{Expiry, LeasedAddress, Origin, Route6};
-use super::nat64::Nat64Prefix;
+use super::offer::Configuration;
 use crate::packet::ethernet::MacAddress;
 use crate::packet::icmpv6::{
     Advertisement, HOP_LIMIT, Preference, Prefix, RouterOption, router_solicitation_message,

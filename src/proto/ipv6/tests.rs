@@ -2,12 +2,11 @@
 
 use super::address;
 use super::client::{Config6, Conflict, Ipv6Client, Transmit6};
-use super::configuration::Configuration;
 use super::dhcp::{Dhcp6, Ignored, Purpose};
 use super::identity::Identity;
 use super::lease::{FOREVER, Lease6, LeasedAddress, Origin};
 use super::ndisc::{IgnoredAdvertisement, RouterDiscovery};
-use super::offer::Offer;
+use super::offer::{Configuration, Offer};
 use crate::dhcp::config::{ClientId, Detection, Identify, Introduction};
 use crate::dhcp::identity::{MachineIdentity, options};
 use crate::dhcp::lease::Lease;

@@ -19,7 +19,7 @@ use core::net::Ipv6Addr;
 
 use super::ethernet::{ETHERTYPE_IPV6, EthernetHeader, MacAddress};
 use super::ipv4::checksum;
-use crate::ipv6::nat64::Nat64Prefix;
+use crate::ipv6::address::Nat64Prefix;
 use crate::reader::{DecodeError, DecodeFault, Reader};
 use crate::text::names;
 

@@ -445,7 +445,7 @@ fn an_address_without_dhcp_and_all_that_goes_with_it_is_given() {
         ignores_server_dns: true,
         host_name: Some("client".to_owned()),
         mtu_octets: Some(1400),
-        ipv6: wireboot_proto::ipv6::given::Given6::default(),
+        ipv6: wireboot_proto::ipv6::lease::Given6::default(),
     };
     assert_eq!(line.config.dhcp.given, given);
     assert_eq!(line.config.link.interfaces, ["eth0"]);
