@@ -11,9 +11,7 @@ use nix::errno::Errno;
 use crate::sys::terminal::Terminal;
 use crate::sys::{self, SyscallError};
 use wireboot_proto::boot::Answer;
-use wireboot_proto::boot::menu::Menu;
-use wireboot_proto::boot::menu::keys::{Key, decode, is_unfinished};
-use wireboot_proto::boot::menu::session::{LineEditor, MenuSession};
+use wireboot_proto::boot::menu::{Key, LineEditor, Menu, MenuSession, decode, is_unfinished};
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::time::{Instant, earliest};
 

@@ -6,9 +6,8 @@
 //! which a server must list them (`blscfg` of GRUB does that).
 
 use super::context::Context;
-use super::error::{Place, PlanError};
 use super::facts::Architecture;
-use super::plan::{BootPlan, PlanPart};
+use super::plan::{BootPlan, Place, PlanError, PlanPart};
 use crate::prelude::*;
 use crate::text::safe::Quoted;
 use crate::text::url::Url;

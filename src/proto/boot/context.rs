@@ -7,9 +7,8 @@
 
 use core::fmt;
 
-use super::error::{Place, PlanError};
 use super::facts::Facts;
-use super::plan::{BootPlan, Purpose};
+use super::plan::{BootPlan, Place, PlanError, Purpose};
 use super::step::Step;
 use crate::prelude::*;
 use crate::text::safe::Safe;

@@ -7,10 +7,8 @@
 mod distributions;
 
 use super::context::{Context, Turn};
-use super::error::{Place, PlanError};
-use super::language::Language;
-use super::loaders::is_memdisk;
-use super::plan::{BootPlan, Purpose};
+use super::loaders::{Language, is_memdisk};
+use super::plan::{BootPlan, Place, PlanError, Purpose};
 use super::step::{Answer, FetchResult, Step};
 use crate::prelude::*;
 use crate::text::url::Url;

@@ -66,14 +66,12 @@
 
 mod bls;
 mod context;
-mod error;
 mod facts;
 #[cfg(feature = "grub")]
 mod grub;
 mod ipxe;
 #[cfg(feature = "iso")]
 mod iso;
-mod language;
 mod loaders;
 pub mod menu;
 mod plan;
@@ -83,10 +81,9 @@ pub mod report;
 mod step;
 
 pub use context::Note;
-pub use error::{Place, PlanError};
 pub use facts::{Architecture, Facts};
 pub use ipxe::expand_settings;
 pub use loaders::kernel_refusal;
-pub use plan::{BootPlan, HEAD_LEN, Outcome, Placement, PlanPart, Purpose};
+pub use plan::{BootPlan, HEAD_LEN, Outcome, Place, Placement, PlanError, PlanPart, Purpose};
 pub use planner::Planner;
 pub use step::{Answer, Query, Step};

@@ -2,17 +2,15 @@
 //! language.
 
 use super::context::{Budget, Context, Note, Turn};
-use super::error::{Place, PlanError};
 use super::facts::Facts;
 #[cfg(feature = "grub")]
 use super::grub;
 #[cfg(feature = "iso")]
 use super::iso::{self, ImageInspection, IsoProbe, IsoSearch, IsoSearchResult};
-use super::language::Language;
-use super::loaders::BootLoader;
-use super::plan::{BootPlan, PlanPart, Purpose};
+use super::loaders::{BootLoader, Language};
+use super::plan::{BootPlan, Place, PlanError, PlanPart, Purpose};
 use super::step::{Answer, FetchResult, Step};
-use super::{bls, ipxe, language, loaders, pxelinux};
+use super::{bls, ipxe, loaders, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::safe::Safe;
@@ -262,7 +260,7 @@ impl Planner {
     }
 
     fn text(&mut self, url: &Url, text: &[u8]) -> Result<Turn, PlanError> {
-        match language::language(url, text) {
+        match loaders::language(url, text) {
             Some(language) => self.configuration(language, url, text),
             None => Err(PlanError::at(
                 &Place::whole(url),

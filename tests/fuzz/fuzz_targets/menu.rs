@@ -1,7 +1,5 @@
 #![no_main]
-use wireboot_proto::boot::menu::keys::{decode, is_unfinished};
-use wireboot_proto::boot::menu::session::MenuSession;
-use wireboot_proto::boot::menu::{Entry, Menu};
+use wireboot_proto::boot::menu::{Entry, Menu, MenuSession, decode, is_unfinished};
 use wireboot_proto::time::Instant;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -5,8 +5,7 @@
 
 use super::super::bls::{foreign, keys, with_values};
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
-use super::super::plan::Purpose;
+use super::super::plan::{Place, PlanError, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
 use super::call::Call;
 use super::entries::{GrubEntry, hotkey};

@@ -1,7 +1,7 @@
 //! A command's words, with its options apart (`grub-core/lib/arg.c`).
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
+use super::super::plan::{Place, PlanError};
 use crate::prelude::*;
 
 /// An option: its long name, its short one, and whether it has a value.

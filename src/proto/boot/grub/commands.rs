@@ -3,7 +3,7 @@
 use core::ops::RangeInclusive;
 
 use super::super::context::Context;
-use super::super::error::Place;
+use super::super::plan::Place;
 use super::super::step::Step;
 use super::call::{Call, GrubOption};
 use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};

@@ -4,8 +4,7 @@ use alloc::borrow::Cow;
 use core::time::Duration;
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
-use super::super::plan::Purpose;
+use super::super::plan::{Place, PlanError, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
 use super::call::Call;
 use super::regexp::Regexp;

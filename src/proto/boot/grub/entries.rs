@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
-use super::super::menu::{Entry, Menu};
+use super::super::plan::{Place, PlanError};
+use super::super::step::{Entry, Menu};
 use super::parse::Block;
 use super::shell::Shell;
 use crate::prelude::*;

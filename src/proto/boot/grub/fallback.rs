@@ -2,11 +2,10 @@
 //! (`grub_menu_execute_with_fallback` of `grub-core/normal/menu.c`).
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
 #[cfg(feature = "iso")]
 use super::super::iso;
 use super::super::loaders::kernel_refusal;
-use super::super::plan::{BootPlan, Purpose};
+use super::super::plan::{BootPlan, Place, PlanError, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
 use super::entries::{GrubEntry, default_path, position};
 use super::shell::Shell;

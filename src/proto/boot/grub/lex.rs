@@ -4,7 +4,7 @@ use core::iter::Peekable;
 use core::num::NonZeroUsize;
 use core::str::CharIndices;
 
-use super::super::error::{Place, PlanError};
+use super::super::plan::{Place, PlanError};
 use crate::prelude::*;
 
 /// A piece of a word.

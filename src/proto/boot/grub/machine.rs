@@ -5,8 +5,8 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
 use super::super::loaders::{Candidate, Search, Searched, names_of};
+use super::super::plan::{Place, PlanError};
 use super::super::step::{Answer, FetchResult, Step};
 use super::conditions::answered;
 use super::entries::{GrubEntry, default_entry, menu};

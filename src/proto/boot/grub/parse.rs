@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::super::error::{Place, PlanError};
+use super::super::plan::{Place, PlanError};
 use super::lex::{Token, Word, WordPiece, tokens};
 use crate::prelude::*;
 

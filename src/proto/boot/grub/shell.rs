@@ -2,9 +2,8 @@
 
 use alloc::borrow::Cow;
 
-use super::super::error::{Place, PlanError};
 use super::super::facts::Facts;
-use super::super::plan::{BootPlan, PlanPart, Purpose};
+use super::super::plan::{BootPlan, Place, PlanError, PlanPart, Purpose};
 use super::super::step::Step;
 use super::lists::EntryReader;
 use super::variables::Variables;

@@ -4,8 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
-use super::super::plan::Purpose;
+use super::super::plan::{Place, PlanError, Purpose};
 use super::entries::GrubEntry;
 use super::lex::{Word, WordPiece};
 use super::parse::{Block, Loop, MAX_DEPTH};

@@ -3,8 +3,8 @@
 use alloc::borrow::Cow;
 
 use super::super::context::Budget;
-use super::super::error::{Place, PlanError};
 use super::super::facts::{Architecture, Facts};
+use super::super::plan::{Place, PlanError};
 use super::lex::{Word, WordPiece};
 use crate::prelude::*;
 use crate::sorted::SortedMap;

@@ -4,7 +4,7 @@
 use core::time::Duration;
 
 use super::super::context::Context;
-use super::super::error::Place;
+use super::super::plan::Place;
 use super::format::parse_integer;
 use crate::prelude::*;
 

@@ -4,9 +4,8 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::super::context::Context;
-use super::super::error::Place;
 use super::super::facts::Architecture;
-use super::super::plan::Outcome;
+use super::super::plan::{Outcome, Place};
 use super::super::step::{Answer, Step};
 use super::arguments::{Arguments, CommandFault, CommandOption, flag, number, valued};
 use super::image_commands as image;

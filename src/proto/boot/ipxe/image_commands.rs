@@ -3,10 +3,9 @@
 use core::time::Duration;
 
 use super::super::context::{Context, REFUSED};
-use super::super::error::Place;
 #[cfg(not(feature = "iso"))]
 use super::super::loaders::NO_ISO;
-use super::super::plan::Purpose;
+use super::super::plan::{Place, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
 use super::arguments::{Arguments, CommandFault};
 use super::images::{ImageId, ImageTrust, ScriptImage, StartMethod};

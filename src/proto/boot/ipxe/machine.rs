@@ -4,7 +4,7 @@ use crate::prelude::*;
 use alloc::sync::Arc;
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
+use super::super::plan::{Place, PlanError};
 use super::super::step::Answer;
 use super::arguments::CommandFault;
 use super::commands;

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 use core::time::Duration;
 
-use super::super::menu::{Entry, Menu};
+use super::super::step::{Entry, Menu};
 use super::arguments::CommandFault;
 
 /// Limit of lines in all menus together.

@@ -29,8 +29,8 @@ use crate::prelude::*;
 pub(super) use machine::IpxeMachine;
 
 use super::context::Budget;
-use super::error::Place;
 use super::facts::Facts;
+use super::plan::Place;
 
 /// Replaces the settings of iPXE in `text`, `${net0/mac:hexhyp}` and the like, by what the lease and
 /// the machine say; one that is not set is empty.

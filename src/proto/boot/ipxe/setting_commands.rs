@@ -4,8 +4,8 @@
 use alloc::collections::VecDeque;
 
 use super::super::context::Context;
-use super::super::error::Place;
 use super::super::facts::Facts;
+use super::super::plan::Place;
 use super::super::step::{Answer, Step};
 use super::arguments::{Arguments, CommandFault, number};
 use super::menus::FormItem;

@@ -3,8 +3,7 @@
 //! What each accepts is from its own initrd; a new one is a row.
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
-use super::super::plan::{BootPlan, Placement, PlanPart};
+use super::super::plan::{BootPlan, Place, Placement, PlanError, PlanPart};
 use super::super::step::{Answer, FetchResult};
 use crate::prelude::*;
 use crate::text::url::{Scheme, Url};

@@ -1,9 +1,9 @@
 //! Boot files that are ISO images, or start one, and the plans that come of them.
 
 use super::super::facts::Facts;
-use super::super::menu::Menu;
 use super::super::plan::BootPlan;
 use super::super::planner::Planner;
+use super::super::step::Menu;
 use super::*;
 
 const ISO: &str = "http://192.0.2.1/d/x.iso";

@@ -1,11 +1,10 @@
 //! From a label to the kernel or file that it boots, with the words of SYSAPPEND on its command line.
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
 #[cfg(feature = "iso")]
 use super::super::loaders::is_memdisk;
 use super::super::loaders::program_refusal;
-use super::super::plan::{BootPlan, Placement, PlanPart};
+use super::super::plan::{BootPlan, Place, Placement, PlanError, PlanPart};
 use super::config::{BootLabel, Config, TargetKind, Text};
 use super::modules::{BootTarget, local_boot, module};
 use super::paths::FolderPrefix;

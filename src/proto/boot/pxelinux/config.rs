@@ -4,7 +4,7 @@ use crate::prelude::*;
 use crate::text::safe::Quoted;
 use core::time::Duration;
 
-use super::super::error::Place;
+use super::super::plan::Place;
 use super::words::{
     WITHOUT_EFFECT, WITHOUT_EFFECT_IN_MENU, function_key, is_gfxboot, is_menu_module, is_set,
     leading_number, parse_bits, split_word,

@@ -5,9 +5,8 @@ use crate::prelude::*;
 use alloc::collections::VecDeque;
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
 use super::super::loaders::{Candidate, Search, Searched, kernel_refusal};
-use super::super::plan::{BootPlan, Purpose};
+use super::super::plan::{BootPlan, Place, PlanError, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
 use super::boot::boot;
 use super::config::{Config, Text};

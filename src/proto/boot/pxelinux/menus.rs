@@ -2,8 +2,8 @@
 
 use crate::prelude::*;
 
-use super::super::error::{Place, PlanError};
-use super::super::menu::{Entry, Menu};
+use super::super::plan::{Place, PlanError};
+use super::super::step::{Entry, Menu};
 use super::boot::own_options;
 use super::config::{BootLabel, Config, LeadsTo, MenuLine, Submenu, Text};
 use super::words::split_word;

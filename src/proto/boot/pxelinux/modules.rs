@@ -1,10 +1,9 @@
 //! The modules (COM32) that only lead on: to another file, another label, or out of the network boot.
 
 use super::super::context::Context;
-use super::super::error::{Place, PlanError};
 use super::super::facts::Architecture;
 use super::super::loaders::{multiboot_refusal, program_refusal};
-use super::super::plan::{BootPlan, Outcome};
+use super::super::plan::{BootPlan, Outcome, Place, PlanError};
 use super::config::Text;
 use super::paths::FolderPrefix;
 use super::words::{is_gfxboot, is_menu_module, module_name, split_word};

@@ -1,8 +1,8 @@
 //! Paths of pxelinux: the names of its configuration, and how a file name in it is resolved.
 
-use super::super::error::{Place, PlanError};
 use super::super::facts::Facts;
 use super::super::loaders::{MachineName, names_of};
+use super::super::plan::{Place, PlanError};
 use crate::prelude::*;
 use crate::text::url::{Url, UrlError, scheme_of};
 

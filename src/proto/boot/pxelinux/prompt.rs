@@ -4,7 +4,7 @@
 use alloc::collections::VecDeque;
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
+use super::super::plan::{Place, PlanError};
 use super::super::step::Step;
 use super::config::Text;
 use super::machine::{PxelinuxMachine, State, no_kernel};

@@ -1,7 +1,7 @@
 //! Reads the files of a configuration: the first, and in its place in them each file that they name.
 
 use super::super::context::{Context, Turn};
-use super::super::error::{Place, PlanError};
+use super::super::plan::{Place, PlanError};
 use super::super::step::{Answer, FetchResult};
 use super::config::{Config, ReadNext};
 use super::paths::FolderPrefix;
