@@ -7,11 +7,10 @@ use super::super::bls::{foreign, keys, with_values};
 use super::super::context::Context;
 use super::super::plan::{Place, PlanError, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
-use super::call::Call;
 use super::entries::{GrubEntry, hotkey};
 use super::lists::{EXTENSION, EntryReader, MenuEntries, names, stem};
 use super::parse::parse;
-use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
+use super::shell::{Call, PendingStatement, Shell, StatementEffect, StatementResult};
 use crate::prelude::*;
 use crate::text::url::{Scheme, Url};
 

@@ -5,8 +5,7 @@ use core::ops::RangeInclusive;
 use super::super::context::Context;
 use super::super::plan::Place;
 use super::super::step::Step;
-use super::call::{Call, GrubOption};
-use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
+use super::shell::{Call, GrubOption, PendingStatement, Shell, StatementEffect, StatementResult};
 use super::{blscfg, conditions, facts, loads, test};
 use crate::prelude::*;
 

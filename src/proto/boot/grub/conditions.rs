@@ -6,9 +6,8 @@ use core::time::Duration;
 use super::super::context::Context;
 use super::super::plan::{Place, PlanError, Purpose};
 use super::super::step::{Answer, FetchResult, Step};
-use super::call::Call;
 use super::regexp::Regexp;
-use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
+use super::shell::{Call, PendingStatement, Shell, StatementEffect, StatementResult};
 use super::test::{Unjudged, judge, number};
 use crate::prelude::*;
 

@@ -2,8 +2,7 @@
 
 use super::super::facts::Architecture;
 use super::super::step::Step;
-use super::call::Call;
-use super::shell::{PendingStatement, Shell, StatementEffect, StatementResult};
+use super::shell::{Call, PendingStatement, Shell, StatementEffect, StatementResult};
 use super::test::number;
 use crate::prelude::*;
 

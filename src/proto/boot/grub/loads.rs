@@ -1,8 +1,7 @@
 //! Commands that load a kernel and what belongs to it, and those whose kernels cannot be started.
 
 use super::super::plan::{Placement, PlanPart, Purpose};
-use super::call::Call;
-use super::shell::{Shell, StatementEffect, StatementResult};
+use super::shell::{Call, Shell, StatementEffect, StatementResult};
 use crate::prelude::*;
 use crate::text::safe::Quoted;
 

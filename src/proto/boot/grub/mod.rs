@@ -12,13 +12,11 @@
 #![forbid(unsafe_code)]
 
 mod blscfg;
-mod call;
 mod commands;
 mod conditions;
 mod entries;
 mod facts;
 mod fallback;
-mod lex;
 mod lists;
 mod loads;
 mod machine;

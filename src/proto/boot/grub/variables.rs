@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use super::super::context::Budget;
 use super::super::facts::{Architecture, Facts};
 use super::super::plan::{Place, PlanError};
-use super::lex::{Word, WordPiece};
+use super::parse::{Word, WordPiece};
 use crate::prelude::*;
 use crate::sorted::SortedMap;
 use crate::text::url::Url;
