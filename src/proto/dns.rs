@@ -11,7 +11,6 @@
 
 #![forbid(unsafe_code)]
 
-mod answer;
 mod config;
 mod query;
 #[cfg(test)]
@@ -24,11 +23,9 @@ use core::time::Duration;
 use crate::packet::dns::{AddressType, Name, Response};
 use crate::reader::DecodeError;
 use crate::time::{Instant, Random};
-use answer::{DnsAnswer, MAX_ALIASES};
-pub use answer::{Failure, Trouble};
 pub use config::NameConfig;
-pub use query::QueryTransport;
-use query::{FIRST_TIMEOUT, MAX_TIMEOUT, Query, State};
+use query::{DnsAnswer, FIRST_TIMEOUT, MAX_ALIASES, MAX_TIMEOUT, Query, State, answer};
+pub use query::{Failure, QueryTransport, Trouble};
 
 /// How long to wait for the other type once one has addresses (RFC 8305 §3, Resolution Delay).
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
@@ -161,7 +158,7 @@ impl Lookup {
         let mut queries = self.queries.iter_mut();
         let query = queries.find(|query| query.is_answered_by(index, &response));
         let query = query.ok_or(Discard::Unexpected)?;
-        let trouble = match answer::of(response, &query.name, query.kind) {
+        let trouble = match answer(response, &query.name, query.kind) {
             DnsAnswer::Truncated(addresses) if transport == QueryTransport::Udp => {
                 query.spare = addresses;
                 query.send(index, QueryTransport::Tcp, MAX_TIMEOUT, now);

@@ -13,7 +13,6 @@ extern crate alloc;
 pub mod boot;
 pub mod dhcp;
 pub mod dns;
-pub mod fields;
 pub mod format {
     //! Formats of files: captures, kernels and their archives, device trees, the TPM's messages.
 

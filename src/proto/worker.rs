@@ -8,8 +8,8 @@ use core::ops::Range;
 use core::time::Duration;
 
 use crate::boot::{Outcome, Query};
-use crate::fields::{FieldError, Fields, put_duration, put_option, put_text};
 use crate::prelude::*;
+use crate::reader::{FieldError, Fields, put_duration, put_option, put_text};
 use crate::text::url::Url;
 
 /// The longest message, in bytes: a URL has up to 8 KiB and a form of the same order, for each of

@@ -197,7 +197,7 @@ pub struct Menu {
     pub on_timeout: Option<usize>,
     /// Shown only when a key is pressed within the timeout.
     pub is_hidden: bool,
-    /// The function keys that answer the menu with [`Answer::Help`](Answer::Help): bit 1 is
+    /// The function keys that answer the menu with [`Answer::Help`]: bit 1 is
     /// F1.
     pub help_keys: u16,
 }

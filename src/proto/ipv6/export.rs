@@ -121,7 +121,8 @@ impl<'a> Lease6Fields<'a> {
     }
 }
 
-/// Returns the names and values of busybox's udhcpc6, of dhcpcd and of dhclient; what has no value is left out. Nothing is quoted.
+/// Returns the names and values of busybox's udhcpc6, of dhcpcd and of dhclient; what has no value is left
+/// out. Nothing is quoted.
 pub fn variables(
     interface: &str,
     identity: Option<&Identity>,

@@ -1,8 +1,9 @@
-//! Neighbour discovery of IPv6 (RFC 4861 §4): in frames, as a host without IPv6 sends and reads them, and as a
-//! socket of ICMPv6 has its messages, without the IPv6 header.
+//! Neighbour discovery of IPv6 (RFC 4861 §4): in frames, as a host without IPv6 sends and reads them, and as
+//! a socket of ICMPv6 has its messages, without the IPv6 header.
 //!
 //! ```text
-//! IPv6                   | 60 | class, flow label 3 | length 2 | next header 1 | hop limit 1 | source 16 | destination 16 |
+//! IPv6                   | 60 | class, flow label 3 | length 2 | next header 1 | hop limit 1 |
+//!                        | source 16 | destination 16 |
 //! router solicitation    | 85 | code | checksum 2 | reserved 4 | options … |
 //! router advertisement   | 86 | code | checksum 2 | hop limit 1 | M O H Prf 1 | lifetime 2 | times 8 | options … |
 //! neighbour solicitation | 87 | code | checksum 2 | reserved 4 | target 16 | options … |

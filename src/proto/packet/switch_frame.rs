@@ -1,6 +1,6 @@
-//! Frames with which a switch reports the state of its port, and the answers: BPDUs of the spanning tree (IEEE
-//! 802.1D-2004 §9.3; Cisco's PVST+ has the same), EAPOL (IEEE 802.1X §11.3), LLDP (IEEE 802.1AB §8), and of
-//! the slow protocols (IEEE 802.3 Annex 57A) LACP (IEEE 802.1AX §6.4.2) and its markers (§6.5.3).
+//! Frames with which a switch reports the state of its port, and the answers: BPDUs of the spanning tree
+//! (IEEE 802.1D-2004 §9.3; Cisco's PVST+ has the same), EAPOL (IEEE 802.1X §11.3), LLDP (IEEE 802.1AB §8),
+//! and of the slow protocols (IEEE 802.3 Annex 57A) LACP (IEEE 802.1AX §6.4.2) and its markers (§6.5.3).
 //!
 //! ```text
 //! BPDU   | 42 42 03 | protocol 2 | version 1 | type 1 | flags 1 | root 8 | cost 4 | bridge 8 |

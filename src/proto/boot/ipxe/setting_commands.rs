@@ -8,8 +8,7 @@ use super::super::facts::Facts;
 use super::super::plan::Place;
 use super::super::step::{Answer, Step};
 use super::arguments::{Arguments, CommandFault, number};
-use super::menus::FormItem;
-use super::state::{CommandEffect, CommandResult, PendingCommand, State};
+use super::state::{CommandEffect, CommandResult, FormItem, PendingCommand, State};
 use crate::prelude::*;
 
 pub(super) fn set(state: &mut State, call: &mut Arguments<'_>) -> CommandResult {

@@ -7,7 +7,7 @@ use super::super::loaders::program_refusal;
 use super::super::plan::{BootPlan, Place, Placement, PlanError, PlanPart};
 use super::config::{BootLabel, Config, TargetKind, Text};
 use super::modules::{BootTarget, local_boot, module};
-use super::paths::FolderPrefix;
+use super::reader::FolderPrefix;
 use super::words::{join, module_name, split_word};
 use crate::prelude::*;
 

@@ -12,8 +12,7 @@ use super::boot::boot;
 use super::config::{Config, Text};
 use super::menus::EntryTarget;
 use super::modules::BootTarget;
-use super::paths::{FolderPrefix, search_list};
-use super::reader::{ConfigReader, NamedFile, ReadPurpose};
+use super::reader::{ConfigReader, FolderPrefix, NamedFile, ReadPurpose, search_list};
 use super::words::{display_text, join, split_word};
 use crate::text::url::Url;
 

@@ -12,7 +12,6 @@ mod config;
 mod machine;
 mod menus;
 mod modules;
-mod paths;
 mod prompt;
 mod reader;
 mod words;

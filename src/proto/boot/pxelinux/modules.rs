@@ -5,7 +5,7 @@ use super::super::facts::Architecture;
 use super::super::loaders::{multiboot_refusal, program_refusal};
 use super::super::plan::{BootPlan, Outcome, Place, PlanError};
 use super::config::Text;
-use super::paths::FolderPrefix;
+use super::reader::FolderPrefix;
 use super::words::{is_gfxboot, is_menu_module, module_name, split_word};
 use crate::prelude::*;
 use crate::text::url::Url;

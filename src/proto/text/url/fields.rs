@@ -3,8 +3,8 @@
 use super::parts::Inside;
 use super::parts::{check_host, check_text};
 use super::{Form, Scheme, Sha256, Url, UrlParts};
-use crate::fields::{FieldError, Fields, put_option, put_text};
 use crate::prelude::*;
+use crate::reader::{FieldError, Fields, put_option, put_text};
 use alloc::sync::Arc;
 
 // Their numbers are their places, for processes of the same program.
