@@ -551,12 +551,12 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
 
 /// Returns why a head cannot be read, without the words in which the library speaks of itself.
 fn unread(error: ureq_proto::Error) -> String {
-    match error {
-        ureq_proto::Error::HttpParseTooManyHeaders => {
-            format!("more than {MAX_RESPONSE_HEADERS} headers")
-        }
-        ureq_proto::Error::HttpParseFail(what) => what,
-        error => error.to_string(),
+    if let ureq_proto::Error::HttpParseFail(what) = error {
+        what
+    } else if error == ureq_proto::Error::HttpParseTooManyHeaders {
+        format!("more than {MAX_RESPONSE_HEADERS} headers")
+    } else {
+        error.to_string()
     }
 }
 

@@ -7,6 +7,7 @@
 //! goes through [`Safe`]; what is passed to a program is not changed.
 
 use crate::prelude::*;
+use alloc::borrow::Cow;
 use core::fmt::{self, Display, Formatter, Write};
 
 /// The longest line, in characters: twice the longest command line of Linux on a PC.
@@ -80,6 +81,25 @@ pub fn text_of(bytes: &[u8]) -> String {
     Safe::line(text.trim_end_matches('\0')).to_string()
 }
 
+/// Returns what a terminal would obey in lines of text as JSON escapes it (RFC 8259 §7), which leaves JSON what
+/// it is: there only control characters below 0x20 must be escaped.
+pub fn printed(text: &str) -> Cow<'_, str> {
+    let is_kept = |c: char| matches!(c, '\n' | '\t') || !is_obeyed(c);
+    if text.chars().all(is_kept) {
+        return text.into();
+    }
+    let mut escaped = String::new();
+    for c in text.chars() {
+        if is_kept(c) {
+            escaped.push(c);
+        } else {
+            // All of them are in the first plane.
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        }
+    }
+    escaped.into()
+}
+
 struct Escaper<'a, 'b> {
     to: &'a mut Formatter<'b>,
     /// How many characters may still be shown.
@@ -135,6 +155,15 @@ mod tests {
             assert_eq!(Safe::name(expected).to_string(), expected);
         }
         assert_eq!(text_of(b"a\xff\x1b\0\0"), "a\u{fffd}\\u{1b}");
+    }
+
+    #[test]
+    fn what_is_printed_stays_json_and_steers_no_terminal() {
+        let value = "\u{9b}2J\u{7f}\u{202e}ü\t\x1b\n";
+        let json = serde_json::to_string_pretty(&[value]).unwrap();
+        let text = printed(&json);
+        assert_eq!(text, "[\n  \"\\u009b2J\\u007f\\u202eü\\t\\u001b\\n\"\n]");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&text).unwrap(), [value]);
     }
 
     #[test]
