@@ -7,7 +7,6 @@
 //! goes through [`Safe`]; what is passed to a program is not changed.
 
 use crate::prelude::*;
-use alloc::borrow::Cow;
 use core::fmt::{self, Display, Formatter, Write};
 
 /// The longest line, in characters: twice the longest command line of Linux on a PC.
@@ -81,23 +80,19 @@ pub fn text_of(bytes: &[u8]) -> String {
     Safe::line(text.trim_end_matches('\0')).to_string()
 }
 
-/// Returns what a terminal would obey in lines of text as JSON escapes it (RFC 8259 §7), which leaves JSON what
-/// it is: there only control characters below 0x20 must be escaped.
-pub fn printed(text: &str) -> Cow<'_, str> {
-    let is_kept = |c: char| matches!(c, '\n' | '\t') || !is_obeyed(c);
-    if text.chars().all(is_kept) {
-        return text.into();
-    }
-    let mut escaped = String::new();
+/// Returns lines of text in which what a terminal would obey is escaped as in JSON (RFC 8259 §7), so that JSON
+/// stays what it is: there only control characters below 0x20 must be escaped.
+pub fn printed(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_kept(c) {
+        if matches!(c, '\n' | '\t') || !is_obeyed(c) {
             escaped.push(c);
         } else {
-            // All of them are in the first plane.
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            // All of them are in the first plane; no write to a String fails.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         }
     }
-    escaped.into()
+    escaped
 }
 
 struct Escaper<'a, 'b> {
