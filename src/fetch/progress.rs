@@ -2,13 +2,13 @@
 //! lines for programs.
 
 use std::fmt::Write as _;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stderr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::sys::{self, messages};
+use crate::sys::{self, messages, terminal};
 use crate::worker::Peer;
 use wireboot_proto::text::safe::Safe;
 use wireboot_proto::text::url::Url;
@@ -321,9 +321,8 @@ fn clear(shown: &mut usize) {
 
 fn print(event: &ProgressEvent<'_>) {
     // Strings and numbers can always be written as JSON.
-    let line = serde_json::to_string(event).unwrap_or_default();
-    // A reader that has gone is no reason to stop fetching.
-    let _ = writeln!(stdout(), "{line}");
+    let line = serde_json::to_string(event).unwrap_or_default() + "\n";
+    terminal::print(&line);
 }
 
 /// Returns the line about a fetch in progress, not wider than a terminal.

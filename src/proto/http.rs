@@ -690,7 +690,7 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
 fn unread(error: ureq_proto::Error) -> String {
     if let ureq_proto::Error::HttpParseFail(what) = error {
         what
-    } else if error == ureq_proto::Error::HttpParseTooManyHeaders {
+    } else if matches!(error, ureq_proto::Error::HttpParseTooManyHeaders) {
         format!("more than {MAX_RESPONSE_HEADERS} headers")
     } else {
         error.to_string()

@@ -13,6 +13,7 @@ use nix::sys::termios::{
 };
 
 use super::error::SyscallError;
+use wireboot_proto::text::safe;
 
 /// The settings to restore while a [`Terminal`] is open, also for another thread that ends the process,
 /// which drops nothing.
@@ -107,11 +108,11 @@ impl Drop for Terminal {
     }
 }
 
-/// Prints to standard output; [`unprinted`] has the error.
+/// Prints lines to standard output, as [`safe::printed`] has them; [`unprinted`] has the error.
 pub fn print(text: &str) {
     // print! panics on an error.
     let mut output = std::io::stdout();
-    let printed = output.write_all(text.as_bytes());
+    let printed = output.write_all(safe::printed(text).as_bytes());
     if let Err(error) = printed.and_then(|()| output.flush()) {
         UNPRINTED.store(error.raw_os_error().unwrap_or_default(), Ordering::Relaxed);
     }

@@ -286,6 +286,12 @@ fn what_comes_from_the_network_cannot_steer_the_terminal() {
         boot.shows(&["stopped after plan"]);
         assert!(boot.child.wait().unwrap().success());
         is_clean(&boot);
+        let mut boot = start_with("--json");
+        boot.shows(&["L\\u{1b}"]);
+        boot.types("\r");
+        boot.shows(&["BOOT_IMAGE=k1 A\\u001b[5m\\u001b]0;x\\u0007\\u009b2J\\u202eA\""]);
+        assert!(boot.child.wait().unwrap().success());
+        is_clean(&boot);
     });
 }
 

@@ -80,6 +80,21 @@ pub fn text_of(bytes: &[u8]) -> String {
     Safe::line(text.trim_end_matches('\0')).to_string()
 }
 
+/// Returns lines of text in which what a terminal would obey is escaped as in JSON (RFC 8259 §7), so that JSON
+/// stays what it is: there only control characters below 0x20 must be escaped.
+pub fn printed(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\n' | '\t') || !is_obeyed(c) {
+            escaped.push(c);
+        } else {
+            // All of them are in the first plane; no write to a String fails.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        }
+    }
+    escaped
+}
+
 struct Escaper<'a, 'b> {
     to: &'a mut Formatter<'b>,
     /// How many characters may still be shown.
@@ -135,6 +150,15 @@ mod tests {
             assert_eq!(Safe::name(expected).to_string(), expected);
         }
         assert_eq!(text_of(b"a\xff\x1b\0\0"), "a\u{fffd}\\u{1b}");
+    }
+
+    #[test]
+    fn what_is_printed_stays_json_and_steers_no_terminal() {
+        let value = "\u{9b}2J\u{7f}\u{202e}ü\t\x1b\n";
+        let json = serde_json::to_string_pretty(&[value]).unwrap();
+        let text = printed(&json);
+        assert_eq!(text, "[\n  \"\\u009b2J\\u007f\\u202eü\\t\\u001b\\n\"\n]");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&text).unwrap(), [value]);
     }
 
     #[test]

@@ -19,9 +19,9 @@ use wireboot_proto::packet::dhcp::MessageType;
 use wireboot_proto::packet::dhcpv6::{self, MessageType as MessageType6};
 use wireboot_proto::packet::ethernet::MacAddress;
 use wireboot_proto::packet::icmpv6::{Advertisement, NeighborMessage};
+use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::packet::pxe::BootItem;
-use wireboot_proto::packet::ipv4::Datagram;
 use wireboot_proto::time::Instant;
 
 use wireboot_proto::boot::{Answer, Facts, Planner, Query, Step};
