@@ -24,6 +24,9 @@ use wireboot_proto::time::{Instant, Seconds};
 
 /// How long a server of IPv4 may take where IPv6 has failed.
 const IPV4_TIME: Duration = Duration::from_secs(1);
+/// How long other hosts are listened for, which takes 1 to 2 s, unless a router gives ever more addresses or
+/// lets them end.
+const LISTEN_TIME: Duration = Duration::from_secs(10);
 
 /// An interface with its lease, and the monitor of its changes.
 #[derive(Debug)]
@@ -336,13 +339,18 @@ fn listen(
     config: &Config,
     signals: &Signals,
 ) -> Result<Lease6, Error> {
+    let begun_at = sys::now();
     loop {
         let now = sys::now();
+        let is_late = now >= begun_at + LISTEN_TIME;
         drive(sessions, watch, now)?;
         let [session] = &mut *sessions;
         if session.take_news() {
             lease = session.configure()?;
             if lease.addresses.is_empty() && !session.is_settled(now) {
+                if is_late {
+                    return Err(failure(sessions, Some(begun_at), begun_at, now));
+                }
                 settle(sessions, watch, config, Some(signals))?;
                 // What it has now.
                 let [session] = &mut *sessions;
@@ -350,7 +358,8 @@ fn listen(
                 continue;
             }
         }
-        let Some(until) = session.probe_answered_by().filter(|at| now < *at) else {
+        let until = session.probe_answered_by().filter(|at| now < *at);
+        let Some(until) = until.filter(|_| !is_late) else {
             return Ok(lease);
         };
         wait(sessions, watch, Some(signals), until, now)?;

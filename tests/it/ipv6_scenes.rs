@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -119,9 +120,9 @@ def total(data):
     while s >> 16: s = (s & 0xffff) + (s >> 16)
     return ~s & 0xffff
 source, group = P(socket.AF_INET6, 'fe80::5054:ff:fe00:1'), P(socket.AF_INET6, 'ff02::1')
-def advertisement(prefix, wrong=0):
+def advertisement(prefix, wrong=0, valid=3600, preferred=1800):
     ra = struct.pack('!BBHBBHII', 134, 0, 0, 64, 0, 1800, 0, 0)
-    ra += struct.pack('!BBBBIII', 3, 4, 64, 0xc0, 3600, 1800, 0) + P(socket.AF_INET6, prefix)
+    ra += struct.pack('!BBBBIII', 3, 4, 64, 0xc0, valid, preferred, 0) + P(socket.AF_INET6, prefix)
     sums = source + group + struct.pack('!II', len(ra), 58) + ra
     return ra[:2] + struct.pack('!H', total(sums) ^ wrong) + ra[4:]
 s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86dd))
@@ -166,6 +167,34 @@ fn an_advertisement_in_fragments_is_ignored() {
         let given = report["addresses"].as_array().unwrap();
         assert_eq!(given.len(), 1, "{report}");
         assert_eq!(given[0]["address"], FORMED.replace(":1:", ":7:"));
+    });
+}
+
+/// Gives an address for a second, ten times a second, or another prefix each time.
+const RESTLESS: &str = "
+number = 0
+while True:
+    number += 1
+    prefix, time_left = ('2001:db8:6::', 1) if sys.argv[1] == 'ends' else ('2001:db8:6:%x::' % number, 3600)
+    ra = advertisement(prefix, valid=time_left, preferred=time_left)
+    head = b'\\x33\\x33\\0\\0\\0\\1' + b'\\x52\\x54\\0\\0\\0\\1' + b'\\x86\\xdd'
+    s.send(head + struct.pack('!IHBB', 6 << 28, len(ra), 58, 255) + source + group + ra)
+    time.sleep(0.1)
+";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and python3"]
+fn a_router_that_gives_an_address_anew_and_anew_is_not_waited_for_without_end() {
+    in_new_namespace(|| {
+        let far = Far::plug_in_ipv6();
+        let script = far.write("restless.py", &format!("{ADVERTISEMENTS}{RESTLESS}"));
+        for (way, expected) in [("ends", 3), ("others", 0)] {
+            let _router = far.start(&format!("python3 {script} {way}"));
+            let begun_at = Instant::now();
+            let (code, _, log) = lease(&["--timeout", "3"]);
+            assert_eq!(code, Some(expected), "{way}: {log}");
+            assert!(begun_at.elapsed() < Duration::from_secs(40), "{way}");
+        }
     });
 }
 
