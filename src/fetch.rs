@@ -15,11 +15,11 @@ mod failure;
 mod fetcher;
 mod http;
 #[cfg(feature = "iso")]
-mod image;
+mod iso;
 #[cfg(feature = "iso")]
-mod image_worker;
+mod iso_cache;
 #[cfg(feature = "iso")]
-mod images;
+mod iso_worker;
 mod judge;
 mod names;
 #[cfg(feature = "root")]
@@ -194,10 +194,10 @@ impl Fetcher {
         if let Some(image) = url.image() {
             return match self.transport() {
                 Executor::Workers(workers) => {
-                    image_worker::file(self, workers, &image, url, max_len, may_lack)
+                    iso_worker::file(self, workers, &image, url, max_len, may_lack)
                 }
                 Executor::Own | Executor::Parent(_) => {
-                    image::file(self, &image, url, max_len, may_lack)
+                    iso::file(self, &image, url, max_len, may_lack)
                 }
             };
         }

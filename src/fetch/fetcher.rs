@@ -7,7 +7,7 @@ use super::access::ServerAccess;
 use super::connection::IdleConnections;
 use super::failure::{Failure, FetchRefusal};
 #[cfg(feature = "iso")]
-use super::images::ImageCache;
+use super::iso_cache::ImageCache;
 use super::progress::{Board, Style};
 use super::rotation::{AttemptEnd, Mirrors, NextServer, ROUNDS, ServerRotation};
 use crate::config::SandboxConfig;

@@ -12,7 +12,7 @@ use super::delivery::{Hashes, Obtained};
 use super::failure::{Failure, FetchRefusal, other, unverified};
 use super::fetcher::{Executor, Fetcher};
 #[cfg(feature = "iso")]
-use super::image;
+use super::iso;
 use super::progress::Progress;
 use super::remote;
 use crate::error::Error;
@@ -292,7 +292,7 @@ impl Fetcher {
         // Files are to come from the image that was verified, not from what the server has by then.
         #[cfg(feature = "iso")]
         if url.names_iso() {
-            image::keep(self, url, file)?;
+            iso::keep(self, url, file)?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::io;
 
 use super::failure::{Failure, FetchRefusal, other};
 use super::fetcher::Fetcher;
-use super::images::{CachedChunks, CachedContent, CachedImage, volume_of};
+use super::iso_cache::{CachedChunks, CachedContent, CachedImage, volume_of};
 use super::progress::Progress;
 use super::sink::Sink;
 use crate::error::Error;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::failure::{Failure, other};
 use super::fetcher::{Fetcher, Workers};
-use super::image;
+use super::iso;
 use super::remote;
 use crate::error::{Cause, Error};
 use crate::sys::hashing::hash_now;
@@ -27,10 +27,10 @@ const ROLE: WorkerRole = WorkerRole {
     file_len: u64::MAX,
 };
 
-/// Returns what [`image::file`] does.
+/// Returns what [`iso::file`] does.
 ///
 /// # Errors
-/// As [`image::file`], and [`crate::error::Reason::Fetch`] when the worker itself fails.
+/// As [`iso::file`], and [`crate::error::Reason::Fetch`] when the worker itself fails.
 pub(super) fn file(
     fetcher: &Fetcher,
     workers: &Workers,
@@ -138,7 +138,7 @@ fn work(fetcher: &Fetcher, peer: &Peer) {
             return;
         };
         let Some(image) = url.image() else { return };
-        match image::file(fetcher, &image, url, job.max_len, job.may_lack) {
+        match iso::file(fetcher, &image, url, job.max_len, job.may_lack) {
             Ok(file) => {
                 let answer = remote::found(file.is_some());
                 let file: Vec<_> = file.iter().map(AsFd::as_fd).collect();
