@@ -1,5 +1,5 @@
-//! Drives a [`wireboot_proto::dhcp::Client`] on each interface, all in parallel; the best offer wins, and
-//! its lease may be kept.
+//! What commands ask for: a lease, of the best offer on any interface, a preview of it, its options alone, its
+//! release, or an address without DHCP.
 
 #![forbid(unsafe_code)]
 
@@ -103,8 +103,8 @@ fn bound_by_ipv6((bound, lease): (Bound6, Lease6), gate: &Gate) -> (Binding, Lea
 
 /// Raises the interfaces and acquires a lease on one of them, whose session is returned. The
 /// others are left as they were found, and what was granted there is released; on failure, or
-/// on a signal, all are. What happened on the way is in `timeline`: of all interfaces, where none has
-/// a lease.
+/// on a signal, all are. `timeline` gets the moments of the interface that has the lease; of all interfaces,
+/// if none has one.
 ///
 /// Listening begins before the interfaces are raised, asking the moment one has a carrier.
 ///

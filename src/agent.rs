@@ -71,7 +71,7 @@ fn boot(config: &Config, gate: &Gate) -> Result<Infallible, Exit> {
     };
     let Err(exit) = follow();
     gate.report(&exit);
-    // A step behind the lease was only looked at, and nobody renews the lease from here on.
+    // The boot has failed or was to stop here: nobody renews the lease from here on.
     binding.restore();
     Err(exit)
 }

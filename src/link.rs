@@ -173,7 +173,8 @@ pub fn find(
                 missing => missing.join(" and "),
             };
             let found = selection.found(config);
-            log::info!("waiting up to {seconds:.0} s for {missing} to appear; {found}");
+            let places = usize::from(config.timeout.subsec_millis() > 0);
+            log::info!("waiting up to {seconds:.places$} s for {missing} to appear; {found}");
         }
         watch.wait(deadline, signals)?;
     }

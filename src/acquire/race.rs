@@ -250,8 +250,7 @@ pub(super) fn wait(
     sources.push(watch.as_fd());
     sources.extend(signals.map(AsFd::as_fd));
     let readable = sys::wait_readable(&sources, Some(until)).map_err(cannot)?;
-    // They stand last.
-    // Read only then, which is a system call less for each packet.
+    // They stand last, and are read only if they are readable: a system call less for each packet.
     let mut readable = readable.into_iter().rev();
     let is_signalled = signals.is_some() && readable.next() == Some(true);
     if readable.next() == Some(true) {

@@ -55,8 +55,7 @@ impl Session {
         let station = Station::open(&link)?;
         let client = client_config(&link, config);
         let setup = AddressSetup::new(Arc::clone(&link), config);
-        // Offers cannot be compared by asking for one address.
-        // INIT-REBOOT asks one server for one address, and hears no proxy and no second offer.
+        // INIT-REBOOT asks one server for one address: it hears no proxy, and no second offer to compare.
         let is_plain = config.proxy_wait.is_none();
         let saved = setup
             .saved_before()
@@ -366,9 +365,8 @@ impl Session {
                 self.station.stop_counting();
                 self.partner_at = None;
             }
-            // Of the address on file, which an earlier process may have left on the interface.
             // A NAK in INIT-REBOOT says that the address on file is wrong for this network (RFC
-            // 2131 §4.3.2).
+            // 2131 §4.3.2), and an earlier process may have left it on the interface.
             Event::Failed(Loss::Refused { .. }) if state == StateName::Rebooting => {
                 if let Err(error) = self.setup.remove_saved() {
                     log::warn!("{}", error.chain());

@@ -167,8 +167,8 @@ impl ConnectionGrowth {
         }
         self.began = Some((now, received));
         let rate = per_second(received.saturating_sub(before), time);
-        // A quarter more is a gain; less may be chance.
-        // One at a time, so that a line that is full has one connection too many at most.
+        // A quarter more is a gain; less may be chance. As they are added one at a time, a line that is full
+        // has one connection too many at most.
         if self.joined > 0 && rate <= self.rate + self.rate / 4 {
             self.is_settled = true;
             return false;

@@ -77,7 +77,7 @@ pub static COMMANDS: [About; 9] = [
         name: "boot",
         usage: &["[FLAG]…"],
         has_operands: false,
-        purpose: "link, lease, plan, fetch, verify, kexec",
+        purpose: "boot this machine from the network",
         text: &[
             "Acquires a lease, follows its boot file to a kernel and initrds, fetches them and \
              starts them with kexec, at once: disks are written to, but nothing is unmounted or \
@@ -90,7 +90,7 @@ pub static COMMANDS: [About; 9] = [
         name: "fetch",
         usage: &["[FLAG]… URL…"],
         has_operands: true,
-        purpose: "get files by tftp and http",
+        purpose: "get files by tftp, http and https",
         text: &[
             "Fetches files by tftp://, http:// and https://. A file appears under its name only when \
              it is complete and verified: by the hash in its URL (#sha256=…) or in a list, or by a \

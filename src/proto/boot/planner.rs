@@ -1,5 +1,5 @@
-//! The planner: recognizes a boot file by its first bytes and hands it to the interpreter of its
-//! language.
+//! The planner: recognizes a boot file by its first bytes or its name, and runs the interpreter of its
+//! language, within limits of files and steps.
 
 use super::context::{Budget, Context, Note, Turn};
 use super::facts::Facts;
@@ -7,10 +7,10 @@ use super::facts::Facts;
 use super::grub;
 #[cfg(feature = "iso")]
 use super::iso::{self, ImageInspection, IsoProbe, IsoSearch, IsoSearchResult};
-use super::loaders::{BootLoader, Language};
+use super::loaders::{self, BootLoader, Language};
 use super::plan::{BootPlan, Place, PlanError, PlanPart, Purpose};
 use super::step::{Answer, FetchResult, Step};
-use super::{bls, ipxe, loaders, pxelinux};
+use super::{bls, ipxe, pxelinux};
 use crate::format::kernel_image::{KernelFormat, classify};
 use crate::prelude::*;
 use crate::text::safe::Safe;
@@ -63,7 +63,7 @@ enum State {
     #[cfg(feature = "iso")]
     Iso(Box<IsoSearch>),
     #[cfg(feature = "iso")]
-    HandOver(Box<ImageInspection>),
+    Inspect(Box<ImageInspection>),
     Ended,
 }
 
@@ -122,7 +122,7 @@ impl Planner {
                     continue;
                 }
                 #[cfg(feature = "iso")]
-                Ok(Turn::Done(plan)) => match self.hand_over(plan) {
+                Ok(Turn::Done(plan)) => match self.inspect(plan) {
                     None => {
                         answer = Answer::Begin;
                         continue;
@@ -185,7 +185,7 @@ impl Planner {
                 self.searched(searched)
             }
             #[cfg(feature = "iso")]
-            State::HandOver(machine) => machine.next(answer, &mut self.context),
+            State::Inspect(machine) => machine.next(answer, &mut self.context),
             State::Ended => Err(PlanError::at(
                 &Place::whole(&self.context.facts.boot_file),
                 "the plan has been made already",
@@ -450,9 +450,9 @@ impl Planner {
 
     /// Enters the state between a plan and its end, if there is one: where its kernel is in an image, or
     /// would emulate a disk with one. Returns the plan when it is ready.
-    fn hand_over(&mut self, plan: Box<BootPlan>) -> Option<Box<BootPlan>> {
+    fn inspect(&mut self, plan: Box<BootPlan>) -> Option<Box<BootPlan>> {
         self.image = None;
-        if matches!(self.state, State::HandOver(_)) {
+        if matches!(self.state, State::Inspect(_)) {
             return Some(plan);
         }
         if let Some(image) = iso::of_memdisk(&plan) {
@@ -464,7 +464,7 @@ impl Planner {
         }
         match ImageInspection::begin(plan) {
             Ok(machine) => {
-                self.state = State::HandOver(Box::new(machine));
+                self.state = State::Inspect(Box::new(machine));
                 None
             }
             Err(plan) => Some(plan),
