@@ -54,7 +54,7 @@ pub use keep::keep;
 pub use keep6::{keep6, release_saved6};
 #[cfg(fuzzing)]
 pub use lease_store::fuzz as fuzz_lease_file;
-use race::{best_offer, drive, open, race, until, wait};
+use race::{best_offer, drive, failure, open, race, until, wait};
 pub use session::Session;
 #[cfg(feature = "discover")]
 pub use session6::Heard6;
@@ -220,6 +220,7 @@ pub fn listen_on(
     signals: &Signals,
 ) -> Result<(Session, Lease), Error> {
     let mut watch = session.take_link_monitor()?;
+    let begun_at = sys::now();
     loop {
         let now = sys::now();
         session.handle_input(&mut watch, now)?;
@@ -233,15 +234,20 @@ pub fn listen_on(
             let name = session.link().name.clone();
             notify::change(&name, Event::Deconfig("EXPIRE"));
             let mut sessions = vec![session];
-            let acquired = drive(
-                &mut sessions,
-                &mut watch,
-                config,
-                Some(signals),
-                &mut Beside::default(),
-                None,
-                &mut |_, _| None,
-            );
+            // Somebody may claim each of them, once it has been granted.
+            let acquired = if now >= begun_at + config.dhcp.timeout {
+                Err(failure(&mut sessions, Some(begun_at), begun_at))
+            } else {
+                drive(
+                    &mut sessions,
+                    &mut watch,
+                    config,
+                    Some(signals),
+                    &mut Beside::default(),
+                    None,
+                    &mut |_, _| None,
+                )
+            };
             // It is the only one.
             let acquired = acquired.inspect_err(|_| sessions.drain(..).for_each(Session::release));
             let place = acquired?.unwrap_or_default();

@@ -266,7 +266,11 @@ pub(super) fn wait(
 }
 
 /// Returns the error of the interface that got furthest, and logs the others.
-fn failure(sessions: &mut [Session], carrier_at: Option<Instant>, started_at: Instant) -> Error {
+pub(super) fn failure(
+    sessions: &mut [Session],
+    carrier_at: Option<Instant>,
+    started_at: Instant,
+) -> Error {
     let now = sys::now();
     let Some(carrier_at) = carrier_at else {
         if sessions.iter().all(|session| session.link().index() == 0) {

@@ -221,15 +221,7 @@ fn write_out(store: &dyn Store, bytes: &[u8], at: u64) -> io::Result<()> {
         guard.grow(store.file(), bytes.len())?;
     }
     // pwrite(2) moves no file offset, which the clone that is hashed shares with this descriptor.
-    store
-        .file()
-        .write_all_at(bytes, at)
-        .map_err(|error| match store.folder() {
-            Some(folder) => {
-                io::Error::other(format!("cannot write into {}: {error}", folder.display()))
-            }
-            None => error,
-        })
+    store.file().write_all_at(bytes, at)
 }
 
 #[cfg(test)]

@@ -133,6 +133,38 @@ fn a_neighbour_that_answers_after_two_milliseconds_is_noticed_each_time() {
     );
 }
 
+/// Claims each address that is asked about, as another host each time, once the server has granted it.
+const CLAIMS: &str = "
+import os, socket, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x806))
+s.bind(('far', 0x806))
+while True:
+    frame = s.recv(100)
+    if frame[20:22] != b'\\0\\1' or frame[38:42] == b'\\xc0\\0\\2\\1': continue
+    own = b'\\x02\\0\\0' + os.urandom(3)
+    time.sleep(0.002)
+    head = b'\\xff' * 6 + own + b'\\x08\\x06' + b'\\0\\1\\x08\\0\\6\\4\\0\\2'
+    s.send(head + own + frame[38:42] + frame[22:32])
+";
+
+#[test]
+#[ignore = "needs CAP_NET_ADMIN and python3"]
+fn a_lease_is_not_waited_for_without_end_where_each_address_is_claimed() {
+    in_new_namespace(|| {
+        let far = Far::plug_in();
+        let script = far.write("claims.py", CLAIMS);
+        let _claims = far.start(&format!("python3 {script}"));
+        let more = "--dhcp-range=192.0.2.101,192.0.2.199,255.255.255.0,1h";
+        let _server = dnsmasq(&far, more);
+        let begun_at = Instant::now();
+        // Longer than the ten seconds between a DECLINE and the next DISCOVER.
+        let (code, said) = wireboot(&["--timeout", "12"]);
+        assert!(begun_at.elapsed() < Duration::from_secs(60), "{said}");
+        // A claim that comes too late is not noticed.
+        assert!(matches!(code, Some(0 | 4)), "{code:?}: {said}");
+    });
+}
+
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_client_that_stays_and_a_boot_notice_a_neighbour_that_takes_longer() {

@@ -462,7 +462,7 @@ fn what_does_not_fit_has_one_exit_code_in_memory_and_on_a_disk() {
         for sandbox in ["on", "off"] {
             for (name, output, why) in [
                 ("announced", "small/f", "only 1048576 are free in"),
-                ("unknown", "small/f", "cannot write into"),
+                ("unknown", "small/f", "No space left on device"),
                 ("large", "-", "MiB of memory; "),
             ] {
                 let url = server.url(name);
