@@ -55,7 +55,7 @@ pub struct Image {
     pub device_tree: Option<Rc<SealedFile>>,
     /// The command line, with what the user appends.
     pub command_line: String,
-    /// Whether hashes of it are worth their time ([`measure::is_wanted`]).
+    /// Whether hashes of it are worth their time (see `measure::is_wanted`).
     pub hashes: bool,
 }
 
