@@ -238,7 +238,14 @@ fn missing<'a>(
     selection: &Selection,
     links: impl Iterator<Item = &'a LinkInfo> + Clone,
 ) -> Vec<String> {
-    let is_missing = |name: &&String| !links.clone().any(|link| link.name == **name);
+    let is_missing = |name: &str| !links.clone().any(|link| link.name == name);
+    // A VLAN is made, once its parent is there.
+    let awaited = |name: &String| match &config.vlan {
+        Some(vlan) if vlan.name == *name && is_missing(&vlan.parent) => {
+            [&vlan.parent, " (for the VLAN ", name, ")"].concat()
+        }
+        _ => name.clone(),
+    };
     let is_nothing = selection.chosen.is_empty() && selection.unusable.is_empty();
     match config.boot_interface {
         Some(mac) if config.interfaces.is_empty() && is_nothing => {
@@ -247,8 +254,8 @@ fn missing<'a>(
         _ => config
             .interfaces
             .iter()
-            .filter(is_missing)
-            .cloned()
+            .filter(|name| is_missing(name))
+            .map(awaited)
             .collect(),
     }
 }

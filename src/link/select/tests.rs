@@ -170,6 +170,10 @@ fn what_is_there_and_cannot_be_used_is_not_waited_for() {
         "eth0 is a port of br0; ask on br0; ehto1 did not appear within 30.0 s; \
          found lo, wg0, eth1, br0, red"
     );
+    let mut config = named(&["v7"]);
+    assert_eq!(of(&config).missing, ["v7"]);
+    config.vlan = Some("v7:eht0".parse().unwrap());
+    assert_eq!(of(&config).missing, ["eht0 (for the VLAN v7)"]);
     let config = LinkConfig {
         boot_interface: links[1].mac,
         ..LinkConfig::default()
