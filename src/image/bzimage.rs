@@ -55,49 +55,50 @@ pub(super) fn load(
         return Err(unfit(why));
     }
     let code = kernel.get(header.code_at..).unwrap_or_default();
-    let parts = [
-        // Behind the file there is what the kernel clears itself and unpacks itself to.
-        (header.init_size.max(code.len() as u64), header.alignment),
-        (given.head_len() as u64, PAGE),
-        (initrd.len() as u64, PAGE),
-    ];
-    let [kernel_at, head_at, initrd_at] = place(&memory, parts, header.is_loaded_anywhere)
+    // Behind the file is the memory that the kernel moves itself to while it still uses the page tables of
+    // the one that ends, and those may lie wherever no segment is (kimage_alloc_normal_control_pages).
+    let kernel_len = header.init_size.max(code.len() as u64);
+    let lens = [kernel_len, given.head_len() as u64, initrd.len() as u64];
+    let ranges = place(&memory, lens, &header)
         .ok_or_else(|| unfit("no room in memory in one piece, or /proc/iomem does not say"))?;
+    let [kernel_at, head_at, initrd_at] = ranges.each_ref().map(|range| range.start);
     let places = Places {
         kernel: kernel_at,
         initrd: initrd_at..initrd_at + initrd.len() as u64,
     };
     let head = given.head(head_at, &places);
-    // No longer than the file: 36 MiB of zeros behind Debian's kernels would be kept and copied.
-    let parts = [(code, kernel_at), (&head, head_at), (initrd, initrd_at)];
-    let segments = parts.map(|(octets, at)| Segment {
-        octets,
-        at: at..at + (octets.len() as u64).next_multiple_of(PAGE),
-    });
-    // The initrd, which is the last one, may be missing.
-    let count = segments.len() - usize::from(initrd.is_empty());
-    kexec::load_segments(head_at, segments.get(..count).unwrap_or_default())
+    let parts = [code, &head, initrd].into_iter().zip(ranges);
+    let segments: Vec<_> = parts
+        .map(|(octets, at)| Segment { octets, at })
+        .filter(|segment| !segment.at.is_empty())
+        .collect();
+    kexec::load_segments(head_at, &segments)
 }
 
 fn unfit(why: &'static str) -> SyscallError {
     SyscallError::of("kexec_load", io::Error::other(why))
 }
 
-/// Returns the lowest address for each part, given its length and alignment.
-fn place(memory: &str, parts: [(u64, u64); 3], is_loaded_anywhere: bool) -> Option<[u64; 3]> {
+/// Returns the lowest range for the kernel, for what it finds, and for the initrd, given the
+/// length of each.
+fn place(memory: &str, lens: [u64; 3], header: &BzImage) -> Option<[Range<u64>; 3]> {
     let mut memory = Memory::parse(memory);
-    let mut places = [0; 3];
-    let end = if is_loaded_anywhere {
+    let end = if header.is_loaded_anywhere {
         u64::MAX
     } else {
         FOUR_GIB
     };
-    for (place, (len, align)) in places.iter_mut().zip(parts) {
+    let mut range = |len: u64, align| {
         // Below 4 GiB first, also where anything will do: see above.
         let mut within = |end| memory.take("", len, align, &(LOWEST..end)).ok();
-        *place = within(FOUR_GIB).or_else(|| within(end))?.start;
-    }
-    Some(places)
+        within(FOUR_GIB).or_else(|| within(end))
+    };
+    let [kernel, head, initrd] = lens;
+    Some([
+        range(kernel, header.alignment)?,
+        range(head, PAGE)?,
+        range(initrd, PAGE)?,
+    ])
 }
 
 /// Random bytes for the next kernel's generator of random numbers.
@@ -349,13 +350,17 @@ mod tests {
   20000000-2fffffff : Crash kernel
 100000000-1bfffffff : System RAM
 ";
-        let parts = |initrd| [(49 * MIB + 1, 2 * MIB), (9000, PAGE), (initrd, PAGE)];
-        let low = place(memory, parts(16 * MIB), true).unwrap();
-        assert_eq!(low, [0x100_0000, 0x411_0000, 0x412_0000]);
-        let high = place(memory, parts(512 * MIB), true).unwrap();
-        assert_eq!(high, [0x100_0000, 0x411_0000, 0x1_0000_0000]);
-        assert_eq!(place(memory, parts(512 * MIB), false), None);
-        assert_eq!(place("", parts(1), true), None);
+        let lens = |initrd| [49 * MIB + 1, 9000, initrd];
+        // The kernel has all of its memory, which is more than its file.
+        let (kernel, head) = (0x100_0000..0x411_0000, 0x411_0000..0x412_0000);
+        let low = place(memory, lens(16 * MIB), &header()).unwrap();
+        assert_eq!(low, [kernel.clone(), head.clone(), 0x412_0000..0x512_0000]);
+        let high = place(memory, lens(512 * MIB), &header()).unwrap();
+        assert_eq!(high, [kernel, head, 0x1_0000_0000..0x1_2000_0000]);
+        let mut old = header();
+        old.is_loaded_anywhere = false;
+        assert_eq!(place(memory, lens(512 * MIB), &old), None);
+        assert_eq!(place("", lens(1), &header()), None);
     }
 
     const AT: u64 = 0x1_2345_0000;
@@ -491,20 +496,23 @@ mod tests {
         kernel[0x201] = 0x6a;
         kernel[0x202..0x206].copy_from_slice(b"HdrS");
         kernel[0x250..0x258].fill(0);
-        let header = BzImage {
-            setup_header: 0x1f1..0x26c,
-            code_at: 0x200,
-            init_size: 0x1000,
-            alignment: 0x20_0000,
-            is_loaded_anywhere: true,
-        };
         act(&Given {
-            kernel: (&kernel, &header),
+            kernel: (&kernel, &header()),
             command_line: "quiet",
             running,
             efi,
             seed,
         })
+    }
+
+    fn header() -> BzImage {
+        BzImage {
+            setup_header: 0x1f1..0x26c,
+            code_at: 0x200,
+            init_size: 0x1000,
+            alignment: 0x20_0000,
+            is_loaded_anywhere: true,
+        }
     }
 
     /// The boot parameters of a machine with 1 GiB, filled with another byte where nothing is to be
