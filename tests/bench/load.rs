@@ -91,7 +91,7 @@ fn boot(served: &Served, firmware: &str, loader: &str) -> [f64; 5] {
     machine.says(&["Greetings from the second kernel."]);
     let said = machine.ends();
     let (said, _) = said.split_once("wireboot: starting").unwrap();
-    let (before, all) = (said.split_once("command line: SHA-256").unwrap().0, said);
+    let (before, all) = (said.split_once("now with the load").unwrap().0, said);
     let step = |name: &str| {
         let (_, rest) = all.rsplit_once(name).expect("the step is in the summary");
         rest.split(' ').next().unwrap().parse::<f64>().unwrap()

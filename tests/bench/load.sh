@@ -1,7 +1,7 @@
 #!/bin/busybox sh
-# /init of the machine that tests/bench/load.rs measures: a boot as a child, and beside it the memory
-# that is in use, whenever that is 1 MiB more than ever before. The loader is in the environment, from
-# the kernel's command line.
+# /init of the machine that tests/bench/load.rs measures: as children a boot up to the load, and one with
+# it, and beside them the memory that is in use, whenever that is 1 MiB more than ever before. The loader
+# is in the environment, from the kernel's command line.
 PATH=/bin
 for command in mount mkdir modprobe usleep poweroff; do
     alias $command="busybox $command"
@@ -31,6 +31,8 @@ while :; do
     fi
     usleep 20000
 done &
+wireboot boot -i eth0 --unattended --stop-after image
+echo "now with the load"
 wireboot boot -i eth0 --unattended --loader "$LOADER"
 echo "the boot has failed"
 poweroff -f
