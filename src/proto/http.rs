@@ -437,6 +437,8 @@ impl Get {
         };
         let (consumed, response) = match call.try_response(bytes, false) {
             Ok(read) => read,
+            // RFC 9110 §15.2 allows headers in every 1xx, the library in all but this one.
+            Err(ureq_proto::Error::HeadersWith100) => (head_len(bytes), None),
             Err(error) => {
                 self.fail(Failure::Malformed(unread(error)));
                 return 0;
@@ -448,7 +450,10 @@ impl Get {
             self.count_overhead(bytes.len(), consumed);
             return consumed;
         };
-        self.overhead += consumed;
+        self.count_overhead(bytes.len(), consumed);
+        if matches!(self.state, State::Ended) {
+            return consumed;
+        }
         self.give_up_at = now + self.config.stall_timeout;
         self.rate = LeastRate::new(self.config.speed, now);
         match self.judge(&response) {
@@ -684,6 +689,15 @@ fn ask(config: &Config) -> Result<(Vec<u8>, Call<RecvResponse>), Failure> {
             Err(Failure::Malformed("the request has a body".to_owned()))
         }
     }
+}
+
+/// Returns the length of the head at the beginning, up to and with its empty line.
+fn head_len(bytes: &[u8]) -> usize {
+    let end = |end: &[u8]| {
+        let at = bytes.windows(end.len()).position(|part| part == end);
+        at.map_or(bytes.len(), |at| at + end.len())
+    };
+    end(b"\n\r\n").min(end(b"\n\n"))
 }
 
 /// Returns why a head cannot be read, without the words in which the library speaks of itself.

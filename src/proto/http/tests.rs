@@ -16,6 +16,8 @@ fn a_file_arrives_whole_however_the_answer_is_framed_and_cut() {
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\n\r\n",
         b"HTTP/1.0 200 OK\r\n\r\nhello",
         b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 100 Continue\r\nDate: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 100 Continue\nDate: x\n\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     ] {
         for step in [1, 2, 3, 7, answer.len()] {
             let (body, events) = exchange(get(None), answer, step);
@@ -379,8 +381,8 @@ fn the_least_speed_is_the_users() {
 fn heads_and_trailers_without_end_are_given_up() {
     let long = format!("X: {}\r\n", "x".repeat(60_000));
     let hint = format!("HTTP/1.1 103 Early Hints\r\n{long}\r\n");
-    let is_refused = |answer: String| {
-        let (_, events) = exchange(get(None), answer.as_bytes(), 10_000);
+    let is_refused = |answer: &str, step| {
+        let (_, events) = exchange(get(None), answer.as_bytes(), step);
         matches!(events.last(), Some(Event::Failed(Failure::Malformed(_))))
     };
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -401,7 +403,13 @@ fn heads_and_trailers_without_end_are_given_up() {
         (format!("{chunked}1;{}", long.trim().repeat(5)), true),
     ] {
         let text = answer.get(..200).unwrap_or(&answer);
-        assert_eq!(is_refused(answer.clone()), expected, "{text}");
+        assert_eq!(is_refused(&answer, 10_000), expected, "{text}");
+    }
+    // One that comes at once is no better.
+    let head = |count| ok.replace("Content", &(long.repeat(count) + "Content"));
+    for step in [10_000, usize::MAX] {
+        assert!(!is_refused(&head(4), step));
+        assert!(is_refused(&head(5), step));
     }
 }
 
