@@ -320,6 +320,9 @@ fn what_a_plan_does_over_and_over_costs_what_it_takes() {
             "more than 2000 files were requested",
         ),
     ] {
+        if name == "g.cfg" && cfg!(not(feature = "grub")) {
+            continue;
+        }
         let begun_at = std::time::Instant::now();
         let url = format!("http://192.0.2.1/{name}");
         let (_, end) = drive(facts(&url), &[(&url, file.as_bytes())]);
