@@ -174,8 +174,9 @@ fn the_letters_of_tcpdump_mean_what_they_mean_there() {
 #[ignore = "needs CAP_NET_ADMIN and tcpdump"]
 fn a_script_that_captures_and_searches_finds_the_same_in_place_of_tcpdump() {
     // As tests of networks do it: capture in the background, send, end, read back and count.
-    const SCRIPT: &str = "set -e; tcpdump -e -n -Q in -i near -s 65535 -B 32768 -Z root -U -w $1 2> $1.said & \
-        until grep -q 'listening on near' $1.said; do sleep 0.1; done; \
+    const SCRIPT: &str = "set -e; rm -f $1 $1.said; \
+        tcpdump -e -n -Q in -i near -s 65535 -B 32768 -Z root -U -w $1 2> $1.said & \
+        until grep -qs 'listening on near' $1.said; do sleep 0.1; done; \
         $2 arping -q -c 3 -i 0.1 -U -I far 192.0.2.9; \
         until [ \"$(tcpdump -r $1 2> /dev/null | wc -l)\" -ge 3 ]; do sleep 0.1; done; kill $!; wait $! || true; \
         tcpdump -e -n -t -r $1 'arp and ether dst ff:ff:ff:ff:ff:ff' 2> /dev/null | \
@@ -193,9 +194,9 @@ fn a_script_that_captures_and_searches_finds_the_same_in_place_of_tcpdump() {
         .unwrap();
         std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o755)).unwrap();
         let found = |path: &str| {
-            let mut script = Command::new("bash");
+            let mut script = Command::new("timeout");
             let script = script
-                .args(["-c", SCRIPT, "script"])
+                .args(["60", "bash", "-c", SCRIPT, "script"])
                 .arg(&file)
                 .arg(wireboot);
             let output = script.env("PATH", path).output().unwrap();
