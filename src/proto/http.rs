@@ -444,16 +444,12 @@ impl Get {
                 return 0;
             }
         };
-        let Some(response) = response else {
-            // Bytes that are consumed without a response are a 1xx.
-            self.informational += u32::from(consumed > 0);
-            self.count_overhead(bytes.len(), consumed);
+        // Bytes that are consumed without a response are a 1xx.
+        self.informational += u32::from(consumed > 0 && response.is_none());
+        self.count_overhead(bytes.len(), consumed);
+        let (Some(response), true) = (response, self.is_in_head()) else {
             return consumed;
         };
-        self.count_overhead(bytes.len(), consumed);
-        if matches!(self.state, State::Ended) {
-            return consumed;
-        }
         self.give_up_at = now + self.config.stall_timeout;
         self.rate = LeastRate::new(self.config.speed, now);
         match self.judge(&response) {
