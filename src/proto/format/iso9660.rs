@@ -24,6 +24,9 @@ const MAX_DIRECTORY_LEN: u64 = 1 << 20;
 /// Limit of the names on the way to a file, with those in symbolic links, of which Linux follows 40
 /// (`MAXSYMLINKS`); links can lead in a circle.
 const MAX_STEPS: usize = 64;
+/// Limit of what is read on the way to a file, in bytes: directories of 1 MiB as long as their names have
+/// no more than usual in continuation areas, which any number of records may share.
+const MAX_READ_LEN: u64 = 32 << 20;
 /// Limit of the parts of a file, each of up to 4 GiB.
 const MAX_PARTS: usize = 64;
 
@@ -39,6 +42,9 @@ pub enum IsoError {
     /// Symbolic links in a circle, most likely.
     #[error("more than {MAX_STEPS} names on the way to the file; do symbolic links loop?")]
     Endless,
+    /// Directories too long, or with continuation areas in a circle.
+    #[error("more than {MAX_READ_LEN} bytes of directories on the way to the file")]
+    TooLong,
     /// A file in a form that cannot be read.
     #[error("the file is {0} in the ISO image, which is not supported")]
     Unsupported(&'static str),
@@ -150,10 +156,15 @@ impl IsoVolume {
         path: &str,
         read: ReadExtent<'_, E>,
     ) -> Result<Option<Found>, E> {
+        let mut left = MAX_READ_LEN;
         let mut tree = Tree {
             volume: self,
             names: NameSource::Plain,
-            read,
+            read: &mut |part| {
+                let rest = left.checked_sub(part.end - part.start);
+                left = rest.ok_or(IsoError::TooLong)?;
+                read(part)
+            },
         };
         let root = tree.open_root()?;
         // The directories on the way, for `..`.

@@ -2,8 +2,8 @@
 use wireboot_fuzz::budget;
 use wireboot_proto::format::iso9660::{Extent, Found, IsoError, IsoVolume};
 
-/// The most that is read to find one file, in bytes: 64 directories of 1 MiB, and what they continue in.
-const MAX_READ: u64 = 128 << 20;
+/// The most that is read to find one file, in bytes.
+const MAX_READ: u64 = 32 << 20;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| budget::within(1 << 30, || find(data)));
 
