@@ -101,7 +101,9 @@ impl IsoVolume {
                 // Primary and supplementary descriptor, and the end of them all (§8.1.1).
                 (Some(1), Some(b"CD001"), None) => volume = Some(Self::of_descriptor(sector)?),
                 (Some(2), Some(b"CD001"), Some(volume)) if is_joliet(sector) => {
-                    volume.joliet = Some(Self::of_descriptor(sector)?.root);
+                    let root = Self::of_descriptor(sector)?.root;
+                    // Its descriptor has a length of the volume of its own.
+                    volume.joliet = Some(root).filter(|root| root.end <= volume.len);
                 }
                 (Some(255), ..) => break,
                 (_, Some(b"CD001"), _) => {}
@@ -332,10 +334,14 @@ impl<E: From<IsoError>> Tree<'_, '_, E> {
     /// Returns the directory that was moved up in the tree and begins at this block (P1282 §4.1.5.1):
     /// its own record tells its length.
     fn moved(&mut self, block: u32) -> Result<Extent, E> {
+        let invalid = || damaged(crate::reader::invalid("child link", block));
         let start = u64::from(block) * self.volume.block_len;
+        if start + SECTOR_LEN > self.volume.len {
+            return Err(invalid());
+        }
         let bytes = (self.read)(start..start + SECTOR_LEN)?;
         let first = records(&bytes).next().transpose().map_err(damaged)?;
-        let first = first.ok_or_else(|| damaged(crate::reader::invalid("child link", block)))?;
+        let first = first.ok_or_else(invalid)?;
         self.volume.extent(&first).map_err(damaged)
     }
 

@@ -21,6 +21,7 @@ fn find(data: &[u8]) {
     let mut read = |part: Extent| {
         read_len += part.end - part.start;
         assert!(read_len <= 23 * MAX_READ, "{read_len} bytes are read");
+        assert!(part.end <= volume.len(), "{part:?} is outside");
         Ok::<_, IsoError>(cut(part))
     };
     let mut paths = vec![
