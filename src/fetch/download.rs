@@ -196,6 +196,15 @@ impl<'s> Download<'s> {
             }
             let own = source.filter(|source| source.url == *url);
             let known_by = own.and_then(|source| source.validator.clone());
+            // RFC 9110 §15.3.7.3: parts of another version are none of this file, though a server without
+            // If-Range sends them. An entity tag says nothing about a date.
+            let is_tag = |validator: &String| validator.starts_with('"');
+            if let (Some(before), Some(now)) = (&known_by, &validator)
+                && is_tag(before) == is_tag(now)
+                && before != now
+            {
+                return Ok(false);
+            }
             is_mixed = self.is_mixed() || known_by.is_none();
             validator = validator.or(known_by);
         } else if self.sink.len() > 0 {

@@ -81,6 +81,34 @@ fn what_comes_of_two_different_files_is_thrown_away_and_the_mirror_gives_the_who
 }
 
 #[test]
+fn a_part_of_another_version_is_not_put_behind_the_first() {
+    let folder = Folder::new();
+    let (new, old) = (content(), "x".repeat(content().len()));
+    let len = new.len();
+    let server = Scripted::new({
+        let new = new.clone();
+        let is_first = Mutex::new(true);
+        move |request, stream| match range(request) {
+            None if std::mem::take(&mut *is_first.lock().unwrap()) => {
+                begin(&old, "ETag: \"old\"\r\n", stream)
+            }
+            None => whole(&new),
+            // It does not know If-Range.
+            Some(from) => format!(
+                "HTTP/1.1 206 Partial Content\r\nETag: \"new\"\r\nContent-Length: {}\r\n\
+                 Content-Range: bytes {from}-{}/{len}\r\n\r\n{}",
+                len as u64 - from,
+                len - 1,
+                &new[usize::try_from(from).unwrap()..]
+            ),
+        }
+    });
+    folder.succeeds(&[&server.url("f")]);
+    assert_eq!(fs::read(folder.path("f")).unwrap(), new.as_bytes());
+    assert_eq!(server.requests(), 3);
+}
+
+#[test]
 fn a_mirror_whose_file_is_shorter_than_what_has_come_is_asked_for_all_of_it() {
     let folder = Folder::new();
     let content = content();
