@@ -49,7 +49,11 @@ impl Connection {
             addresses,
             first,
             connect_timeout,
-        )?;
+        );
+        let stream = stream.map_err(|failure| match proxy {
+            Some(proxy) => failure.beside(&format!(", at the proxy {proxy}")),
+            None => failure,
+        })?;
         // For the proxy's answer and the TLS handshake, the same limit as for the head of an
         // answer.
         let deadline = sys::now() + patience;

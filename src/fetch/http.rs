@@ -13,6 +13,7 @@ use super::failure::{Failure, broken, is_timeout, other, passing, text_of};
 use super::proxy;
 use crate::sys;
 use wireboot_proto::http::{Config, Event, Failure as TransferFailure, Get, Proxy};
+use wireboot_proto::text::safe::Safe;
 use wireboot_proto::text::url::{Scheme, Url};
 use wireboot_proto::time::Instant;
 
@@ -37,14 +38,31 @@ pub(super) fn get(attempt: &Attempt<'_>, download: &mut Download<'_>) -> Result<
     }
 }
 
-/// Fetches span after span until the file is complete, and starts further connections where that is
-/// faster.
+/// Fetches the file from where its address leads to, which a failure names if it is elsewhere.
 fn lead<'scope>(
     scope: &'scope Scope<'scope, '_>,
     attempt: &'scope Attempt<'_>,
     download: &'scope SharedDownload<'_, '_>,
 ) -> Result<(), Failure> {
     let mut url = attempt.url.clone();
+    let end = follow(scope, attempt, download, &mut url);
+    end.map_err(|failure| {
+        if url == *attempt.url {
+            failure
+        } else {
+            failure.beside(&format!(", at {}", Safe::name(&url)))
+        }
+    })
+}
+
+/// Fetches span after span until the file is complete, and starts further connections where that is
+/// faster. `url` is where redirections have led.
+fn follow<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    attempt: &'scope Attempt<'_>,
+    download: &'scope SharedDownload<'_, '_>,
+    url: &mut Url,
+) -> Result<(), Failure> {
     let mut detours = 0;
     let mut pace = ConnectionGrowth::default();
     let mut helpers = Vec::new();
@@ -67,7 +85,7 @@ fn lead<'scope>(
             end,
             joined: false,
         };
-        let end = transfer(attempt, &url, &part, &mut |now| {
+        let end = transfer(attempt, url, &part, &mut |now| {
             let mut download = part.lock();
             download.show(now);
             let (left, received) = (download.divisible(), download.received());
@@ -88,7 +106,7 @@ fn lead<'scope>(
             HttpEnd::Redirected(to) => {
                 log::debug!("{url} is at {to}");
                 attempt.allow(&to)?;
-                url = to;
+                *url = to;
             }
             HttpEnd::Another => part.lock().restart().map_err(other)?,
             HttpEnd::Failed(failure @ TransferFailure::Missing(_)) => {
@@ -99,7 +117,7 @@ fn lead<'scope>(
             }
             // Of the registry itself alone: who it leads to has no say in where its password goes.
             #[cfg(feature = "root")]
-            HttpEnd::Failed(TransferFailure::Challenge(what)) if url == *attempt.url => {
+            HttpEnd::Failed(TransferFailure::Challenge(what)) if *url == *attempt.url => {
                 return Err(Failure::Challenge(what));
             }
             HttpEnd::Failed(failure) if failure.is_passing() => {

@@ -109,6 +109,22 @@ fn a_part_of_another_version_is_not_put_behind_the_first() {
 }
 
 #[test]
+fn a_failure_behind_a_redirection_names_where_it_led() {
+    let folder = Folder::new();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let url = format!("http://{}/elsewhere", gone.unwrap());
+    let first = Scripted::new({
+        let url = url.clone();
+        move |_, _| redirect(&url)
+    });
+    let text = folder.fails(7, &[&first.url("f")]);
+    assert!(
+        text.contains(&format!("Connection refused (os error 111), at {url}")),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_mirror_whose_file_is_shorter_than_what_has_come_is_asked_for_all_of_it() {
     let folder = Folder::new();
     let content = content();
