@@ -517,6 +517,12 @@ impl Get {
                 // of the image for a file inside of one.
                 let image = self.config.url.image();
                 let base = image.as_ref().unwrap_or(&self.config.url);
+                // What would be relative has no colon in its first segment (RFC 3986 §4.2).
+                let first = location.split(['/', '?', '#']).next();
+                let is_elsewhere = first.is_some_and(|first| first.contains(':'));
+                if is_elsewhere && !Url::has_scheme(location) {
+                    return Err(bad());
+                }
                 let url = base.join(location).map_err(|_| bad())?;
                 let allowed = match (self.config.url.scheme(), url.scheme()) {
                     (Scheme::Https, scheme) => scheme == Scheme::Https,

@@ -93,6 +93,8 @@ fn a_redirection_is_followed_but_never_out_of_https() {
         ("https://192.0.2.1/a", "http://192.0.2.1/a", None),
         ("http://192.0.2.1/a", "tftp://192.0.2.1/a", None),
         ("http://192.0.2.1/a", "", None),
+        ("http://192.0.2.1/a", "data:,x/y", None),
+        ("http://192.0.2.1/a", "./b:c", Some("http://192.0.2.1/b:c")),
     ] {
         let answer =
             format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
