@@ -108,6 +108,11 @@ impl Image {
             );
             return Err(not_bootable(&plan.kernel.url, &what));
         }
+        // The next kernel would not read on behind it.
+        if command_line.contains('\0') {
+            let what = "its command line holds a NUL";
+            return Err(not_bootable(&plan.kernel.url, what));
+        }
         Ok(Self {
             kernel: parts.kernel,
             initrd: joined(parts.initrds, initrds, hashes)?,

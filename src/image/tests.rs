@@ -52,6 +52,16 @@ fn a_unified_kernel_image_is_taken_apart() {
 }
 
 #[test]
+fn a_command_line_that_the_next_kernel_would_read_in_part_is_refused() {
+    let uki = wireboot_proto::format::uki::fixture::file(&[
+        (".linux", &kernel()),
+        (".cmdline", b"root=x\0 ima=off\n\0"),
+    ]);
+    let error = assemble(&plan("", &[]), &[("k", uki)]).unwrap_err();
+    assert!(error.chain().contains("holds a NUL"), "{}", error.chain());
+}
+
+#[test]
 fn the_command_line_chooses_the_profile_of_a_unified_kernel_image() {
     let uki = wireboot_proto::format::uki::fixture::file(&[
         (".linux", &kernel()),

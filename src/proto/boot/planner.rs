@@ -195,6 +195,9 @@ impl Planner {
 
     fn boot_file(&mut self, url: &Url, answer: Answer) -> Result<Turn, PlanError> {
         let place = Place::whole(url);
+        if let Some(why) = answer.cut_text() {
+            return Err(PlanError::at(&place, why));
+        }
         let head = match answer.into_fetched() {
             FetchResult::File(head) => head,
             FetchResult::Failed(why) => return Err(PlanError::at(&place, why)),
@@ -233,7 +236,8 @@ impl Planner {
             | KernelFormat::Program) => match loaders::program(Some(kind), url) {
                 Some(program) => self.configuration_of(program, url),
                 None => {
-                    let what = loaders::kernel_refusal(url, &head).unwrap_or_default();
+                    let what = loaders::kernel_refusal(url, &head);
+                    let what = what.unwrap_or_else(|| "is packed".to_owned());
                     let what =
                         format!("{what}; name a script, a configuration or a kernel as boot file");
                     Err(PlanError::at(&place, what))
@@ -381,6 +385,9 @@ impl Planner {
         let check = |(part, _): (&PlanPart, Purpose)| self.context.check_refusal(&part.url);
         let result = if self.fetches + plan.initrds.len() > MAX_FETCHES {
             Err(too_many(&Place::whole(&plan.kernel.url)))
+        } else if plan.with_append(&plan.command_line).len() > MAX_COMMAND_LINE_LEN {
+            let what = format!("a command line of more than {MAX_COMMAND_LINE_LEN} bytes");
+            Err(PlanError::at(&Place::whole(&plan.kernel.url), what))
         } else {
             plan.parts().try_for_each(check)
         };
@@ -390,6 +397,10 @@ impl Planner {
         }
     }
 }
+
+/// The longest command line that is made, in bytes, many times what kernels take: one that is longer is none
+/// for a message of a worker either.
+const MAX_COMMAND_LINE_LEN: usize = 64 << 10;
 
 fn too_many(place: &Place) -> PlanError {
     PlanError::at(

@@ -3,7 +3,8 @@
 use crate::prelude::*;
 use core::time::Duration;
 
-use super::plan::{BootPlan, PlanError, Purpose};
+use super::plan::{BootPlan, HEAD_LEN, PlanError, Purpose};
+use crate::format::kernel_image::{KernelFormat, classify};
 use crate::text::url::Url;
 
 /// A request of the planner to its driver.
@@ -122,7 +123,7 @@ pub enum Answer {
     Begin,
     /// The file has been fetched.
     File {
-        /// Its first [`HEAD_LEN`](super::HEAD_LEN) bytes, or all.
+        /// Its first [`HEAD_LEN`] bytes, or all.
         head: Vec<u8>,
         /// Its length in bytes.
         len: u64,
@@ -162,6 +163,19 @@ pub(super) enum FetchResult {
 }
 
 impl Answer {
+    /// Returns why a text cannot be read, of which only the beginning is here.
+    pub(super) fn cut_text(&self) -> Option<String> {
+        let Self::File { head, len } = self else {
+            return None;
+        };
+        let is_text = matches!(
+            classify(head),
+            KernelFormat::IpxeScript | KernelFormat::Text
+        );
+        let is_cut = is_text && *len > head.len() as u64;
+        is_cut.then(|| format!("is a text of {len} bytes, more than the allowed {HEAD_LEN}"))
+    }
+
     /// Returns the result of [`Step::Fetch`]; any other answer is a failure.
     pub(super) fn into_fetched(self) -> FetchResult {
         match self {

@@ -31,7 +31,7 @@ pub(super) struct ScriptImage {
     pub(super) arguments: String,
     pub(super) kind: KernelFormat,
     /// Why it cannot be started as a kernel.
-    refusal: Option<String>,
+    pub(super) refusal: Option<String>,
     /// Whether it is an archive that the kernel unpacks, as far as its first bytes say.
     pub(super) is_archive: bool,
     /// Whether it was loaded to be started, so that it is no initrd.
@@ -77,7 +77,7 @@ impl ScriptImage {
     /// An image that cannot be: where iPXE probes an image and has no type for it, the command
     /// fails with ENOEXEC and what follows `||` runs (`image_select` and `image_exec` of iPXE).
     pub(super) fn start(&self) -> Result<StartMethod, CommandFault> {
-        if self.kind == KernelFormat::IpxeScript {
+        if self.kind == KernelFormat::IpxeScript && self.text.is_some() {
             return Ok(StartMethod::Script);
         }
         if self.kind.is_kernel() {

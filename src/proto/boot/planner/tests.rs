@@ -4,7 +4,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::boot::{Architecture, Outcome};
+use crate::boot::{Architecture, HEAD_LEN, Outcome};
 use crate::format::kernel_image::fixture::bz_image;
 use crate::ipv6::lease::Lease6;
 
@@ -228,6 +228,63 @@ fn what_cannot_be_followed_is_said() {
     ] {
         let is_said = notes.iter().any(|note| note.contains(expected));
         assert!(is_said, "{expected}: {notes:?}");
+    }
+}
+
+#[test]
+fn a_text_of_which_only_the_beginning_is_there_is_not_obeyed() {
+    let cut = |text: &str| Answer::File {
+        head: format!("{text}{}", "#".repeat(HEAD_LEN - text.len())).into_bytes(),
+        len: HEAD_LEN as u64 + 1,
+    };
+    for (url, text) in [
+        ("http://192.0.2.1/a.ipxe", "#!ipxe\nkernel k\nboot\n"),
+        ("http://192.0.2.1/default", "default a\nlabel a\nkernel k\n"),
+        ("http://192.0.2.1/grub.cfg", "linux /k\nboot\n"),
+        ("http://192.0.2.1/a.conf", "linux /k\n"),
+    ] {
+        let mut planner = Planner::new(facts(url));
+        planner.next(Answer::Begin);
+        let Step::Failed(error) = planner.next(cut(text)) else {
+            panic!("{url}")
+        };
+        let expected = "is a text of 1048577 bytes, more than the allowed 1048576";
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    // One that a script loads is a failure of its command.
+    let mut planner = Planner::new(facts("http://192.0.2.1/a.ipxe"));
+    planner.next(Answer::Begin);
+    planner.next(file(b"#!ipxe\nchain long.ipxe || kernel k\nboot\n"));
+    let step = planner.next(cut("#!ipxe\nkernel other\nboot\n"));
+    assert!(
+        matches!(&step, Step::Fetch { url, .. } if url.to_string() == "http://192.0.2.1/k"),
+        "{step:?}"
+    );
+}
+
+#[test]
+fn a_command_line_that_no_kernel_takes_and_a_packed_boot_file_are_refused_with_a_reason() {
+    let text = format!(
+        "default a\nlabel a\nkernel k\nappend {}\n",
+        "x ".repeat(40_000)
+    );
+    for (url, content, expected) in [
+        (
+            "http://192.0.2.1/default",
+            text.as_bytes(),
+            "a command line of more than 65536 bytes",
+        ),
+        (
+            "http://192.0.2.1/vmlinuz",
+            b"\x1f\x8b\x08",
+            "is packed; name",
+        ),
+    ] {
+        let (_, end) = drive(facts(url), &[(url, content)]);
+        let Step::Failed(error) = end else {
+            panic!("{end:?}")
+        };
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
