@@ -38,7 +38,7 @@ pub fn keep(session: Session, signals: &Signals, config: &Config) -> Result<(), 
         match signals.take().map_err(cannot_wait)? {
             // As udhcpc, which scripts send SIGUSR1 to.
             Some(Signal::Hangup | Signal::User1) => renewal.session.renew(sys::now()),
-            Some(Signal::Interrupt | Signal::End) => {
+            Some(Signal::Interrupt | Signal::Quit | Signal::End) => {
                 log::info!("{name}: exiting, lease kept");
                 return Ok(());
             }

@@ -35,7 +35,7 @@ pub fn keep6(bound: Bound6, signals: &Signals, config: &Config) -> Result<(), Er
     loop {
         match signals.take().map_err(cannot_wait)? {
             Some(Signal::Hangup | Signal::User1) => renewal.session.renew(sys::now()),
-            Some(Signal::Interrupt | Signal::End) => {
+            Some(Signal::Interrupt | Signal::Quit | Signal::End) => {
                 log::info!("{name}: exiting, addresses kept");
                 renewal.session.outlive();
                 return Ok(());

@@ -134,7 +134,7 @@ pub fn capture(settings: &CaptureConfig, to: &mut dyn Write) -> Result<Vec<Captu
             // As tcpdump does at both.
             Some(Signal::User1) => session.print_counters()?,
             Some(Signal::User2) => session.output.flush()?,
-            Some(Signal::Hangup | Signal::Interrupt | Signal::End) => {
+            Some(Signal::Hangup | Signal::Interrupt | Signal::Quit | Signal::End) => {
                 session.drain()?;
                 break;
             }

@@ -17,6 +17,8 @@ pub enum Signal {
     Hangup,
     /// SIGINT, such as by Ctrl-C.
     Interrupt,
+    /// SIGQUIT, such as by Ctrl-\.
+    Quit,
     /// SIGTERM.
     End,
     /// SIGUSR1.
@@ -31,6 +33,7 @@ impl Signal {
         match self {
             Self::Hangup => 129,
             Self::Interrupt => 130,
+            Self::Quit => 131,
             Self::User1 => 138,
             Self::User2 => 140,
             Self::End => 143,
@@ -48,6 +51,7 @@ pub fn block_all() {
 const NUMBERS: &[(Number, Signal)] = &[
     (Number::SIGHUP, Signal::Hangup),
     (Number::SIGINT, Signal::Interrupt),
+    (Number::SIGQUIT, Signal::Quit),
     (Number::SIGTERM, Signal::End),
     (Number::SIGUSR1, Signal::User1),
     (Number::SIGUSR2, Signal::User2),
@@ -58,6 +62,7 @@ const NUMBERS: &[(Number, Signal)] = &[
 const OF_BOOT: &[(Number, Signal)] = &[
     (Number::SIGHUP, Signal::Hangup),
     (Number::SIGINT, Signal::Interrupt),
+    (Number::SIGQUIT, Signal::Quit),
     (Number::SIGTERM, Signal::End),
 ];
 
@@ -95,7 +100,7 @@ impl Signals {
         Self::receive(NUMBERS)
     }
 
-    /// As [`Signals::open`] for a boot: all of them end it, but SIGUSR2, which does nothing.
+    /// As [`Signals::open`] for a boot: all of them end it, but SIGUSR1 and SIGUSR2, which do nothing.
     pub fn of_boot() -> Result<Self, SyscallError> {
         Self::receive(OF_BOOT)
     }
@@ -111,7 +116,8 @@ impl Signals<Order> {
 impl<T: Copy> Signals<T> {
     fn receive(meanings: &'static [(Number, T)]) -> Result<Self, SyscallError> {
         let mut mask = SigSet::empty();
-        // It would end the process where it means nothing (signal(7)).
+        // They would end the process where they mean nothing (signal(7)).
+        mask.add(Number::SIGUSR1);
         mask.add(Number::SIGUSR2);
         for (number, _) in meanings {
             mask.add(*number);

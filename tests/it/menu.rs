@@ -83,6 +83,7 @@ fn escape_leaves_the_menu_and_the_terminal_is_as_it_was() {
 fn a_signal_in_a_menu_leaves_network_and_terminal_as_they_were() {
     for (signal, more) in [
         (Signal::SIGINT, ""),
+        (Signal::SIGQUIT, ""),
         (Signal::SIGTERM, "--kernel-command-line words"),
     ] {
         in_new_namespace(move || {
