@@ -172,9 +172,16 @@ impl Target {
         match Self::find(path)? {
             Self::Name { path, .. } => {
                 let mut options = OpenOptions::new();
-                options.write(true).create(true).truncate(true);
+                options.write(true).create(true).truncate(false);
                 // Nor is a link followed that somebody puts there meanwhile.
-                options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+                options.custom_flags(OFlag::O_NOFOLLOW.bits());
+                let file = options.open(&path)?;
+                // As with fs.protected_regular: its owner could read what is written.
+                if may_be_planted(directory(&path), &file.metadata()?) {
+                    return Err(Errno::EACCES.into());
+                }
+                file.set_len(0)?;
+                Ok(file)
             }
             Self::Open(file) | Self::Inherited(file) => Ok(file),
         }
@@ -428,12 +435,15 @@ mod tests {
         #[cfg(feature = "capture")]
         {
             fs::write(at("file"), "earlier").unwrap();
-            let refused = Target::create(&at("link")).unwrap_err().raw_os_error();
-            assert_eq!(refused, Some(Errno::EACCES as i32));
+            for name in ["link", "file"] {
+                let refused = Target::create(&at(name)).unwrap_err().raw_os_error();
+                assert_eq!(refused, Some(Errno::EACCES as i32), "{name}");
+            }
             assert_eq!(fs::read(at("file")).unwrap(), b"earlier");
-            Target::create(&at("file")).unwrap();
-            assert_eq!(fs::read(at("file")).unwrap(), b"");
             Target::create(&at("null")).unwrap();
+            fs::write(at("own"), "earlier").unwrap();
+            Target::create(&at("own")).unwrap();
+            assert_eq!(fs::read(at("own")).unwrap(), b"");
         }
         // In place of a stranger's file comes one of ours, which he cannot write to.
         let mode = |name| fs::metadata(at(name)).unwrap().mode() & 0o777;
