@@ -18,8 +18,8 @@ use crate::sys::file::Target;
 use crate::sys::filter::FilterProgram;
 use crate::sys::ring::{Layout, Version};
 use crate::sys::sandbox::Calls;
+use crate::sys::since_1970;
 use crate::sys::terminal::print;
-use crate::sys::{SyscallError, since_1970};
 use crate::worker;
 use wireboot_proto::netlink::route::{ARPHRD_ETHER, ARPHRD_LOOPBACK, LinkInfo};
 
@@ -365,8 +365,5 @@ fn list() -> Result<(), Error> {
 }
 
 fn cannot(call: &'static str, path: &str, source: io::Error) -> Error {
-    Box::new(Reason::System {
-        doing: path.to_owned(),
-        source: SyscallError::of(call, source),
-    })
+    Box::new(Reason::Usage(format!("cannot {call} {path}: {source}")))
 }
