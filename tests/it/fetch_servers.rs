@@ -119,14 +119,18 @@ fn an_issuer_between_must_be_one_that_may_sign_certificates() {
             signer plain ''
             signer right keyUsage=critical,keyCertSign,cRLSign
             signer lists keyUsage=critical,cRLSign
-            signer none keyUsage=digitalSignature";
+            signer none keyUsage=digitalSignature
+            signer elsewhere 'nameConstraints=permitted;DNS:elsewhere.example'
+            sign leaf ca basicConstraints=CA:FALSE
+            sign by-leaf leaf subjectAltName=DNS:localhost
+            cat leaf.pem >> by-leaf.pem";
         let status = std::process::Command::new("bash")
             .args(["-euc", script])
             .current_dir(folder.served().parent().unwrap())
             .output()
             .unwrap();
         assert!(status.status.success(), "{status:?}");
-        let names = ["plain", "right", "lists", "none"];
+        let names = ["plain", "right", "lists", "none", "elsewhere", "leaf"];
         let servers = (8443..).zip(names);
         let text = servers.map(|(port, name)| tls_server(port, &format!("by-{name}"), ""));
         let _nginx = folder.nginx(&text.collect::<String>());
@@ -134,11 +138,19 @@ fn an_issuer_between_must_be_one_that_may_sign_certificates() {
         for port in [8443, 8444] {
             folder.succeeds(&["--ca", "ca.pem", "-o", "come", &fetch(port)]);
         }
-        for (port, name) in [(8445, "lists"), (8446, "none")] {
+        let no_signer =
+            |name| format!("\"{name}\" may not sign certificates: its keyUsage lacks keyCertSign");
+        for (port, why) in [
+            (8445, &*no_signer("lists")),
+            (8446, &*no_signer("none")),
+            (
+                8447,
+                "a CA in its chain may not sign for this name (nameConstraints)",
+            ),
+            (8448, "its issuer is no CA (CA:TRUE)"),
+        ] {
             let text = folder.fails(8, &["--ca", "ca.pem", "-o", "x", &fetch(port)]);
-            let why =
-                format!("\"{name}\" may not sign certificates: its keyUsage lacks keyCertSign");
-            assert!(text.contains(&why), "{text}");
+            assert!(text.contains(why), "{text}");
         }
     });
 }

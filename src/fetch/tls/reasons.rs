@@ -66,7 +66,7 @@ pub(super) fn refusal(error: &CertificateError, refusal: &RefusedCertificate<'_>
     } else if certificate.version < 3 {
         let version = certificate.version;
         format!("it is X.509 version {version}, which is accepted only when --ca FILE contains it")
-    } else if *error == CertificateError::UnknownIssuer {
+    } else if matches!(error, CertificateError::UnknownIssuer) {
         let issuer = certificate.issuer_name().unwrap_or_default();
         let issuer = Quoted(&issuer);
         let is_unable = |der: &CertificateDer<'_>| {
@@ -79,36 +79,40 @@ pub(super) fn refusal(error: &CertificateError, refusal: &RefusedCertificate<'_>
     } else if certificate.is_authority {
         "it is a CA certificate, which is accepted for a server only when --ca FILE contains it"
             .to_owned()
-    } else if *error == CertificateError::BadSignature {
+    } else if matches!(error, CertificateError::BadSignature) {
         "bad signature in the chain".to_owned()
     } else {
         invalid(error)
     }
 }
 
-/// What is wrong with a certificate, of the kinds that are not looked into.
-const INVALID: [(CertificateError, &str); 8] = [
-    (CertificateError::BadEncoding, "it cannot be decoded"),
-    (CertificateError::Expired, "it has expired"),
-    (CertificateError::NotValidYet, "it is not valid yet"),
+/// What is wrong with a chain, by the names that webpki has for it; those of the others are words enough.
+const INVALID: [(&str, &str); 4] = [
+    ("EndEntityUsedAsCa", "its issuer is no CA (CA:TRUE)"),
     (
-        CertificateError::UnhandledCriticalExtension,
-        "it has a critical extension that is not known",
+        "PathLenConstraintViolated",
+        "its chain is longer than a CA in it allows (pathlen)",
     ),
-    (CertificateError::UnknownIssuer, "unknown issuer"),
-    (CertificateError::BadSignature, "bad signature"),
-    (CertificateError::NotValidForName, "it is for another name"),
     (
-        CertificateError::InvalidPurpose,
-        "it is for another purpose",
+        "NameConstraintViolation",
+        "a CA in its chain may not sign for this name (nameConstraints)",
+    ),
+    (
+        "MaximumPathDepthExceeded",
+        "its chain is too long: more than six CAs",
     ),
 ];
 
 fn invalid(error: &CertificateError) -> String {
-    if let CertificateError::Other(other) = error {
-        return other.to_string();
-    }
-    described(&INVALID, error).to_owned()
+    let name = if let CertificateError::Other(other) = error {
+        other.to_string()
+    } else {
+        error.to_string()
+    };
+    let mut known = INVALID.iter().filter(|(known, _)| *known == name);
+    known
+        .next()
+        .map_or_else(|| spaced(&name), |(_, text)| (*text).to_owned())
 }
 
 /// What a server and this program do not have in common.
@@ -201,7 +205,9 @@ pub(super) fn unsupported_own_key(certificate: &Certificate<'_>) -> Option<Strin
 
 fn wrong_name(certificate: &Certificate<'_>, host: &str) -> String {
     let names = certificate.alternative_names();
-    if !names.is_empty() {
+    if names.iter().any(|name| name == host) {
+        format!("it has {host} as the name of a host (DNS), not as an address (IP)")
+    } else if !names.is_empty() {
         format!("it is not for {host} but for {}", names.join(", "))
     } else if let Some(name) = certificate.common_name() {
         format!("it has no subjectAltName for {host}, only the common name {name}")
