@@ -57,7 +57,6 @@ use crate::sys::file::{self, Target};
 use crate::sys::memfd::SealedFile;
 use crate::timeline::Timeline;
 use crate::trust::Trust;
-use wireboot_proto::dhcp::is_host;
 use wireboot_proto::dhcp::lease::Lease;
 use wireboot_proto::packet::option::code;
 use wireboot_proto::text::url::Url;
@@ -126,8 +125,7 @@ impl Fetcher {
         trust: &Trust,
         timeline: &Timeline,
     ) -> Result<Self, Error> {
-        let mut time_servers = lease.options.addresses(code::NTP_SERVERS);
-        time_servers.retain(|server| is_host(*server));
+        let time_servers = lease.options.addresses(code::NTP_SERVERS);
         let time_servers = time_servers.into_iter().map(IpAddr::from);
         let time_servers = time_servers.chain({
             let lease = lease.ipv6.as_ref();

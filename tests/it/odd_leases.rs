@@ -68,7 +68,15 @@ fn several_domains_and_a_server_with_a_line_end_are_used_as_dhcpd_sends_them() {
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_value_that_no_host_can_use_costs_a_warning_that_names_the_option() {
-    let cases: [(Change, &str); 20] = [
+    let cases: [(Change, &str); 22] = [
+        (
+            |m| m.options.set(7, [224, 0, 0, 1]),
+            "option 7 of 192.0.2.1 ",
+        ),
+        (
+            |m| m.options.set(42, [127, 0, 0, 1]),
+            "option 42 of 192.0.2.1 ",
+        ),
         (|m| m.options.set(1, [0; 4]), "option 1 of 192.0.2.1 "),
         (|m| m.options.set(3, [0; 4]), "option 3 of 192.0.2.1 "),
         (|m| m.options.set(6, [0; 4]), "option 6 of 192.0.2.1 "),

@@ -88,7 +88,7 @@ pub struct Lease {
     pub other_services: Vec<BootService>,
     /// Times of the lease; none if it is infinite.
     pub times: Option<LeaseTimes>,
-    /// All options as received.
+    /// All options as received, but of the servers of logs and time only what can be addresses of hosts.
     pub options: Options,
     /// Ignored options, with the reason.
     pub ignored: IgnoredOptions,
@@ -147,6 +147,16 @@ impl Lease {
         let (domain, search) = domains(options, &mut ignored);
         let prefix_len = prefix_len(message.yiaddr, options, &mut ignored);
         let own = (message.yiaddr, prefix_len);
+        let mut checked = options.clone();
+        for code in [code::LOG_SERVERS, code::NTP_SERVERS] {
+            let hosts = hosts(options, code, own, &mut ignored);
+            if hosts.is_empty() {
+                checked.remove(code);
+            } else if hosts.len() < options.addresses(code).len() {
+                let bytes = hosts.into_iter().flat_map(|host| host.octets());
+                checked.set(code, bytes.collect::<Vec<_>>());
+            }
+        }
         Self {
             address: message.yiaddr,
             prefix_len,
@@ -164,7 +174,7 @@ impl Lease {
             boot_service: boot.boot_service,
             other_services: Vec::new(),
             times: LeaseTimes::read(options),
-            options: options.clone(),
+            options: checked,
             ignored,
             ipv6: None,
         }
