@@ -18,8 +18,10 @@ pub enum Failure {
         /// Whether it was the answer to the read request.
         at_request: bool,
     },
-    /// The server acknowledged an option that was not requested.
-    #[error("the server answers with the option {0}, which was not requested")]
+    /// The server acknowledged an option that was not requested, or with a value that it may not have.
+    #[error(
+        "the server answers with the option {0}, which was not requested, or not with that value"
+    )]
     BadOptions(String),
     /// No answer was received.
     #[error("no answer to {requests} requests; is a TFTP server running, and is UDP allowed?")]
