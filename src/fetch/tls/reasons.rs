@@ -7,7 +7,6 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 use crate::fetch::clock::{Reading, Utc};
 use wireboot_proto::format::x509::{Certificate, KeyKind};
-use wireboot_proto::text::safe::Quoted;
 
 /// A refused certificate, and what it was checked against.
 pub(super) struct RefusedCertificate<'a> {
@@ -68,14 +67,17 @@ pub(super) fn refusal(error: &CertificateError, refusal: &RefusedCertificate<'_>
         format!("it is X.509 version {version}, which is accepted only when --ca FILE contains it")
     } else if matches!(error, CertificateError::UnknownIssuer) {
         let issuer = certificate.issuer_name().unwrap_or_default();
-        let issuer = Quoted(&issuer);
         let is_unable = |der: &CertificateDer<'_>| {
             Certificate::decode(der).is_ok_and(|sent| !sent.may_sign && certificate.is_by(&sent))
         };
         if refusal.intermediates.iter().any(is_unable) {
-            return format!("{issuer} may not sign certificates: its keyUsage lacks keyCertSign");
+            return format!(
+                "\"{issuer}\" may not sign certificates: its keyUsage lacks keyCertSign"
+            );
         }
-        format!("unknown issuer {issuer}, not in {place}; --ca FILE names an authority to trust")
+        format!(
+            "unknown issuer \"{issuer}\", not in {place}; --ca FILE names an authority to trust"
+        )
     } else if certificate.is_authority {
         "it is a CA certificate, which is accepted for a server only when --ca FILE contains it"
             .to_owned()
@@ -188,8 +190,7 @@ fn unsupported_key(
         if !is_supported(kind) {
             let name = issuer.common_name().unwrap_or_default();
             return Some(format!(
-                "the key of its issuer {} is {kind}; {KEYS}",
-                Quoted(&name)
+                "the key of its issuer \"{name}\" is {kind}; {KEYS}"
             ));
         }
         issued = issuer;

@@ -3,13 +3,12 @@
 use crate::packet::tftp::ErrorCode;
 use crate::prelude::*;
 use crate::reader::DecodeError;
-use crate::text::safe::Quoted;
 
 /// The reason why a transfer failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The server sent an ERROR packet.
-    #[error("the server says: {} ({})", code.meaning(), Quoted(message))]
+    #[error("the server says: {} (\"{message}\")", code.meaning())]
     Refused {
         /// Its number.
         code: ErrorCode,

@@ -121,7 +121,7 @@ fn the_servers_text_comes_with_the_error() {
     let Some(Event::Failed(failure)) = get.poll_event() else {
         panic!();
     };
-    let expected = r#"the server says: file not found ("File <x> \\u{1b}not found")"#;
+    let expected = r#"the server says: file not found ("File <x> \u{1b}not found")"#;
     assert_eq!(failure.to_string(), expected);
 }
 
