@@ -68,7 +68,14 @@ fn several_domains_and_a_server_with_a_line_end_are_used_as_dhcpd_sends_them() {
 #[test]
 #[ignore = "needs CAP_NET_ADMIN"]
 fn a_value_that_no_host_can_use_costs_a_warning_that_names_the_option() {
-    let cases: [(Change, &str); 22] = [
+    let cases: [(Change, &str); 23] = [
+        (
+            |m| {
+                m.options.remove(67);
+                m.file = b"boot\x1b[2J".to_vec();
+            },
+            "option 67 of 192.0.2.1 is not used as sent: it is no path, in the field \"file\"",
+        ),
         (
             |m| m.options.set(7, [224, 0, 0, 1]),
             "option 7 of 192.0.2.1 ",

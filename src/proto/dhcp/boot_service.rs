@@ -92,7 +92,13 @@ impl BootSource {
         };
         let boot_file = checked_text(options, code::BOOT_FILE_NAME, names::is_path, ignored)
             // RFC 2132 §9.5: option 67 replaces `file` in the same way.
-            .or_else(|| owned(option::text(&message.file)?, names::is_path));
+            .or_else(|| {
+                let file = option::text(&message.file).and_then(|text| owned(text, names::is_path));
+                if file.is_none() && message.file.iter().any(|byte| *byte != 0) {
+                    ignored.push((code::BOOT_FILE_NAME, "is no path, in the field \"file\""));
+                }
+                file
+            });
         // 43 has PXE's menu and servers; 209 and 210 are for pxelinux (RFC 5071).
         let used_with_file = [code::VENDOR_SPECIFIC, code::CONFIG_FILE, code::PATH_PREFIX];
         Self {
