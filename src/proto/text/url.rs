@@ -410,7 +410,8 @@ impl Url {
     fn reference(&self) -> String {
         match self.0.scheme {
             Scheme::Tftp => encode_where(&self.0.path, |c| {
-                matches!(c, '#' | '%' | ' ') || !c.is_ascii()
+                // What looks like the suffix of RFC 3617 is part of the name here.
+                matches!(c, '#' | '%' | ' ' | ';') || !c.is_ascii()
             }),
             Scheme::Http | Scheme::Https => self.request_target(),
         }

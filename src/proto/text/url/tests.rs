@@ -54,6 +54,11 @@ fn a_tftp_url_names_a_file_as_the_server_means_it() {
             "tftp://192.0.2.1:1069/a%20b?c",
         ),
         ("tftp://h/a;mode=octet", "a", "tftp://h/a"),
+        (
+            "tftp://h/a%3Bmode=octet;mode=octet",
+            "a;mode=octet",
+            "tftp://h/a%3Bmode=octet",
+        ),
     ] {
         let url = url(text);
         assert_eq!(url.tftp_file(), file);
