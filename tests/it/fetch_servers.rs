@@ -121,6 +121,7 @@ fn an_issuer_between_must_be_one_that_may_sign_certificates() {
             signer lists keyUsage=critical,cRLSign
             signer none keyUsage=digitalSignature
             signer elsewhere 'nameConstraints=permitted;DNS:elsewhere.example'
+            sign by-text ca subjectAltName=DNS:127.0.0.1
             sign leaf ca basicConstraints=CA:FALSE
             sign by-leaf leaf subjectAltName=DNS:localhost
             cat leaf.pem >> by-leaf.pem";
@@ -130,7 +131,15 @@ fn an_issuer_between_must_be_one_that_may_sign_certificates() {
             .output()
             .unwrap();
         assert!(status.status.success(), "{status:?}");
-        let names = ["plain", "right", "lists", "none", "elsewhere", "leaf"];
+        let names = [
+            "plain",
+            "right",
+            "lists",
+            "none",
+            "elsewhere",
+            "leaf",
+            "text",
+        ];
         let servers = (8443..).zip(names);
         let text = servers.map(|(port, name)| tls_server(port, &format!("by-{name}"), ""));
         let _nginx = folder.nginx(&text.collect::<String>());
@@ -152,6 +161,10 @@ fn an_issuer_between_must_be_one_that_may_sign_certificates() {
             let text = folder.fails(8, &["--ca", "ca.pem", "-o", "x", &fetch(port)]);
             assert!(text.contains(why), "{text}");
         }
+        let url = "https://127.0.0.1:8449/file";
+        let text = folder.fails(8, &["--ca", "ca.pem", "-o", "x", url]);
+        let why = "it has 127.0.0.1 as the name of a host (DNS), not as an address (IP)";
+        assert!(text.contains(why), "{text}");
     });
 }
 

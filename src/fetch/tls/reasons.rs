@@ -1,5 +1,6 @@
 //! Descriptions of TLS errors and refused certificates.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -206,7 +207,7 @@ pub(super) fn unsupported_own_key(certificate: &Certificate<'_>) -> Option<Strin
 
 fn wrong_name(certificate: &Certificate<'_>, host: &str) -> String {
     let names = certificate.alternative_names();
-    if names.iter().any(|name| name == host) {
+    if host.parse::<IpAddr>().is_ok() && names.iter().any(|name| name == host) {
         format!("it has {host} as the name of a host (DNS), not as an address (IP)")
     } else if !names.is_empty() {
         format!("it is not for {host} but for {}", names.join(", "))
