@@ -168,11 +168,12 @@ impl Answer {
         let Self::File { head, len } = self else {
             return None;
         };
-        let is_text = matches!(
-            classify(head),
-            KernelFormat::IpxeScript | KernelFormat::Text
-        );
-        let is_cut = is_text && *len > head.len() as u64;
+        // Whether it is a text takes all of it to tell, and most files are there whole.
+        let is_cut = *len > head.len() as u64
+            && matches!(
+                classify(head),
+                KernelFormat::IpxeScript | KernelFormat::Text
+            );
         is_cut.then(|| format!("is a text of {len} bytes, more than the allowed {HEAD_LEN}"))
     }
 

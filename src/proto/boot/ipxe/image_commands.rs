@@ -165,11 +165,7 @@ pub(super) fn fetched(
     let head = head_of(&url, answer)?;
     context.note(place, format!("loads {url} as {name}"));
     let is_refused = context.is_refused(&url);
-    let mut image = ScriptImage::new(&name, url, arguments, head);
-    if cut_text.is_some() {
-        image.text = None;
-        image.refusal = cut_text;
-    }
+    let mut image = ScriptImage::new(&name, url, arguments, head, cut_text);
     if is_refused {
         image.trust = ImageTrust::Refused;
     }

@@ -31,7 +31,7 @@ pub(super) struct ScriptImage {
     pub(super) arguments: String,
     pub(super) kind: KernelFormat,
     /// Why it cannot be started as a kernel.
-    pub(super) refusal: Option<String>,
+    refusal: Option<String>,
     /// Whether it is an archive that the kernel unpacks, as far as its first bytes say.
     pub(super) is_archive: bool,
     /// Whether it was loaded to be started, so that it is no initrd.
@@ -53,14 +53,22 @@ pub(super) enum ImageTrust {
 }
 
 impl ScriptImage {
-    /// Returns the image of a file that begins with `head`.
-    pub(super) fn new(name: &str, url: Url, arguments: String, head: Vec<u8>) -> Self {
+    /// Returns the image of a file that begins with `head`; `cut_text` is why that is no text to be read,
+    /// if it is the beginning of one.
+    pub(super) fn new(
+        name: &str,
+        url: Url,
+        arguments: String,
+        head: Vec<u8>,
+        cut_text: Option<String>,
+    ) -> Self {
         let kind = classify(&head);
-        let is_kept = kind == KernelFormat::IpxeScript || head.len() <= MAX_TEXT_LEN;
+        let is_short = kind == KernelFormat::IpxeScript || head.len() <= MAX_TEXT_LEN;
+        let is_kept = is_short && cut_text.is_none();
         Self {
             id: 0,
             name: name.to_owned(),
-            refusal: loaders::kernel_refusal(&url, &head),
+            refusal: cut_text.or_else(|| loaders::kernel_refusal(&url, &head)),
             url,
             arguments,
             kind,
