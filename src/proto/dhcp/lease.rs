@@ -147,16 +147,7 @@ impl Lease {
         let (domain, search) = domains(options, &mut ignored);
         let prefix_len = prefix_len(message.yiaddr, options, &mut ignored);
         let own = (message.yiaddr, prefix_len);
-        let mut checked = options.clone();
-        for code in [code::LOG_SERVERS, code::NTP_SERVERS] {
-            let hosts = hosts(options, code, own, &mut ignored);
-            if hosts.is_empty() {
-                checked.remove(code);
-            } else if hosts.len() < options.addresses(code).len() {
-                let bytes = hosts.into_iter().flat_map(|host| host.octets());
-                checked.set(code, bytes.collect::<Vec<_>>());
-            }
-        }
+        let checked = with_hosts_alone(options, own, &mut ignored);
         Self {
             address: message.yiaddr,
             prefix_len,
@@ -420,6 +411,26 @@ fn hosts(
         ignore(ignored, code, "has a wrong length");
     }
     listed
+}
+
+/// Returns the options, but of the servers of logs and time only what can be addresses of hosts: they are not
+/// fields of a lease.
+fn with_hosts_alone(
+    options: &Options,
+    own: (Ipv4Addr, u8),
+    ignored: &mut IgnoredOptions,
+) -> Options {
+    let mut checked = options.clone();
+    for code in [code::LOG_SERVERS, code::NTP_SERVERS] {
+        let hosts = hosts(options, code, own, ignored);
+        if hosts.is_empty() {
+            checked.remove(code);
+        } else if hosts.len() < options.addresses(code).len() {
+            let bytes = hosts.into_iter().flat_map(|host| host.octets());
+            checked.set(code, bytes.collect::<Vec<_>>());
+        }
+    }
+    checked
 }
 
 /// Returns whether there can be other hosts at a destination: not in 127/8, which the kernel keeps to itself,
