@@ -112,10 +112,8 @@ fn invalid(error: &CertificateError) -> String {
     } else {
         error.to_string()
     };
-    let mut known = INVALID.iter().filter(|(known, _)| *known == name);
-    known
-        .next()
-        .map_or_else(|| spaced(&name), |(_, text)| (*text).to_owned())
+    let text = INVALID.iter().find(|(known, _)| *known == name);
+    text.map_or_else(|| spaced(&name), |(_, text)| (*text).to_owned())
 }
 
 /// What a server and this program do not have in common.
